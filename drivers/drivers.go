@@ -1,0 +1,91 @@
+// Package drivers holds the contracts between the gate and its devices. It knows what a device is told to do, never
+// what it means: no codes, no outcomes, no visits. Implementations live in packages of their own below it and never
+// import each other; package drivertest has fakes and the conformance suites that every implementation runs.
+package drivers
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+)
+
+// MaxFrame is the longest frame in bytes a reader hands on. Longer ones are dropped up to their end.
+const MaxFrame = 1024
+
+// Read is one frame a reader delivered: what stood between two terminators, without them and without an AIM identifier.
+type Read struct {
+	Data   []byte    // 1 to MaxFrame bytes, owned by the receiver; may be anything
+	At     time.Time // when its last byte arrived, with a monotonic reading
+	Reader string    // the reader's name in the config, for example "front"
+}
+
+// LogValue tells the length only: what was read is never logged.
+func (r Read) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("reader", r.Reader), slog.Int("bytes", len(r.Data)))
+}
+
+// Reader is a device that delivers frames.
+type Reader interface {
+	// Run opens the device and delivers frames until ctx ends (it returns ctx.Err() within 200 ms) or the device is lost
+	// (it closes it and returns an error wrapping [ErrLost] or [ErrUnavailable]). A supervisor calls Run again. emit is
+	// called from one goroutine at a time and must not be called after Run has returned.
+	Run(ctx context.Context, emit func(Read)) error
+	// String names the device for people, for example "serial /dev/ttyACM0 (front)".
+	String() string
+}
+
+// Indicator is a device that shows something to the visitor: a light, a voice, a gate relay.
+type Indicator interface {
+	// Show acts on a cue. It returns when the cue is under way, within one second, or with an error. The cue of a later
+	// call replaces an earlier one still under way.
+	Show(ctx context.Context, c Cue) error
+	// Halt brings the device to its safe state and releases it. No other method is called after it.
+	Halt() error
+	String() string
+}
+
+// Checker is implemented by devices that can tell whether they would work, without being used. It is asked every few
+// seconds, must not block, and returns nil when all is well. The error text is shown to the technician.
+type Checker interface{ Check() error }
+
+// The sentinels a supervisor or the health page branches on; drivers wrap them with words.
+var (
+	ErrUnavailable = errors.New("device is not available")        // cannot be opened: absent, no permission, in use
+	ErrLost        = errors.New("device was lost while in use")   // it worked, then it went away
+	ErrNotInBuild  = errors.New("this build has no such support") // compiled out, for example voice without cgo
+)
+
+// Light is the colour a light shows.
+type Light uint8
+
+const (
+	Dark Light = iota
+	Green
+	Amber
+	Red
+)
+
+// String returns "dark", "green", "amber" or "red".
+func (l Light) String() string {
+	switch l {
+	case Green:
+		return "green"
+	case Amber:
+		return "amber"
+	case Red:
+		return "red"
+	default:
+		return "dark"
+	}
+}
+
+// Cue is what an indicator is told to do. It says nothing of why.
+type Cue struct {
+	Light Light         // the colour to show, for Hold
+	Hold  time.Duration // how long light and words stay, from 0 to 10 s
+	Clips []string      // names of the clips to play one after the other, for example "tone/green", "ko/admitted"
+	Relay bool          // whether the gate's relay is to be pulsed once
+	Lane  string        // the reader's name for which it is meant; indicators of another lane do not get it
+	Began time.Time     // when the last byte of what caused it arrived, with a monotonic reading; for measuring only
+}

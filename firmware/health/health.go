@@ -1,0 +1,157 @@
+// Package health keeps the gate's faults: coded conditions with words for people, for the visitor's screen, the
+// technician's page and the heartbeat.
+package health
+
+import (
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Code names a kind of fault. The set is closed; each has an entry in the table below.
+type Code string
+
+const (
+	NotEnrolled     Code = "not-enrolled"     // no certificate, sealing key or trust list yet
+	Revoked         Code = "revoked"          // the server has withdrawn this terminal
+	JournalFailed   Code = "journal-failed"   // an append did not become durable
+	JournalReplaced Code = "journal-replaced" // a damaged journal was set aside and a fresh one begun
+	JournalFull     Code = "journal-full"     // the floor of free disk space is reached
+	Quarantined     Code = "quarantined"      // the server refused records for good
+	Undelivered     Code = "undelivered"      // records were destroyed after 28 days without having been delivered
+	ReaderLost      Code = "reader-lost"      // a reader is absent or was unplugged
+	ReaderGarbled   Code = "reader-garbled"   // bytes arrive but no code: wrong baud rate or keyboard country
+	IndicatorFailed Code = "indicator-failed" // a light, voice or relay does not work
+	ClockUntrusted  Code = "clock-untrusted"  // the gate does not know the time
+	TrustStale      Code = "trust-stale"      // the trust list is past its expiry
+	Offline         Code = "offline"          // the server has not been reached for a while
+	JournalJumped   Code = "journal-jumped"   // the server saw a gap, a clone or a roll-back of the journal
+)
+
+// Severity orders faults by what they mean to a visitor.
+type Severity uint8
+
+const (
+	Notice   Severity = iota // worth knowing; nothing is lost
+	Degraded                 // visitors are served with less than usual
+	Down                     // the gate is out of service
+)
+
+// String returns "notice", "degraded" or "down".
+func (s Severity) String() string { return [...]string{"notice", "degraded", "down"}[s] }
+
+// Kind is what is known of a code.
+type Kind struct {
+	Severity Severity
+	Korean   string // one sentence for the technician
+	English  string
+	Grace    time.Duration // how long it must last before it is shown
+}
+
+var kinds = map[Code]Kind{
+	NotEnrolled:     {Down, "등록되지 않은 기기입니다. 등록 코드를 확인해 주세요.", "This gate is not enrolled. Check the enrolment code.", 0},
+	Revoked:         {Down, "사용이 중지된 기기입니다. 시설 관리자에게 문의해 주세요.", "This gate has been revoked. Ask the facility's manager.", 0},
+	JournalFailed:   {Down, "방문 기록을 저장할 수 없습니다.", "Visits cannot be written to the journal.", 0},
+	JournalReplaced: {Notice, "손상된 기록 파일을 보관하고 새로 시작했습니다.", "A damaged journal was set aside and a fresh one begun.", 0},
+	JournalFull:     {Down, "저장 공간이 부족합니다.", "The disk is too full to record visits.", 0},
+	Quarantined:     {Notice, "서버가 받지 않은 기록이 있습니다.", "The server has refused some records; they are kept in quarantine.", 0},
+	Undelivered:     {Degraded, "28일 동안 전송하지 못한 기록을 파기했습니다.", "Records older than 28 days were destroyed undelivered.", 0},
+	ReaderLost:      {Degraded, "스캐너를 찾을 수 없습니다. 연결을 확인해 주세요.", "A reader is missing. Check its cable.", time.Second},
+	ReaderGarbled:   {Degraded, "스캐너에서 코드가 깨져 들어옵니다. 설정을 확인해 주세요.", "A reader delivers damaged codes. Check its settings.", 0},
+	IndicatorFailed: {Degraded, "음성 또는 표시 장치가 작동하지 않습니다.", "A voice, light or relay does not work.", time.Second},
+	ClockUntrusted:  {Degraded, "기기의 시간을 확인할 수 없습니다.", "The gate does not know the time.", 0},
+	TrustStale:      {Degraded, "기관 목록이 만료되었습니다.", "The trust list is past its expiry.", 0},
+	Offline:         {Notice, "서버에 연결되지 않았습니다. 기록은 기기에 보관됩니다.", "The server is not reached. Visits are kept on the device.", 30 * time.Second},
+	JournalJumped:   {Notice, "서버가 기록 순서의 이상을 발견했습니다.", "The server saw the journal jump: a restored or copied device?", 0},
+}
+
+// Codes lists every code in alphabetical order.
+func Codes() []Code {
+	codes := make([]Code, 0, len(kinds))
+	for c := range kinds {
+		codes = append(codes, c)
+	}
+	slices.Sort(codes)
+	return codes
+}
+
+// KindOf returns what is known of c.
+func KindOf(c Code) Kind { return kinds[c] }
+
+// Fault is one condition that holds. Subject tells devices apart and is empty where there is only one.
+type Fault struct {
+	Code    Code
+	Subject string
+	Detail  string // the driver's or system's own words
+	Since   time.Time
+}
+
+// Board holds the faults of one gate. It is safe for concurrent use.
+type Board struct {
+	now    func() time.Time
+	log    *slog.Logger
+	mu     sync.Mutex
+	faults map[key]Fault
+}
+
+type key struct {
+	code    Code
+	subject string
+}
+
+// NewBoard returns an empty board. now is used for durations only and should carry a monotonic reading.
+func NewBoard(now func() time.Time, log *slog.Logger) *Board {
+	return &Board{now: now, log: log, faults: map[key]Fault{}}
+}
+
+// Set records that a fault holds; saying it again only renews the detail.
+func (b *Board) Set(c Code, subject, detail string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	k := key{c, subject}
+	old, held := b.faults[k]
+	f := Fault{Code: c, Subject: subject, Detail: detail, Since: b.now()}
+	if held {
+		f.Since = old.Since
+	}
+	b.faults[k] = f
+	if !held || old.Detail != detail {
+		b.log.Warn("fault", "code", string(c), "subject", subject, "detail", detail)
+	}
+}
+
+// Clear records that a fault no longer holds.
+func (b *Board) Clear(c Code, subject string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	k := key{c, subject}
+	if old, held := b.faults[k]; held {
+		delete(b.faults, k)
+		b.log.Info("fault cleared", "code", string(c), "subject", subject, "lasted", b.now().Sub(old.Since).Round(time.Millisecond))
+	}
+}
+
+// Shown returns the faults that have outlasted their grace, worst first.
+func (b *Board) Shown() []Fault {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.now()
+	var shown []Fault
+	for _, f := range b.faults {
+		if now.Sub(f.Since) >= kinds[f.Code].Grace {
+			shown = append(shown, f)
+		}
+	}
+	slices.SortFunc(shown, func(x, y Fault) int {
+		if d := int(kinds[y.Code].Severity) - int(kinds[x.Code].Severity); d != 0 {
+			return d
+		}
+		if d := strings.Compare(string(x.Code), string(y.Code)); d != 0 {
+			return d
+		}
+		return strings.Compare(x.Subject, y.Subject)
+	})
+	return shown
+}

@@ -1,0 +1,156 @@
+// Package token reads, checks and makes entry codes: "KIP1:" and the base45 form (RFC 9285) of a tagged COSE_Sign1
+// (RFC 9052) over a CWT (RFC 8392), signed with Ed25519. SPEC.md specifies the format. Reading is three steps with three
+// results: [Parse] (is it a code?), [Unverified.Verify] (is it genuine?), [Code.Fresh] (is it of now?). No field of a code
+// is to be had before it is verified. The package imports no other package of ours.
+package token
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+const (
+	// Prefix begins the text of every code; it names the version of the format.
+	Prefix = "KIP1:"
+	// MaxText is the longest text in bytes that is looked at.
+	MaxText = 512
+	// Lifetime is how long a code is valid: exp − iat.
+	Lifetime = 15 * time.Second
+	// CTISize is the length of the cti claim in bytes: a 12-byte nonce, a 16-byte sealed holder reference, a 16-byte tag.
+	CTISize = 44
+)
+
+// The three ways of failing to be an admissible code before freshness is asked. Errors of [Parse] and
+// [Unverified.Verify] wrap exactly one of them; none carries a byte of what was read.
+var (
+	ErrNotACode      = errors.New("not an entry code")
+	ErrUnknownIssuer = errors.New("signed by a key that is not in the trust list")
+	ErrNotGenuine    = errors.New("entry code is not genuine")
+)
+
+// KID is a COSE key identifier (RFC 9052 section 3.1): the first 8 bytes of SHA-256 of an issuer's raw Ed25519 public key.
+type KID [8]byte
+
+// KeyID returns the identifier of pub.
+func KeyID(pub ed25519.PublicKey) KID {
+	h := sha256.Sum256(pub)
+	return KID(h[:8])
+}
+
+// String returns 16 hexadecimal digits.
+func (k KID) String() string { return hex.EncodeToString(k[:]) }
+
+// CTI is a code's identity (RFC 8392 section 3.1.7): the encrypted holder reference. It is a visitor's secret and
+// prints and logs as a placeholder.
+type CTI [CTISize]byte
+
+const redacted = "cti(redacted)"
+
+func (CTI) String() string       { return redacted }
+func (CTI) GoString() string     { return redacted }
+func (CTI) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// Code is a genuine code: its signature and claims have been checked. The zero Code is no code.
+type Code struct {
+	issuer string
+	iat    int64
+	cti    CTI
+}
+
+// Issuer returns the short name of the issuer, 1 to 16 of a–z, 0–9 and '-'.
+func (c Code) Issuer() string { return c.issuer }
+
+// IssuedAt returns the time of issue, in whole seconds.
+func (c Code) IssuedAt() time.Time { return time.Unix(c.iat, 0) }
+
+// CTI returns the encrypted holder reference.
+func (c Code) CTI() CTI { return c.cti }
+
+// LogValue leaves the cti out.
+func (c Code) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("issuer", c.issuer), slog.Int64("iat", c.iat))
+}
+
+// String returns the issuer and the time of issue only.
+func (c Code) String() string { return fmt.Sprintf("code of %s issued at %d", c.issuer, c.iat) }
+
+// GoString is String, so that %#v does not show the cti.
+func (c Code) GoString() string { return c.String() }
+
+// Freshness is how a genuine code stands to a moment.
+type Freshness uint8
+
+const (
+	Expired     Freshness = iota // later than exp + δ
+	Fresh                        // iat − δ ≤ now ≤ exp + δ
+	NotYetValid                  // earlier than iat − δ
+)
+
+// String returns "expired", "fresh" or "not-yet-valid".
+func (f Freshness) String() string {
+	switch f {
+	case Fresh:
+		return "fresh"
+	case NotYetValid:
+		return "not-yet-valid"
+	default:
+		return "expired"
+	}
+}
+
+// Fresh judges the code at now with a skew allowance δ of skew, which depends on how well the gate knows the time.
+func (c Code) Fresh(now time.Time, skew time.Duration) Freshness {
+	iat := c.IssuedAt()
+	switch {
+	case now.Before(iat.Add(-skew)):
+		return NotYetValid
+	case now.After(iat.Add(Lifetime + skew)):
+		return Expired
+	default:
+		return Fresh
+	}
+}
+
+// claims is the CWT payload: exactly these, in deterministic order, each present.
+type claims struct {
+	Issuer string `cbor:"1,keyasint"`
+	Exp    int64  `cbor:"4,keyasint"`
+	Iat    int64  `cbor:"6,keyasint"`
+	CTI    []byte `cbor:"7,keyasint"`
+}
+
+var (
+	encMode = must(cbor.CoreDetEncOptions().EncMode())
+	decMode = must(cbor.DecOptions{
+		DupMapKey: cbor.DupMapKeyEnforcedAPF, IndefLength: cbor.IndefLengthForbidden, TagsMd: cbor.TagsForbidden,
+		MaxNestedLevels: 4, ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+	}.DecMode())
+)
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// validIssuer holds the rule for issuer short names.
+func validIssuer(s string) bool {
+	if len(s) == 0 || len(s) > 16 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return true
+}
