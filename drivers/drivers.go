@@ -31,6 +31,7 @@ type Reader interface {
 	// (it closes it and returns an error wrapping [ErrLost] or [ErrUnavailable]). A supervisor calls Run again. emit is
 	// called from one goroutine at a time and must not be called after Run has returned.
 	Run(ctx context.Context, emit func(Read)) error
+	Checker
 	// String names the device for people, for example "serial /dev/ttyACM0 (front)".
 	String() string
 }
@@ -45,14 +46,15 @@ type Indicator interface {
 	String() string
 }
 
-// Checker is implemented by devices that can tell whether they would work, without being used. It is asked every few
-// seconds, must not block, and returns nil when all is well. The error text is shown to the technician.
+// Checker tells whether a device would work, without using it. It is asked twice a second, must not block, and returns
+// nil when all is well. The error text is shown to the technician. Every reader is one; an indicator may be.
 type Checker interface{ Check() error }
 
 // The sentinels a supervisor or the health page branches on; drivers wrap them with words.
 var (
 	ErrUnavailable = errors.New("device is not available")        // cannot be opened: absent, no permission, in use
 	ErrLost        = errors.New("device was lost while in use")   // it worked, then it went away
+	ErrGarbled     = errors.New("bytes arrive, but no code")      // delivers garbage: wrong baud rate or keyboard country
 	ErrNotInBuild  = errors.New("this build has no such support") // compiled out, for example voice without cgo
 )
 
