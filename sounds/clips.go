@@ -1,0 +1,90 @@
+package sounds
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/kipass/kipass/visit"
+)
+
+// Rate is the sample rate of every clip in hertz. Clips are WAV files of 16-bit mono PCM.
+const Rate = 22050
+
+//go:generate ./make.sh
+
+//go:embed clips/*/*.wav
+var clips embed.FS
+
+// tones maps an outcome to the tone that tells it apart in any language; it has the name of the light that goes with it.
+var tones = map[visit.Outcome]string{
+	visit.Admitted:      "tone/green",
+	visit.AdmittedAgain: "tone/green",
+	visit.Expired:       "tone/amber",
+	visit.NotYetValid:   "tone/amber",
+	visit.NotACode:      "tone/amber",
+	visit.UnknownIssuer: "tone/red",
+	visit.NotGenuine:    "tone/red",
+	visit.OutOfService:  "tone/red",
+}
+
+// Clip returns the WAV file of a clip: 22,050 Hz, mono, 16-bit. A name is the language or "tone", a slash, and the
+// outcome's code or the tone's colour, for example "ko/admitted" or "tone/green".
+func Clip(name string) ([]byte, error) {
+	wav, err := clips.ReadFile("clips/" + name + ".wav")
+	if err != nil {
+		return nil, fmt.Errorf("no clip is called %q; there are %s", name, strings.Join(Names(), ", "))
+	}
+	return wav, nil
+}
+
+// Names returns the names of all clips in alphabetical order.
+func Names() []string {
+	files, err := fs.Glob(clips, "clips/*/*.wav")
+	if err != nil {
+		panic(err) // the pattern is a constant
+	}
+	for i, f := range files {
+		files[i] = strings.TrimSuffix(strings.TrimPrefix(f, "clips/"), ".wav")
+	}
+	slices.Sort(files)
+	return files
+}
+
+// SpokenLanguages returns the languages there are voice clips in, ko first. Every outcome has a clip in each.
+func SpokenLanguages() []string {
+	return slices.DeleteFunc(Languages(), func(language string) bool { return !Spoken(language) })
+}
+
+// Spoken reports whether there are voice clips in a language.
+func Spoken(language string) bool {
+	f, err := clips.Open(path.Join("clips", language, visit.Admitted.String()+".wav"))
+	if err != nil {
+		return false
+	}
+	f.Close()
+	return true
+}
+
+// ClipNames returns what is played for an outcome: its tone, then its words in each of the languages in turn, each
+// once. A language without voice clips is passed over; if none is left the words are Korean. Without any language
+// there is only the tone.
+func ClipNames(o visit.Outcome, languages ...string) []string {
+	tone, ok := tones[o]
+	if !ok {
+		o, tone = visit.OutOfService, tones[visit.OutOfService]
+	}
+	names := []string{tone}
+	for _, language := range languages {
+		if name := language + "/" + o.String(); Spoken(language) && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if len(languages) > 0 && len(names) == 1 {
+		names = append(names, "ko/"+o.String())
+	}
+	return names
+}
