@@ -1,0 +1,87 @@
+package firmware
+
+import (
+	"errors"
+	"time"
+
+	"github.com/kipass/kipass/token"
+	"github.com/kipass/kipass/visit"
+)
+
+// Reading is what parsing and verifying made of a frame.
+type Reading uint8
+
+const (
+	NotACode Reading = iota
+	UnknownIssuer
+	NotGenuine
+	Genuine
+)
+
+// readingOf names the result of token.Parse and token.Unverified.Verify.
+func readingOf(err error) Reading {
+	switch {
+	case err == nil:
+		return Genuine
+	case errors.Is(err, token.ErrUnknownIssuer):
+		return UnknownIssuer
+	case errors.Is(err, token.ErrNotGenuine):
+		return NotGenuine
+	default:
+		return NotACode
+	}
+}
+
+// Facts are all that the outcome of a presentation depends on. The zero Facts give out-of-service.
+type Facts struct {
+	InService bool            // enrolled, not revoked, clock not refused
+	Reading   Reading         // what was read
+	Freshness token.Freshness // of a genuine code, judged by freshness
+	Seen      bool            // the same code was durably journalled by this gate within its life
+	Durable   bool            // the visit is in the journal and on the disk
+}
+
+// Decide is the gate's one decision. It is pure; its test is its table (outcomes.md). Asked before the journal, with
+// Durable assumed, it tells whether the visit is to be journalled at all: only if the answer is admitted.
+func Decide(f Facts) visit.Outcome {
+	switch {
+	case !f.InService:
+		return visit.OutOfService
+	case f.Reading == NotACode:
+		return visit.NotACode
+	case f.Reading == UnknownIssuer:
+		return visit.UnknownIssuer
+	case f.Reading != Genuine:
+		return visit.NotGenuine
+	case f.Freshness == token.NotYetValid:
+		return visit.NotYetValid
+	case f.Freshness != token.Fresh:
+		return visit.Expired
+	case f.Seen:
+		return visit.AdmittedAgain
+	case !f.Durable:
+		return visit.OutOfService
+	default:
+		return visit.Admitted
+	}
+}
+
+// Instant is a moment as well as the gate knows it.
+type Instant struct {
+	Time  time.Time        // by the gate's clock
+	State visit.ClockState // how well it is known
+	Skew  time.Duration    // δ, how far Time may be off
+	Floor time.Time        // the real time is at least this; zero if nothing is known
+}
+
+// freshness judges a genuine code at a moment. While the clock is untrusted only the floor speaks: a code that had
+// expired by then is expired, any other is let through and its visit marked as time unproven.
+func freshness(c token.Code, at Instant) token.Freshness {
+	if at.State != visit.ClockUntrusted {
+		return c.Fresh(at.Time, at.Skew)
+	}
+	if c.Fresh(at.Floor, at.Skew) == token.Expired {
+		return token.Expired
+	}
+	return token.Fresh
+}

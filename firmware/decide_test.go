@@ -1,0 +1,161 @@
+package firmware
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/kipass/kipass/drivers"
+	"github.com/kipass/kipass/sounds"
+	"github.com/kipass/kipass/token"
+	"github.com/kipass/kipass/visit"
+)
+
+func TestDecide(t *testing.T) {
+	good := Facts{InService: true, Reading: Genuine, Freshness: token.Fresh, Durable: true}
+	with := func(change func(*Facts)) Facts { f := good; change(&f); return f }
+	for rule, c := range map[string]struct {
+		facts Facts
+		want  visit.Outcome
+	}{
+		"genuine, fresh, new and durable is admitted":       {good, visit.Admitted},
+		"without a durable record nothing is green":         {with(func(f *Facts) { f.Durable = false }), visit.OutOfService},
+		"seen before is admitted again":                     {with(func(f *Facts) { f.Seen = true }), visit.AdmittedAgain},
+		"seen before needs no record of its own":            {with(func(f *Facts) { f.Seen, f.Durable = true, false }), visit.AdmittedAgain},
+		"seen before but expired is expired":                {with(func(f *Facts) { f.Seen, f.Freshness = true, token.Expired }), visit.Expired},
+		"too old is expired":                                {with(func(f *Facts) { f.Freshness = token.Expired }), visit.Expired},
+		"from the future is not yet valid":                  {with(func(f *Facts) { f.Freshness = token.NotYetValid }), visit.NotYetValid},
+		"a key outside the trust list is an unknown issuer": {with(func(f *Facts) { f.Reading = UnknownIssuer }), visit.UnknownIssuer},
+		"a wrong signature is not genuine":                  {with(func(f *Facts) { f.Reading = NotGenuine }), visit.NotGenuine},
+		"anything else is not a code":                       {with(func(f *Facts) { f.Reading = NotACode }), visit.NotACode},
+		"out of service comes before everything":            {with(func(f *Facts) { f.InService = false }), visit.OutOfService},
+		"out of service even for garbage":                   {Facts{Reading: NotACode}, visit.OutOfService},
+		"no facts at all are out of service":                {Facts{}, visit.OutOfService},
+		"a reading that does not exist is not genuine":      {with(func(f *Facts) { f.Reading = 99 }), visit.NotGenuine},
+		"a freshness that does not exist counts as expired": {with(func(f *Facts) { f.Freshness = 99 }), visit.Expired},
+	} {
+		if got := Decide(c.facts); got != c.want {
+			t.Errorf("%s: %+v gives %v, want %v", rule, c.facts, got, c.want)
+		}
+	}
+}
+
+// Over every combination of facts: green has exactly the causes it may have.
+func TestDecideGreenOnlyWithARecord(t *testing.T) {
+	greens := 0
+	for bits := range 8 {
+		for reading := range Reading(5) {
+			for fresh := range token.Freshness(4) {
+				f := Facts{InService: bits&1 != 0, Seen: bits&2 != 0, Durable: bits&4 != 0, Reading: reading, Freshness: fresh}
+				o := Decide(f)
+				if !o.Green() {
+					continue
+				}
+				greens++
+				if !f.InService || f.Reading != Genuine || f.Freshness != token.Fresh || !f.Seen && !f.Durable {
+					t.Errorf("%+v gives green %v", f, o)
+				}
+			}
+		}
+	}
+	if greens != 3 {
+		t.Errorf("%d combinations are green, want 3: seen or durable or both", greens)
+	}
+}
+
+func TestReadingOf(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want Reading
+	}{
+		{nil, Genuine},
+		{fmt.Errorf("x: %w", token.ErrNotACode), NotACode},
+		{fmt.Errorf("x: %w", token.ErrUnknownIssuer), UnknownIssuer},
+		{fmt.Errorf("x: %w", token.ErrNotGenuine), NotGenuine},
+		{errors.New("anything else"), NotACode},
+	} {
+		if got := readingOf(c.err); got != c.want {
+			t.Errorf("readingOf(%v) = %v, want %v", c.err, got, c.want)
+		}
+	}
+}
+
+func TestEveryOutcomeHasACue(t *testing.T) {
+	for _, o := range visit.Outcomes() {
+		s, ok := signs[o]
+		if !ok {
+			t.Errorf("%v has no cue", o)
+			continue
+		}
+		if green := s.light == drivers.Green; green != o.Green() || s.relay != o.Green() {
+			t.Errorf("%v: light %v, relay %v; green and the relay belong to admission alone", o, s.light, s.relay)
+		}
+		c := cueOf(o, "front", time.Time{}, []string{"ko", "en"})
+		if c.Light == drivers.Dark || len(c.Clips) == 0 || c.Hold != hold || c.Lane != "front" {
+			t.Errorf("%v: incomplete cue %+v", o, c)
+		}
+		for _, name := range c.Clips {
+			if _, err := sounds.Clip(name); err != nil {
+				t.Errorf("%v: %v", o, err)
+			}
+		}
+	}
+	if len(signs) != len(visit.Outcomes()) {
+		t.Errorf("%d cues for %d outcomes", len(signs), len(visit.Outcomes()))
+	}
+}
+
+func TestFreshnessWhileTheClockIsUntrusted(t *testing.T) {
+	issued := time.Unix(1_600_000_000, 0)
+	pub, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := genuine(t, pub, key, issued)
+	const skew = 2 * time.Second
+	for rule, c := range map[string]struct {
+		at   Instant
+		want token.Freshness
+	}{
+		"a synced clock judges by its time":                  {Instant{Time: issued.Add(time.Minute), State: visit.ClockSynced, Skew: skew}, token.Expired},
+		"holdover too":                                       {Instant{Time: issued.Add(-time.Minute), State: visit.ClockHoldover, Skew: skew}, token.NotYetValid},
+		"a synced clock does not ask the floor":              {Instant{Time: issued, State: visit.ClockSynced, Skew: skew, Floor: issued.Add(time.Hour)}, token.Fresh},
+		"an untrusted clock is not believed to be late":      {Instant{Time: issued.Add(time.Hour), Skew: skew}, token.Fresh},
+		"an untrusted clock is not believed to be early":     {Instant{Time: issued.Add(-time.Hour), Skew: skew}, token.Fresh},
+		"a code from before the floor is expired":            {Instant{Time: issued, Skew: skew, Floor: issued.Add(time.Minute)}, token.Expired},
+		"a code within its life of the floor is let through": {Instant{Time: issued, Skew: skew, Floor: issued.Add(17 * time.Second)}, token.Fresh},
+		"a code newer than the floor is let through":         {Instant{Time: issued, Skew: skew, Floor: issued.Add(-time.Hour)}, token.Fresh},
+	} {
+		if got := freshness(code, c.at); got != c.want {
+			t.Errorf("%s: %v, want %v", rule, got, c.want)
+		}
+	}
+}
+
+// genuine returns a verified code.
+func genuine(t testing.TB, pub ed25519.PublicKey, key ed25519.PrivateKey, iat time.Time) token.Code {
+	t.Helper()
+	text, err := token.Sign(key, "naver", iat, token.CTI{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, err := verify([]byte(text), oneKey{pub})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return code
+}
+
+// oneKey is a keyring of one key of the issuer naver, valid for ever.
+type oneKey struct{ pub ed25519.PublicKey }
+
+func (k oneKey) Key(kid token.KID) (token.IssuerKey, bool) {
+	if kid != token.KeyID(k.pub) {
+		return token.IssuerKey{}, false
+	}
+	return token.IssuerKey{Issuer: "naver", Public: k.pub, NotAfter: time.Unix(1<<40, 0)}, true
+}
+
+func (oneKey) Stale(time.Time) bool { return false }

@@ -1,0 +1,260 @@
+// Package firmware is the gate: what a reader delivers is verified, decided, journalled and only then shown.
+//
+//	Read → presentation → Parse → Verify → Decide → journal (fsync) → Decide → Cue → lights, voice, relay, screen
+//
+// Nothing on this way waits for the network, and nothing green comes before the journal has said that the visit is on
+// the disk.
+package firmware
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kipass/kipass/drivers"
+	"github.com/kipass/kipass/firmware/health"
+	"github.com/kipass/kipass/token"
+	"github.com/kipass/kipass/visit"
+)
+
+// Journal makes a visit durable. Append returns once it is on the disk, or with an error and then nobody knows.
+type Journal interface {
+	Append(ctx context.Context, v visit.Visit) (seq uint64, err error)
+}
+
+// Trust is the trust list in force.
+type Trust interface {
+	token.Keyring
+	Stale(now time.Time) bool
+}
+
+// Clock tells the time and how well it is known, and learns from genuine codes that it is at least their time of issue.
+type Clock interface {
+	Read() Instant
+	Evidence(issuer string, iat time.Time)
+}
+
+// Display is the visitor's screen. Show never blocks.
+type Display interface {
+	Show(o visit.Outcome, lane string, hold time.Duration)
+}
+
+// Lane joins an indicator to the reader it serves.
+type Lane struct {
+	Indicator drivers.Indicator
+	Reader    string // name of the reader; empty for all
+}
+
+// Options are what a gate is made of. All are required but Indicators and Display.
+type Options struct {
+	Readers      []drivers.Reader
+	Indicators   []Lane
+	Display      Display
+	Trust        Trust
+	Clock        Clock
+	RefuseUnsure bool     // whether the gate is out of service while its clock is untrusted
+	Languages    []string // of the voice, one or two, in order
+	Board        *health.Board
+	Log          *slog.Logger
+}
+
+// Gate is one gate with its readers and indicators.
+type Gate struct {
+	o       Options
+	posts   []*post
+	replays *replaySet
+	tally   *Tally
+
+	mu      sync.Mutex
+	journal Journal // nil until the gate is enrolled
+	revoked bool
+}
+
+const (
+	appendLimit = 2 * time.Second // a slower disk is a broken one to the visitor who waits
+	waiting     = 16              // frames of one reader that may wait while the disk is slow
+	// unsureKeep is how long a code is remembered while the clock cannot tell when it expires.
+	unsureKeep = time.Hour
+)
+
+// New returns a gate that is out of service until [Gate.Use] gives it a journal.
+func New(o Options) *Gate {
+	g := &Gate{o: o, replays: newReplaySet(), tally: newTally()}
+	for _, l := range o.Indicators {
+		g.posts = append(g.posts, newPost(l.Indicator, l.Reader, o.Board))
+	}
+	return g
+}
+
+// Use puts the gate into service with the journal.
+func (g *Gate) Use(j Journal) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.journal = j
+}
+
+// Revoke takes the gate out of service, or back, as the server says.
+func (g *Gate) Revoke(revoked bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.revoked = revoked
+}
+
+// InService reports whether a genuine code would be tried at all.
+func (g *Gate) InService() bool { return g.service(g.o.Clock.Read()) != nil }
+
+// Tally returns the gate's counts of outcomes.
+func (g *Gate) Tally() *Tally { return g.tally }
+
+// service returns the journal if the gate is in service at that moment, else nil.
+func (g *Gate) service(at Instant) Journal {
+	unsure := at.State == visit.ClockUntrusted
+	if unsure {
+		g.o.Board.Set(health.ClockUntrusted, "", "")
+	} else {
+		g.o.Board.Clear(health.ClockUntrusted, "")
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.revoked || unsure && g.o.RefuseUnsure {
+		return nil
+	}
+	return g.journal
+}
+
+// Run serves all readers until ctx ends, then halts the indicators. Run returns only when every goroutine has ended,
+// but for one left in a driver that hangs.
+func (g *Gate) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, p := range g.posts {
+		group.Go(func() error { p.run(ctx); return nil })
+	}
+	for _, r := range g.o.Readers {
+		frames := make(chan drivers.Read, waiting)
+		held := presentations{}
+		emit := func(f drivers.Read) {
+			if !held.begins(f.Data, f.At) {
+				return
+			}
+			select {
+			case frames <- f:
+			default:
+				g.o.Log.Warn("frame dropped: the disk is too slow for this reader", "read", f)
+			}
+		}
+		group.Go(func() error { supervise(ctx, r, emit, g.o.Board); return nil })
+		group.Go(func() error { watch(ctx, r, g.InService, g.o.Board); return nil })
+		group.Go(func() error { g.serve(ctx, frames); return nil })
+	}
+	group.Go(func() error { <-ctx.Done(); return nil })
+	return group.Wait()
+}
+
+// serve takes the frames of one reader in order.
+func (g *Gate) serve(ctx context.Context, frames <-chan drivers.Read) {
+	for {
+		select {
+		case f := <-frames:
+			g.tell(g.judge(ctx, f), f)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// judge is the way of one scan up to its outcome.
+func (g *Gate) judge(ctx context.Context, f drivers.Read) visit.Outcome {
+	at := g.o.Clock.Read()
+	at.Time = at.Time.Add(-time.Since(f.At)) // the moment it was read, however long it has waited
+	journal := g.service(at)
+	facts := Facts{InService: journal != nil}
+	if !facts.InService {
+		return Decide(facts)
+	}
+	code, err := verify(f.Data, g.o.Trust)
+	if facts.Reading = readingOf(err); facts.Reading != Genuine {
+		g.o.Log.Debug("refused", "read", f, "why", err)
+		return Decide(facts)
+	}
+	g.o.Clock.Evidence(code.Issuer(), code.IssuedAt())
+	facts.Freshness = freshness(code, at)
+
+	wanted := facts
+	wanted.Durable = true
+	if Decide(wanted) != visit.Admitted {
+		return Decide(facts)
+	}
+	facts.Seen, facts.Durable = g.record(ctx, journal, code, at)
+	return Decide(facts)
+}
+
+func verify(text []byte, trust token.Keyring) (token.Code, error) {
+	u, err := token.Parse(text)
+	if err != nil {
+		return token.Code{}, err
+	}
+	return u.Verify(trust)
+}
+
+// record journals the code's visit unless this gate already has. Two readers that see one code at once are told apart
+// here: the second waits for what becomes of the first.
+func (g *Gate) record(ctx context.Context, journal Journal, code token.Code, at Instant) (seen, durable bool) {
+	keep := token.Lifetime + 2*at.Skew
+	if at.State == visit.ClockUntrusted {
+		keep = unsureKeep
+	}
+	for {
+		now := time.Now()
+		c, mine := g.replays.claim(code.CTI(), now, now.Add(keep))
+		if !mine {
+			<-c.settled
+			if c.durable {
+				return true, true
+			}
+			continue
+		}
+		durable := g.append(ctx, journal, code, at)
+		g.replays.settle(c, durable)
+		return false, durable
+	}
+}
+
+func (g *Gate) append(ctx context.Context, journal Journal, code token.Code, at Instant) bool {
+	limited, cancel := context.WithTimeout(ctx, appendLimit)
+	defer cancel()
+	stale := g.o.Trust.Stale(at.Time)
+	_, err := journal.Append(limited, visit.Visit{
+		At: at.Time.UTC().Truncate(time.Millisecond), Issuer: code.Issuer(), CTI: visit.CTI(code.CTI()),
+		Clock: at.State, Skew: at.Skew.Truncate(time.Millisecond), StaleTrust: stale,
+	})
+	if stale {
+		g.o.Board.Set(health.TrustStale, "", "")
+	} else {
+		g.o.Board.Clear(health.TrustStale, "")
+	}
+	if err != nil {
+		if !errors.Is(err, context.Canceled) {
+			g.o.Board.Set(health.JournalFailed, "", err.Error())
+		}
+		return false
+	}
+	g.o.Board.Clear(health.JournalFailed, "")
+	return true
+}
+
+// tell hands the outcome to everything that shows it; none of it can hold the gate up.
+func (g *Gate) tell(o visit.Outcome, f drivers.Read) {
+	cue := cueOf(o, f.Reader, f.At, g.o.Languages)
+	for _, p := range g.posts {
+		p.hand(cue)
+	}
+	if g.o.Display != nil {
+		g.o.Display.Show(o, f.Reader, hold)
+	}
+	g.tally.add(o, time.Now())
+	g.o.Log.Info("scan", "outcome", o.String(), "reader", f.Reader, "took", time.Since(f.At).Round(10*time.Microsecond))
+}

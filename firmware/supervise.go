@@ -1,0 +1,77 @@
+package firmware
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/kipass/kipass/drivers"
+	"github.com/kipass/kipass/firmware/health"
+)
+
+const (
+	reopenFirst = 100 * time.Millisecond
+	reopenMost  = time.Second
+	steadyAfter = 2 * time.Second // a run this long ends the patience with a flapping device
+)
+
+// supervise keeps one reader running until ctx ends: a lost device is opened again, ever more patiently up to a second.
+func supervise(ctx context.Context, r drivers.Reader, emit func(drivers.Read), board *health.Board) {
+	pause := reopenFirst
+	for {
+		start := time.Now()
+		err := r.Run(ctx, emit)
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			err = errors.New("stopped without a reason")
+		}
+		board.Set(health.ReaderLost, r.String(), err.Error())
+		if time.Since(start) > steadyAfter {
+			pause = reopenFirst
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+		pause = min(2*pause, reopenMost)
+	}
+}
+
+// watch keeps the board true to a reader's own word until ctx ends, and switches the reader off while the gate is out
+// of service, where the device has a switch.
+func watch(ctx context.Context, r drivers.Reader, inService func() bool, board *health.Board) {
+	tick := time.NewTicker(checkEvery)
+	defer tick.Stop()
+	active := true // as every reader begins
+	for {
+		select {
+		case <-tick.C:
+			judge(r, r.Check(), board)
+			if wanted := inService(); wanted != active {
+				active = wanted
+				if s, ok := r.(drivers.Switchable); ok {
+					// A device without a switch goes on reading: its codes then get the outcome out-of-service.
+					_ = s.SetActive(ctx, active)
+				}
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func judge(r drivers.Reader, err error, board *health.Board) {
+	switch {
+	case err == nil:
+		board.Clear(health.ReaderLost, r.String())
+		board.Clear(health.ReaderGarbled, r.String())
+	case errors.Is(err, drivers.ErrGarbled):
+		board.Clear(health.ReaderLost, r.String())
+		board.Set(health.ReaderGarbled, r.String(), err.Error())
+	default:
+		board.Set(health.ReaderLost, r.String(), err.Error())
+	}
+}
