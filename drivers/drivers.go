@@ -49,10 +49,19 @@ type Indicator interface {
 // seconds, must not block, and returns nil when all is well. The error text is shown to the technician.
 type Checker interface{ Check() error }
 
+// Switchable is implemented by readers that can be told to stop reading, so that a gate that is out of service does not
+// invite anyone to show a code. SetActive records the wish, never blocks and may be called at any time, before Run too;
+// the device follows within a second, and again each time it was reopened. A reader begins active. Frames that arrive
+// while it is inactive are delivered all the same. It returns an error if the device has no means for it.
+type Switchable interface {
+	SetActive(ctx context.Context, on bool) error
+}
+
 // The sentinels a supervisor or the health page branches on; drivers wrap them with words.
 var (
 	ErrUnavailable = errors.New("device is not available")        // cannot be opened: absent, no permission, in use
 	ErrLost        = errors.New("device was lost while in use")   // it worked, then it went away
+	ErrGarbled     = errors.New("device delivers damaged data")   // bytes arrive but no code: its settings are wrong
 	ErrNotInBuild  = errors.New("this build has no such support") // compiled out, for example voice without cgo
 )
 
