@@ -1,0 +1,157 @@
+package serialscan
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"time"
+
+	"github.com/tarm/serial"
+	"golang.org/x/sys/unix"
+
+	"github.com/kipass/kipass/drivers"
+)
+
+// readWait is how long a read waits for the first byte: the shortest a Linux terminal knows. It bounds how long the end
+// of a context goes unnoticed.
+const readWait = 100 * time.Millisecond
+
+// line is an open serial line. Its owner is the goroutine that reads: nobody else may close it, since closing waits for
+// the read.
+type line struct {
+	port *serial.Port
+	// lock is a second descriptor of the same line. It holds the lock that keeps other programs of good manners away,
+	// and being non-blocking it takes the writes: one to a device that takes no bytes must not stop the reading.
+	lock  int
+	quick int // how many reads in a row ended at once and empty-handed
+}
+
+// openLine opens the device at path, alone. Errors wrap drivers.ErrUnavailable and say what to do.
+func openLine(path string, baud int) (*line, error) {
+	lock, err := lockLine(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", drivers.ErrUnavailable, err)
+	}
+	port, err := serial.OpenPort(&serial.Config{Name: path, Baud: baud, ReadTimeout: readWait})
+	if err != nil {
+		unix.Close(lock)
+		return nil, fmt.Errorf("%w: %w", drivers.ErrUnavailable, explain(path, err))
+	}
+	l := &line{port: port, lock: lock}
+	// What a reader sent while nobody listened is of no use to anyone now.
+	if err := port.Flush(); err != nil {
+		l.close()
+		return nil, fmt.Errorf("%w: discarding what waited in %s: %w", drivers.ErrUnavailable, path, explain(path, err))
+	}
+	return l, nil
+}
+
+func lockLine(path string) (int, error) {
+	var fd int
+	err := retried(func() (err error) {
+		fd, err = unix.Open(path, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		return -1, explain(path, err)
+	}
+	if err := checkLine(fd, path); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	if err := retried(func() error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) }); err != nil {
+		unix.Close(fd)
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return -1, fmt.Errorf("%s is in use by another program: two readers of one line steal each other's bytes", path)
+		}
+		return -1, fmt.Errorf("locking %s: %w", path, err)
+	}
+	return fd, nil
+}
+
+// checkLine refuses what is no serial line: anything but a terminal, and the terminals of the console.
+func checkLine(fd int, path string) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return explain(path, err)
+	}
+	if _, err := unix.IoctlGetTermios(fd, unix.TCGETS); err != nil {
+		return explain(path, err)
+	}
+	// Numbers from the kernel's admin-guide/devices.txt: 4, below 64, are virtual consoles; 5 are /dev/tty, console, ptmx.
+	major, minor := unix.Major(uint64(st.Rdev)), unix.Minor(uint64(st.Rdev))
+	if major == 4 && minor < 64 || major == 5 {
+		return fmt.Errorf("%s is a console, not a reader: use the path below /dev/serial/by-id", path)
+	}
+	return nil
+}
+
+// explain puts an error of the system into words for a technician.
+func explain(path string, err error) error {
+	var words string
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		words = "there is no such device: is the reader plugged in, and set to serial (USB-CDC), not to keyboard?"
+	case errors.Is(err, fs.ErrPermission):
+		words = "no permission: add the gate's user to the group dialout"
+	case errors.Is(err, unix.EBUSY):
+		words = "it is in use by another program"
+	case errors.Is(err, unix.ENOTTY), errors.Is(err, unix.EINVAL), errors.Is(err, unix.EISDIR):
+		words = "it is not a serial line: use the path below /dev/serial/by-id"
+	case errors.Is(err, unix.EIO), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
+		words = "the device does not answer: is the reader still plugged in?"
+	default:
+		return fmt.Errorf("opening %s: %w", path, err)
+	}
+	return fmt.Errorf("opening %s: %s (%w)", path, words, err)
+}
+
+// read waits up to readWait for bytes. No bytes and no error mean that the wait was in vain.
+func (l *line) read(buf []byte) (int, error) {
+	began := time.Now()
+	n, err := l.port.Read(buf)
+	if n > 0 {
+		l.quick = 0
+		return n, nil
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 0, fmt.Errorf("%w: %w", drivers.ErrLost, err)
+	}
+	// A wait in vain and a device that is gone look the same but for the time they take.
+	if time.Since(began) >= readWait/2 {
+		l.quick = 0
+		return 0, nil
+	}
+	if l.quick++; l.quick >= 2 {
+		return 0, fmt.Errorf("%w: the line was hung up", drivers.ErrLost)
+	}
+	return 0, errQuick
+}
+
+// errQuick means that a read ended before its time. Nothing follows from one: neither silence nor loss.
+var errQuick = errors.New("read ended before its time")
+
+// write hands b to the device without waiting. What does not fit is given up: the command is repeated when no answer
+// comes.
+func (l *line) write(b []byte) error {
+	return retried(func() error {
+		n, err := unix.Write(l.lock, b)
+		if err == nil && n < len(b) {
+			return fmt.Errorf("device took %d of %d bytes", n, len(b))
+		}
+		return err
+	})
+}
+
+func (l *line) close() error {
+	return errors.Join(l.port.Close(), unix.Close(l.lock))
+}
+
+func retried(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}

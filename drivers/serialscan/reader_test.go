@@ -1,0 +1,75 @@
+package serialscan
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/kipass/kipass/drivers/drivertest"
+	"github.com/kipass/kipass/drivers/framing"
+)
+
+func newPty(t *testing.T) *drivertest.Pty {
+	t.Helper()
+	p, err := drivertest.OpenPty(filepath.Join(t.TempDir(), "usb-reader"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
+func newReader(t *testing.T, o Options) *Reader {
+	t.Helper()
+	o.Name = "front"
+	if testing.Verbose() {
+		o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	r, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func bench(o Options, how drivertest.Hangup, ends ...string) func(t *testing.T) drivertest.Bench {
+	return func(t *testing.T) drivertest.Bench {
+		if how == drivertest.HungUp && os.Geteuid() != 0 {
+			t.Skip("hanging up a terminal needs root")
+		}
+		p := newPty(t)
+		o.Device = p.Path()
+		do := func(err error) {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		return drivertest.Bench{
+			Reader: newReader(t, o),
+			Name:   "front",
+			Type:   func(b []byte) { _, err := p.Write(b); do(err) },
+			Ends:   ends,
+			Hush:   func() { p.Drained(10 * time.Second); time.Sleep(2 * readWait) },
+			Unplug: func() { do(p.Unplug(how)) },
+			Replug: func() { do(p.Replug()) },
+			Settle: func() { p.Drained(10 * time.Second) },
+			Bytes:  true,
+			Flood:  true,
+			AIM:    true,
+		}
+	}
+}
+
+func TestReaderSuite(t *testing.T) {
+	t.Run("automatic end, line closed", func(t *testing.T) {
+		drivertest.ReaderSuite(t, bench(Options{}, drivertest.Closed, "\r", "\n", "\r\n", "\t", "\x03", ""))
+	})
+	t.Run("automatic end, line hung up", func(t *testing.T) {
+		drivertest.ReaderSuite(t, bench(Options{}, drivertest.HungUp, "\r\n", ""))
+	})
+	t.Run("named end", func(t *testing.T) {
+		drivertest.ReaderSuite(t, bench(Options{Terminator: framing.CRLF, Baud: 9600}, drivertest.Closed, "\r\n"))
+	})
+}
