@@ -1,0 +1,106 @@
+package journal
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/kipass/kipass/visit"
+)
+
+// content is what a check of a whole journal finds, the records themselves left out.
+type content struct {
+	facility visit.Facility
+	gate     visit.Gate
+	state    state
+	altered  string // records whose bytes do not match the chain, in words
+}
+
+// readContent checks everything a journal holds. Errors wrap errDamaged where the file cannot go on being used. A record
+// whose bytes have changed does not condemn the others: the chain is computed anew over what is there, so that the
+// server, which will refuse that one record, can follow it.
+func readContent(tx *bolt.Tx) (content, error) {
+	var c content
+	var err error
+	meta := tx.Bucket(bucketMeta)
+	if c.state, err = decodeState(meta.Get(keyState)); err != nil {
+		return content{}, err
+	}
+	if c.facility, c.gate, err = decodePlace(meta.Get(keyPlace)); err != nil {
+		return content{}, err
+	}
+	first, err := checkEpochs(tx)
+	if err != nil {
+		return content{}, err
+	}
+	if err := checkQuarantine(tx, c.state, first); err != nil {
+		return content{}, err
+	}
+	at := c.state.tail
+	cur := tx.Bucket(bucketRecords).Cursor()
+	for k, v := cur.First(); k != nil; k, v = cur.Next() {
+		if len(k) != 8 || binary.BigEndian.Uint64(k) != at.Seq+1 {
+			return content{}, damagef("record %d is missing", at.Seq+1)
+		}
+		if len(v) <= visit.SealOverhead || len(v) > visit.MaxSealed {
+			return content{}, damagef("record %d is %d bytes long", at.Seq+1, len(v))
+		}
+		if at.Seq+1 < first {
+			return content{}, damagef("record %d has no epoch", at.Seq+1)
+		}
+		at = at.next(visit.Sealed{Seq: at.Seq + 1, Data: v})
+	}
+	if at.Seq != c.state.head.Seq {
+		return content{}, damagef("records end at %d, must at %d", at.Seq, c.state.head.Seq)
+	}
+	if at.Chain != c.state.head.Chain {
+		c.altered = fmt.Sprintf("the bytes of a record between %d and %d have changed on the disk", c.state.tail.Seq+1, at.Seq)
+		c.state.head = at
+	}
+	return c, nil
+}
+
+// checkEpochs returns the first sequence that has an epoch, or the highest possible one if there is none.
+func checkEpochs(tx *bolt.Tx) (uint64, error) {
+	first := ^uint64(0)
+	err := tx.Bucket(bucketEpochs).ForEach(func(k, v []byte) error {
+		e, err := decodeEpoch(k, v)
+		first = min(first, e.First)
+		return err
+	})
+	return first, err
+}
+
+func checkQuarantine(tx *bolt.Tx, s state, first uint64) error {
+	n := uint64(0)
+	err := tx.Bucket(bucketQuarantine).ForEach(func(k, v []byte) error {
+		n++
+		if len(k) != 8 || binary.BigEndian.Uint64(k) > s.tail.Seq || binary.BigEndian.Uint64(k) < first {
+			return damagef("a quarantined record is out of place")
+		}
+		_, _, err := decodeRefused(v)
+		return err
+	})
+	if err == nil && n != s.quarantined() {
+		err = damagef("%d records in quarantine, must be %d", n, s.quarantined())
+	}
+	return err
+}
+
+// maxReason is how many bytes of a reason are kept.
+const maxReason = 64
+
+// encodeRefused writes a reason after its length byte, then the sealed record.
+func encodeRefused(reason string, data []byte) []byte {
+	reason = reason[:min(len(reason), maxReason)]
+	return append(append([]byte{byte(len(reason))}, reason...), data...)
+}
+
+func decodeRefused(b []byte) (reason string, data []byte, err error) {
+	r, data, ok := cutField(b)
+	if !ok || len(data) <= visit.SealOverhead || len(data) > visit.MaxSealed {
+		return "", nil, damagef("a quarantined record is of %d bytes", len(b))
+	}
+	return string(r), data, nil
+}

@@ -1,0 +1,165 @@
+package journal
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/kipass/kipass/visit"
+)
+
+// Destroy removes undelivered and quarantined records whose retention has ended at now ([visit.OldestKept]) and returns
+// how many; they are counted in [Stats] for good. The caller must trust now. If it fails, what was removed before is
+// removed and counted.
+//
+// Records read while the clock was not trusted have no day that could be relied on: their retention is counted from the
+// day of the first Destroy after them, so none goes early. Undelivered records go in the order of their sequences, so one
+// behind others that are to be kept longer waits for them.
+func (j *Journal) Destroy(now time.Time) (int, error) {
+	n := 0
+	today, oldest := visit.DayOf(now), visit.OldestKept(now)
+	err := j.do(func() error {
+		if err := j.trusted(); err != nil {
+			return err
+		}
+		due, err := j.due(today, oldest)
+		if err != nil || !due {
+			return err
+		}
+		n, err = j.purge(today, oldest)
+		return err
+	})
+	for more := err == nil; more; {
+		err = j.do(func() error {
+			if err := j.trusted(); err != nil {
+				return err
+			}
+			end, err := j.expired(oldest)
+			if err != nil {
+				return err
+			}
+			before := j.state.tail.Seq
+			if more = end > before; !more {
+				return nil
+			}
+			err = j.remove(min(end, before+chunk), func(_ *bolt.Tx, next *state, _ uint64, _ []byte) error {
+				next.destroyed++
+				return nil
+			})
+			if err == nil {
+				n += int(j.state.tail.Seq - before)
+			}
+			return err
+		})
+		more = more && err == nil
+	}
+	if n > 0 {
+		j.log.Warn("records destroyed at the end of their retention", "records", n, "oldest_kept", oldest.String())
+	}
+	if err != nil {
+		return n, fmt.Errorf("destroying records of before %v: %w", oldest, err)
+	}
+	return n, nil
+}
+
+// due tells whether an epoch has no proven day yet, or one before oldest.
+func (j *Journal) due(today, oldest visit.Day) (due bool, err error) {
+	err = j.read(func(tx *bolt.Tx) error {
+		return tx.Bucket(bucketEpochs).ForEach(func(k, v []byte) error {
+			e, err := decodeEpoch(k, v)
+			due = due || unproven(e, today) || e.day < oldest
+			return err
+		})
+	})
+	return due, err
+}
+
+// read is view for the writer.
+func (j *Journal) read(f func(*bolt.Tx) error) error {
+	err := guard(func() error { return j.db.View(f) })
+	if err != nil && isDamage(err) {
+		j.distrust(err)
+	}
+	return err
+}
+
+// unproven tells whether the day of an epoch cannot be relied on: the clock was not trusted, or it was ahead.
+func unproven(e epoch, today visit.Day) bool { return !e.proven || e.day > today }
+
+// purge gives epochs without a proven day the day of today, and destroys quarantined records of before oldest. It
+// returns how many.
+func (j *Journal) purge(today, oldest visit.Day) (int, error) {
+	next := j.state
+	n := 0
+	err := j.update(&next, func(tx *bolt.Tx) error {
+		b := tx.Bucket(bucketEpochs)
+		var all []epoch
+		err := b.ForEach(func(k, v []byte) error {
+			e, err := decodeEpoch(k, v)
+			all = append(all, e)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for i, e := range all {
+			if !unproven(e, today) {
+				continue
+			}
+			e.day, e.proven = today, true
+			all[i] = e
+			if err := b.Put(seqKey(e.First), e.encode()); err != nil {
+				return err
+			}
+		}
+		quarantine := tx.Bucket(bucketQuarantine)
+		var gone [][]byte
+		err = quarantine.ForEach(func(k, _ []byte) error {
+			if e, ok := epochOf(all, binary.BigEndian.Uint64(k)); ok && e.day < oldest {
+				gone = append(gone, append([]byte(nil), k...))
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, k := range gone {
+			if err := quarantine.Delete(k); err != nil {
+				return err
+			}
+		}
+		n = len(gone)
+		next.purged += uint64(n)
+		return dropEpochs(tx, next.tail.Seq)
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// expired returns the sequence up to which undelivered records are of before oldest.
+func (j *Journal) expired(oldest visit.Day) (end uint64, err error) {
+	err = j.read(func(tx *bolt.Tx) error {
+		end = j.state.head.Seq
+		return tx.Bucket(bucketEpochs).ForEach(func(k, v []byte) error {
+			e, err := decodeEpoch(k, v)
+			if err == nil && e.day >= oldest && e.First <= end {
+				end = e.First - 1
+			}
+			return err
+		})
+	})
+	return end, err
+}
+
+func epochOf(all []epoch, seq uint64) (epoch, bool) {
+	for i := len(all) - 1; i >= 0; i-- {
+		if all[i].First <= seq {
+			return all[i], true
+		}
+	}
+	return epoch{}, false
+}

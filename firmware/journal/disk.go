@@ -1,0 +1,170 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
+)
+
+// Files of a journal's directory.
+const (
+	fileName = "journal.db"   // the journal
+	newName  = "journal.new"  // a journal being written, to be renamed; left over after a crash
+	markName = "journal.mark" // the identity of the journal that should be there
+	lockName = "journal.lock" // held with flock while a journal is open
+)
+
+const (
+	pageSize    = 4096
+	lockTimeout = time.Second
+	reserve     = 32 << 20 // bytes the file may grow beyond MaxSize, so that a full journal can still be settled
+	compactFrom = 8 << 20  // bytes of file below which free pages are left to be used again
+	compactLive = 1 << 20  // bytes that are copied without holding up an append for long
+	initialMap  = 1 << 20  // bytes mapped at first: early growth then needs no new mapping
+)
+
+// system is what a test can make fail: the calls whose failure has consequences of its own.
+type system struct {
+	update  func(*bolt.DB, func(*bolt.Tx) error) error
+	rename  func(from, to string) error
+	syncDir func(dir string) error
+	free    func(dir string) (uint64, error) // bytes free for this user
+}
+
+func (s *system) setDefaults() {
+	if s.update == nil {
+		s.update = (*bolt.DB).Update
+	}
+	if s.rename == nil {
+		s.rename = os.Rename
+	}
+	if s.syncDir == nil {
+		s.syncDir = syncDir
+	}
+	if s.free == nil {
+		s.free = freeDisk
+	}
+}
+
+func freeDisk(dir string) (uint64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, fmt.Errorf("reading free space of %s: %w", dir, err)
+	}
+	return st.Bavail * uint64(st.Bsize), nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("flushing directory: %w", err)
+	}
+	defer func() { _ = d.Close() }()
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("flushing directory %s: %w", dir, err)
+	}
+	return nil
+}
+
+// lockDir takes the directory's lock, for one writer or many readers. The lock is a file of its own because the journal file
+// is exchanged by rename.
+func lockDir(dir string, exclusive bool) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening the journal's lock: %w", err)
+	}
+	how := unix.LOCK_SH
+	if exclusive {
+		how = unix.LOCK_EX
+	}
+	for deadline := time.Now().Add(lockTimeout); ; time.Sleep(20 * time.Millisecond) {
+		err = unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			break
+		}
+		if time.Now().After(deadline) {
+			err = ErrLocked
+			break
+		}
+	}
+	_ = f.Close()
+	return nil, fmt.Errorf("locking journal in %s: %w", dir, err)
+}
+
+// guard runs f and turns a panic, a memory fault on the mapped file included, into an error wrapping errPanic.
+func guard(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errPanic, p)
+		}
+	}()
+	return f()
+}
+
+func isDamage(err error) bool { return errors.Is(err, errDamaged) }
+
+// isFull tells whether err says that no more can be written. bbolt passes the cause of a failed growth on as text only.
+func isFull(err error) bool {
+	if errors.Is(err, bolterrors.ErrMaxSizeReached) {
+		return true
+	}
+	for _, e := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
+		if errors.Is(err, e) || strings.HasSuffix(err.Error(), e.Error()) {
+			return true
+		}
+	}
+	return false
+}
+
+// beforeFlush tells whether a commit failed before anything was flushed: while the file grew or was written to. What was
+// committed earlier is then as durable as it was.
+func beforeFlush(err error) bool {
+	var write *fs.PathError
+	return errors.Is(err, bolterrors.ErrMaxSizeReached) || errors.As(err, &write) && write.Op == "write" ||
+		strings.HasPrefix(err.Error(), "file resize error")
+}
+
+// room tells whether an append may use more disk.
+func (j *Journal) room() error {
+	free, err := j.opt.sys.free(j.opt.Dir)
+	if err != nil {
+		return err
+	}
+	if free < j.opt.FreeFloor {
+		return fmt.Errorf("%w: %d bytes of disk are free, %d are to be left", ErrFull, free, j.opt.FreeFloor)
+	}
+	if size, live := j.fill(); live > j.opt.MaxSize {
+		return fmt.Errorf("%w: file of %d bytes holds %d, at most %d", ErrFull, size, live, j.opt.MaxSize)
+	}
+	return nil
+}
+
+// fill returns the bytes of the file in use up to its highest page, and how many of them are not free. Only the writer
+// may call it.
+func (j *Journal) fill() (size, live int64) {
+	if j.db == nil {
+		return 0, 0
+	}
+	s := j.db.Stats()
+	return j.size, j.size - int64(s.FreePageN+s.PendingPageN)*pageSize
+}
+
+// wasteful tells whether the file is large, mostly free, and holds at most the given bytes.
+func (j *Journal) wasteful(atMost int64) bool {
+	size, live := j.fill()
+	return size >= compactFrom && live <= size/2 && live <= atMost
+}

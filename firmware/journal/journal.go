@@ -1,0 +1,239 @@
+// Package journal keeps the gate's visits until the visit server has them. A visit is sealed as it is written: what lies
+// on the disk can be opened by the server's private key alone. An append returns when it is durable; a record leaves the
+// journal only when the server says that it is stored, refuses it for good (it then goes to quarantine), or when its
+// retention has ended. A damaged file is set aside, never deleted.
+//
+// One goroutine owns all writing. Appends that arrive together share one commit. The file is bbolt's; JOURNAL.md beside
+// this file specifies what is in it and what holds after each failure.
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/kipass/kipass/visit"
+)
+
+// What a caller branches on.
+var (
+	ErrFull    = errors.New("journal has no room")                        // the floor of free disk or the file's limit is reached; passes when room returns
+	ErrLocked  = errors.New("journal is in use by another process")       // Open and Contents
+	ErrNoKey   = errors.New("no sealing key of the visit server yet")     // the gate is not enrolled
+	ErrForeign = errors.New("settlement does not belong to this journal") // of another journal, or beyond its head
+	ErrClosed  = errors.New("journal is closed")                          // after Close
+	errDamaged = errors.New("journal file is damaged")                    // the file is set aside
+	errPanic   = fmt.Errorf("%w: the database stopped on it", errDamaged) // bbolt's locks may still be held
+	errNoFile  = errors.New("journal file could not be opened again")     // tried anew by the next append
+)
+
+// Defaults of Options.
+const (
+	DefaultFreeFloor  = 64 << 20
+	DefaultMaxSize    = 1 << 30
+	DefaultEpochLimit = time.Hour
+)
+
+// Options of a journal.
+type Options struct {
+	Dir        string // made if it is missing, with mode 0700
+	Facility   visit.Facility
+	Gate       visit.Gate
+	SealKey    visit.SealPublicKey // may be zero: appends are refused with [ErrNoKey] until [Journal.SetSealKey]
+	FreeFloor  uint64              // bytes of disk to leave free; 0 means DefaultFreeFloor, 1 none
+	MaxSize    int64               // bytes of records and tree the file may hold; 0 means DefaultMaxSize, which 32-bit machines can map
+	EpochLimit time.Duration       // 0 means DefaultEpochLimit; more is cut to it
+	Now        func() time.Time    // nil means time.Now; names files set aside, and measures epochs by its monotonic reading
+	Log        *slog.Logger        // nil discards
+	sys        system
+}
+
+// Journal is an open journal. It is safe for concurrent use.
+type Journal struct {
+	opt     Options
+	log     *slog.Logger
+	lock    *os.File
+	key     atomic.Pointer[visit.SealPublicKey]
+	floor   atomic.Int64 // seconds since 1970; only rises
+	appends chan *request
+	ops     chan func()
+	signal  chan struct{}
+	closing chan struct{}
+	stopped chan struct{}
+	closed  sync.Once
+
+	// Owned by the writer goroutine.
+	sealing *sealing // the epoch in force, nil: the next append begins one
+	suspect error    // why the file must be rewritten before the next commit
+
+	swap sync.RWMutex // read-held while db is read outside the writer; write-held while it is exchanged
+	db   *bolt.DB     // nil while no file can be opened
+	file *os.File     // of db, to be closed when bbolt's own Close could hang
+
+	size int64 // of the file in use at the last commit, in bytes
+
+	mu     sync.Mutex // guards the fields below, which the writer alone changes
+	state  state
+	damage string // what was found damaged, missing or foreign since Open
+	failed error  // outcome of the last append
+}
+
+// Open opens the journal in opt.Dir or begins one. A file that is damaged or belongs to another place is set aside and a
+// fresh one begun; [Journal.Stats] tells. Errors wrap [ErrLocked] when another process holds the journal; the file is then
+// left alone, as it is when it cannot be read for want of permission or memory.
+func Open(opt Options) (*Journal, error) {
+	if _, err := visit.ParseFacility(string(opt.Facility)); err != nil {
+		return nil, fmt.Errorf("opening journal: %w", err)
+	}
+	if _, err := visit.ParseGate(string(opt.Gate)); err != nil {
+		return nil, fmt.Errorf("opening journal: %w", err)
+	}
+	opt.setDefaults()
+	if err := os.MkdirAll(opt.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("opening journal: %w", err)
+	}
+	lock, err := lockDir(opt.Dir, true)
+	if err != nil {
+		return nil, err
+	}
+	j := &Journal{
+		opt: opt, log: opt.Log, lock: lock,
+		appends: make(chan *request, maxGroup), ops: make(chan func()),
+		signal: make(chan struct{}, 1), closing: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	j.SetSealKey(opt.SealKey)
+	if err := j.load(); err != nil {
+		_ = lock.Close()
+		return nil, err
+	}
+	if j.wasteful(math.MaxInt64) {
+		if err := j.rewrite(); err != nil {
+			j.log.Warn("journal not compacted", "error", err)
+		}
+	}
+	if j.state.backlog() > 0 {
+		j.notify()
+	}
+	go j.run()
+	return j, nil
+}
+
+func (o *Options) setDefaults() {
+	if o.FreeFloor == 0 {
+		o.FreeFloor = DefaultFreeFloor
+	}
+	if o.MaxSize <= 0 || o.MaxSize > DefaultMaxSize {
+		o.MaxSize = DefaultMaxSize
+	}
+	if o.EpochLimit <= 0 || o.EpochLimit > DefaultEpochLimit {
+		o.EpochLimit = DefaultEpochLimit
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	o.sys.setDefaults()
+}
+
+// Append seals v and returns its sequence when it is durable (written and flushed to the device). On any error the visit
+// must be taken as not recorded, although it may be: a later try is then a second record of the same code, which the server
+// counts once. Errors wrap [ErrFull], [ErrNoKey] or [ErrClosed] where one of them is the reason.
+func (j *Journal) Append(ctx context.Context, v visit.Visit) (uint64, error) {
+	record, err := v.Marshal()
+	if err != nil {
+		return 0, fmt.Errorf("journalling a visit: %w", err)
+	}
+	if len(record)+visit.SealOverhead > visit.MaxSealed {
+		return 0, fmt.Errorf("journalling a visit: record of %d bytes is too long", len(record))
+	}
+	r := &request{
+		ctx: ctx, record: record, at: v.At, day: visit.DayOf(v.At), proven: v.Clock != visit.ClockUntrusted,
+		done: make(chan struct{}),
+	}
+	select {
+	case <-j.closing:
+		return 0, ErrClosed
+	case <-ctx.Done():
+		return 0, fmt.Errorf("journalling a visit: %w", ctx.Err())
+	case j.appends <- r:
+	}
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+		return 0, fmt.Errorf("journalling a visit: %w", ctx.Err())
+	case <-j.stopped:
+		select {
+		case <-r.done:
+		default:
+			return 0, ErrClosed
+		}
+	}
+	if r.err != nil {
+		return 0, fmt.Errorf("journalling a visit: %w", r.err)
+	}
+	return r.seq, nil
+}
+
+// Wait returns a channel that receives after records were appended, and once after Open if records are waiting. Several
+// appends may give one signal.
+func (j *Journal) Wait() <-chan struct{} { return j.signal }
+
+func (j *Journal) notify() {
+	select {
+	case j.signal <- struct{}{}:
+	default:
+	}
+}
+
+// SetSealKey names the server's key for records to come; it begins a new epoch with the next append.
+func (j *Journal) SetSealKey(k visit.SealPublicKey) { j.key.Store(&k) }
+
+// TimeFloor returns the newest genuine time of issue the journal knows of, zero for none. Real time cannot be earlier.
+func (j *Journal) TimeFloor() time.Time { return state{floor: j.floor.Load()}.floorTime() }
+
+// RaiseTimeFloor remembers t, in whole seconds, if it is newer. It becomes durable with the next commit or on Close.
+func (j *Journal) RaiseTimeFloor(t time.Time) {
+	for {
+		held := j.floor.Load()
+		if t.Unix() <= held || j.floor.CompareAndSwap(held, t.Unix()) {
+			return
+		}
+	}
+}
+
+// Close waits for the commit under way, makes the time floor durable and releases the files. Appends that were not
+// yet taken up fail with [ErrClosed].
+func (j *Journal) Close() error {
+	var err error
+	j.closed.Do(func() {
+		close(j.closing)
+		<-j.stopped
+		err = j.release()
+	})
+	return err
+}
+
+func (j *Journal) release() error {
+	var err error
+	if j.db != nil && j.suspect == nil && j.floor.Load() > j.state.floor {
+		next := j.state
+		err = j.update(&next, func(*bolt.Tx) error { return nil })
+	}
+	j.swap.Lock()
+	defer j.swap.Unlock()
+	err = errors.Join(err, j.closeFile(false))
+	if e := j.lock.Close(); e != nil {
+		err = errors.Join(err, fmt.Errorf("releasing the journal's lock: %w", e))
+	}
+	return err
+}

@@ -1,0 +1,231 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/kipass/kipass/visit"
+)
+
+// maxGroup is how many appends may share one commit.
+const maxGroup = 512
+
+// request is one append on its way. seq and err are set before done is closed.
+type request struct {
+	ctx    context.Context
+	record []byte
+	at     time.Time
+	day    visit.Day
+	proven bool
+	seq    uint64
+	err    error
+	done   chan struct{}
+}
+
+// sealing is the epoch in force. Its key lives in sealer alone.
+type sealing struct {
+	sealer *visit.Sealer
+	day    visit.Day
+	proven bool
+	since  time.Time // with monotonic reading
+}
+
+// run is the one goroutine that writes. It ends after Close.
+func (j *Journal) run() {
+	defer close(j.stopped)
+	group := make([]*request, 0, maxGroup)
+	for {
+		select {
+		case <-j.closing:
+			return
+		case op := <-j.ops:
+			op()
+		case r := <-j.appends:
+			group = j.gather(append(group[:0], r))
+			err := j.append(group)
+			for _, r := range group {
+				if r.err == nil {
+					r.err = err
+				}
+				close(r.done)
+			}
+			if err == nil {
+				j.notify()
+			}
+			clear(group)
+		}
+	}
+}
+
+// gather adds the appends that are there already. It never waits; it only lets goroutines that are about to send run first.
+func (j *Journal) gather(group []*request) []*request {
+	for idle := 0; len(group) < maxGroup && idle < 2; {
+		select {
+		case r := <-j.appends:
+			group, idle = append(group, r), 0
+		default:
+			idle++
+			runtime.Gosched()
+		}
+	}
+	return group
+}
+
+// do runs op in the writer goroutine and returns its error.
+func (j *Journal) do(op func() error) error {
+	done := make(chan error, 1)
+	select {
+	case j.ops <- func() { done <- op() }:
+		return <-done
+	case <-j.stopped:
+		return ErrClosed
+	case <-j.closing:
+		return ErrClosed
+	}
+}
+
+// append seals and commits a group. Either all of it becomes durable or none of it counts.
+func (j *Journal) append(group []*request) error {
+	err := j.trusted()
+	if err == nil {
+		err = j.room()
+	}
+	if err == nil {
+		err = j.seal(group)
+	}
+	j.mu.Lock()
+	j.failed = err
+	j.mu.Unlock()
+	return err
+}
+
+func (j *Journal) seal(group []*request) error {
+	key := *j.key.Load()
+	if key.ID() == (visit.SealKeyID{}) {
+		return ErrNoKey
+	}
+	sealed := false
+	defer func() {
+		if !sealed {
+			j.sealing = nil // what it sealed is not on the disk, and may not be sealed again under its key
+		}
+	}()
+	next := j.state
+	arena := make([]byte, 0, len(group)*128)
+	records := make([]visit.Sealed, 0, len(group))
+	var epochs []epoch
+	for _, r := range group {
+		if r.err = r.ctx.Err(); r.err != nil {
+			continue
+		}
+		seq := next.head.Seq + 1
+		if !j.fits(r, key) {
+			s, err := visit.NewSealer(key, j.opt.Facility, j.opt.Gate, seq)
+			if err != nil {
+				return err
+			}
+			j.sealing = &sealing{sealer: s, day: r.day, proven: r.proven, since: j.opt.Now()}
+			epochs = append(epochs, epoch{Epoch: s.Epoch(), day: r.day, proven: r.proven, began: r.at})
+		}
+		start := len(arena)
+		arena = j.sealing.sealer.Seal(arena, seq, r.record)
+		record := visit.Sealed{Seq: seq, Data: arena[start:len(arena):len(arena)]}
+		next.head = next.head.next(record)
+		r.seq = seq
+		records = append(records, record)
+	}
+	if len(records) == 0 {
+		sealed = true
+		return nil
+	}
+	err := j.update(&next, func(tx *bolt.Tx) error {
+		for _, e := range epochs {
+			if err := tx.Bucket(bucketEpochs).Put(seqKey(e.First), e.encode()); err != nil {
+				return err
+			}
+		}
+		b := tx.Bucket(bucketRecords)
+		b.FillPercent = 1 // keys only ever rise
+		for _, r := range records {
+			if err := b.Put(seqKey(r.Seq), r.Data); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("writing records %d to %d: %w", records[0].Seq, next.head.Seq, err)
+	}
+	sealed = true
+	return nil
+}
+
+// fits tells whether r may be sealed in the epoch in force.
+func (j *Journal) fits(r *request, key visit.SealPublicKey) bool {
+	s := j.sealing
+	return s != nil && s.day == r.day && s.proven == r.proven && s.sealer.Epoch().Key == key.ID() &&
+		j.opt.Now().Sub(s.since) < j.opt.EpochLimit
+}
+
+// update commits change together with the state next. If it fails, nobody can tell whether it is on the disk: the epoch
+// in force ends, so that no sequence is ever sealed twice under one key, and the journal's state is what the file then says.
+func (j *Journal) update(next *state, change func(*bolt.Tx) error) error {
+	err := guard(func() error {
+		return j.opt.sys.update(j.db, func(tx *bolt.Tx) error {
+			j.size = tx.Size()
+			if err := change(tx); err != nil {
+				return err
+			}
+			next.floor = max(next.floor, j.floor.Load())
+			return tx.Bucket(bucketMeta).Put(keyState, next.encode())
+		})
+	})
+	if err == nil {
+		j.mu.Lock()
+		j.state = *next
+		j.mu.Unlock()
+		return nil
+	}
+	j.distrust(err)
+	if isFull(err) {
+		err = fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	return err
+}
+
+// distrust ends the epoch and opens the file anew after cause. Unless cause came before any flush, the file stays suspect.
+func (j *Journal) distrust(cause error) {
+	j.sealing = nil
+	if !beforeFlush(cause) {
+		j.suspect = cause
+	}
+	if err := j.reload(errors.Is(cause, errPanic)); err != nil {
+		j.log.Error("journal cannot be reopened", "error", err)
+	}
+}
+
+// trusted makes the journal fit for a commit after a failed one. A suspect file is rewritten into a new one and flushed:
+// after a failed flush the kernel may show bytes that are not on the device and never will be, and a commit on top of them
+// would acknowledge what a power cut takes away.
+func (j *Journal) trusted() error {
+	if j.db == nil {
+		if err := j.reload(false); err != nil {
+			return err
+		}
+	}
+	if j.suspect == nil {
+		return nil
+	}
+	cause := j.suspect
+	if err := j.rewrite(); err != nil {
+		return err
+	}
+	j.suspect = nil
+	j.log.Info("journal rewritten after a failed write", "cause", cause)
+	return nil
+}
