@@ -5,4 +5,5 @@ var (
 	EncodeBase45   = encodeBase45
 	DecodeBase45   = decodeBase45
 	CheckPublicKey = checkPublicKey
+	VerifySign1    = verifySign1
 )

@@ -79,7 +79,7 @@ func (CTI) MarshalText() ([]byte, error) {
 type Code struct {
 	issuer string
 	iat    int64
-	cti    *CTI // behind a pointer, which fmt does not follow when it prints a struct around the Code
+	cti    *CTI // a pointer, so that %v of a struct around the Code, which calls none of its methods, shows an address
 }
 
 // Issuer returns the short name of the issuer, 1 to 16 of a–z, 0–9 and '-'.

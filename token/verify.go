@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/veraison/go-cose"
@@ -15,6 +16,9 @@ type Unverified struct {
 	kid KID
 	msg *cose.Sign1Message
 }
+
+// Format writes a fixed text for every verb: what was read is shown to nobody.
+func (Unverified) Format(f fmt.State, _ rune) { io.WriteString(f, "unverified entry code") }
 
 // Parse decides whether text is an entry code at all, before any cryptography. Text is taken as it stands: terminators
 // and symbology prefixes are the reader's to strip. The error wraps [ErrNotACode].
