@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"time"
 
@@ -25,10 +26,15 @@ const (
 	Lifetime = 15 * time.Second
 	// CTISize is the length of the cti claim in bytes: a 12-byte nonce, a 16-byte sealed holder reference, a 16-byte tag.
 	CTISize = 44
+
+	lifetimeSeconds = int64(Lifetime / time.Second)
+	// maxTime, the last second of the year 9999, keeps every arithmetic on times far from overflow.
+	maxTime = 253402300799
 )
 
 // The three ways of failing to be an admissible code before freshness is asked. Errors of [Parse] and
-// [Unverified.Verify] wrap exactly one of them; none carries a byte of what was read.
+// [Unverified.Verify] wrap exactly one of them; none carries a byte of what was read, unless a trusted key signed it
+// (then the key's identifier and issuer, as the keyring knows them).
 var (
 	ErrNotACode      = errors.New("not an entry code")
 	ErrUnknownIssuer = errors.New("signed by a key that is not in the trust list")
@@ -47,21 +53,33 @@ func KeyID(pub ed25519.PublicKey) KID {
 // String returns 16 hexadecimal digits.
 func (k KID) String() string { return hex.EncodeToString(k[:]) }
 
-// CTI is a code's identity (RFC 8392 section 3.1.7): the encrypted holder reference. It is a visitor's secret and
-// prints and logs as a placeholder.
+// CTI is a code's identity (RFC 8392 section 3.1.7): the encrypted holder reference. It is a visitor's secret: it prints
+// and logs as a placeholder, whatever the verb, and refuses to become JSON or other text. (Package fmt calls no methods
+// on unexported fields: do not print a struct that holds a CTI in one.)
 type CTI [CTISize]byte
 
 const redacted = "cti(redacted)"
 
-func (CTI) String() string       { return redacted }
-func (CTI) GoString() string     { return redacted }
+// String returns the placeholder.
+func (CTI) String() string { return redacted }
+
+// Format writes the placeholder for every verb.
+func (CTI) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
+
+// LogValue is the placeholder.
 func (CTI) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// Code is a genuine code: its signature and claims have been checked. The zero Code is no code.
+// MarshalText always fails, so that JSON neither shows a cti nor stores a placeholder in its place.
+func (CTI) MarshalText() ([]byte, error) {
+	return nil, errors.New("a cti is a visitor's secret and has no text form: store its bytes")
+}
+
+// Code is a genuine code: its signature and claims have been checked. The zero Code is no code. Two Codes are the same
+// code if their [Code.CTI] are equal; == is not defined on them.
 type Code struct {
 	issuer string
 	iat    int64
-	cti    CTI
+	cti    *CTI // a pointer, so that %v of a struct around the Code, which calls none of its methods, shows an address
 }
 
 // Issuer returns the short name of the issuer, 1 to 16 of a–z, 0–9 and '-'.
@@ -71,7 +89,12 @@ func (c Code) Issuer() string { return c.issuer }
 func (c Code) IssuedAt() time.Time { return time.Unix(c.iat, 0) }
 
 // CTI returns the encrypted holder reference.
-func (c Code) CTI() CTI { return c.cti }
+func (c Code) CTI() CTI {
+	if c.cti == nil {
+		return CTI{}
+	}
+	return *c.cti
+}
 
 // LogValue leaves the cti out.
 func (c Code) LogValue() slog.Value {
@@ -81,8 +104,8 @@ func (c Code) LogValue() slog.Value {
 // String returns the issuer and the time of issue only.
 func (c Code) String() string { return fmt.Sprintf("code of %s issued at %d", c.issuer, c.iat) }
 
-// GoString is String, so that %#v does not show the cti.
-func (c Code) GoString() string { return c.String() }
+// Format writes String for every verb, so that none shows the cti.
+func (c Code) Format(f fmt.State, _ rune) { io.WriteString(f, c.String()) }
 
 // Freshness is how a genuine code stands to a moment.
 type Freshness uint8
@@ -105,7 +128,8 @@ func (f Freshness) String() string {
 	}
 }
 
-// Fresh judges the code at now with a skew allowance δ of skew, which depends on how well the gate knows the time.
+// Fresh judges the code at now with a skew allowance δ of skew, 0 or more, which depends on how well the gate knows the
+// time. Both ends of the span are fresh.
 func (c Code) Fresh(now time.Time, skew time.Duration) Freshness {
 	iat := c.IssuedAt()
 	switch {
@@ -127,12 +151,24 @@ type claims struct {
 }
 
 var (
-	encMode = must(cbor.CoreDetEncOptions().EncMode())
-	decMode = must(cbor.DecOptions{
-		DupMapKey: cbor.DupMapKeyEnforcedAPF, IndefLength: cbor.IndefLengthForbidden, TagsMd: cbor.TagsForbidden,
-		MaxNestedLevels: 4, ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
-	}.DecMode())
+	encMode    = must(encOptions().EncMode())
+	claimsMode = must(decOptions(4).DecMode()) // 4 is the least the decoder offers; claims need 1
+	listMode   = must(decOptions(5).DecMode()) // list, issuers, issuer, keys, key
 )
+
+// encOptions is deterministic encoding (RFC 8949 section 4.2.1); an empty list is an empty array, never null.
+func encOptions() cbor.EncOptions {
+	o := cbor.CoreDetEncOptions()
+	o.NilContainers = cbor.NilContainerAsEmpty
+	return o
+}
+
+func decOptions(levels int) cbor.DecOptions {
+	return cbor.DecOptions{
+		DupMapKey: cbor.DupMapKeyEnforcedAPF, IndefLength: cbor.IndefLengthForbidden, TagsMd: cbor.TagsForbidden,
+		MaxNestedLevels: levels, ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+	}
+}
 
 func must[T any](v T, err error) T {
 	if err != nil {

@@ -5,14 +5,18 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"sync/atomic"
+	"net/url"
 	"time"
-
-	"github.com/veraison/go-cose"
+	"unicode"
+	"unicode/utf8"
 )
 
-// MaxTrustList is the longest signed trust list in bytes that is looked at: room for several hundred issuers.
-const MaxTrustList = 64 << 10
+// Limits of a trust list.
+const (
+	MaxTrustList = 64 << 10 // bytes of a signed list that are looked at: room for several hundred issuers
+	MaxDisplay   = 64       // characters of an issuer's name for people
+	MaxURL       = 256      // bytes of an issuer's address
+)
 
 // ErrTrustList is wrapped by every refusal of a trust list; [ErrRollback] is the one of them a caller may branch on.
 var (
@@ -22,18 +26,18 @@ var (
 
 // TrustList says which issuers' keys make genuine codes. It is signed by the scheme operator's root key.
 type TrustList struct {
-	Version  uint64    // rises with every list
+	Version  uint64    // from 1; rises with every list
 	IssuedAt time.Time // whole seconds
-	Expires  time.Time // past it the list still works, but visits are marked as read under a stale list
-	Issuers  []Issuer
+	Expires  time.Time // whole seconds; past it the list still works, but visits are marked as read under a stale list
+	Issuers  []Issuer  // each name once
 }
 
 // Issuer is one QR issuer of the scheme.
 type Issuer struct {
-	Name    string // short name, 1 to 16 of a–z, 0–9 and '-'
-	Display string // name for people, for example "네이버"
-	URL     string // where the issuer answers the health authority's orders; may be empty
-	Keys    []IssuerKey
+	Name    string      // short name, 1 to 16 of a–z, 0–9 and '-'
+	Display string      // name for people, for example "네이버": at most MaxDisplay printable characters
+	URL     string      // https address where the issuer answers the health authority's orders; may be empty
+	Keys    []IssuerKey // each key once in the whole list; their Issuer is Name
 }
 
 type wireList struct {
@@ -59,11 +63,70 @@ type wireKey struct {
 
 const listFormat = 1
 
-// SignTrustList returns the signed form of t: a tagged COSE_Sign1, deterministically encoded.
+// SignTrustList returns the signed form of t: a tagged COSE_Sign1, deterministically encoded, at most [MaxTrustList]
+// bytes. Times are cut to whole seconds. A list that [OpenTrustList] would refuse is not signed.
 func SignTrustList(root ed25519.PrivateKey, t TrustList) ([]byte, error) {
 	if err := t.check(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrTrustList, err)
+	}
+	payload, err := encMode.Marshal(t.wire())
+	if err != nil {
+		return nil, fmt.Errorf("encoding trust list: %w", err)
+	}
+	raw, err := sign1(root, payload)
+	if err != nil {
 		return nil, err
 	}
+	if len(raw) > MaxTrustList {
+		return nil, fmt.Errorf("%w: %d bytes long, at most %d are read", ErrTrustList, len(raw), MaxTrustList)
+	}
+	return raw, nil
+}
+
+// OpenTrustList checks signature and form of a signed list. It keeps nothing of raw. Errors wrap [ErrTrustList].
+func OpenTrustList(root ed25519.PublicKey, raw []byte) (TrustList, error) {
+	t, err := openTrustList(root, raw)
+	if err != nil {
+		return TrustList{}, fmt.Errorf("%w: %w", ErrTrustList, err)
+	}
+	return t, nil
+}
+
+func openTrustList(root ed25519.PublicKey, raw []byte) (TrustList, error) {
+	if err := checkPublicKey(root); err != nil {
+		return TrustList{}, fmt.Errorf("root key: %w", err)
+	}
+	if len(raw) > MaxTrustList {
+		return TrustList{}, fmt.Errorf("%d bytes long, at most %d are read", len(raw), MaxTrustList)
+	}
+	kid, msg, err := parseSign1(raw)
+	if err != nil {
+		return TrustList{}, err
+	}
+	if want := KeyID(root); kid != want {
+		return TrustList{}, fmt.Errorf("signed by key %v, the root key is %v", kid, want)
+	}
+	if !verifySign1(msg, root) {
+		return TrustList{}, fmt.Errorf("signature does not match root key %v", kid)
+	}
+	var w wireList
+	if err := listMode.Unmarshal(msg.Payload, &w); err != nil {
+		return TrustList{}, fmt.Errorf("reading payload: %w", err)
+	}
+	if w.Format != listFormat {
+		return TrustList{}, fmt.Errorf("format %d, this program reads format %d", w.Format, listFormat)
+	}
+	if again, err := encMode.Marshal(w); err != nil || !bytes.Equal(again, msg.Payload) {
+		return TrustList{}, errEncoding
+	}
+	t := w.list()
+	if err := t.check(); err != nil {
+		return TrustList{}, err
+	}
+	return t, nil
+}
+
+func (t TrustList) wire() wireList {
 	w := wireList{Format: listFormat, Version: t.Version, IssuedAt: t.IssuedAt.Unix(), Expires: t.Expires.Unix()}
 	for _, i := range t.Issuers {
 		wi := wireIssuer{Name: i.Name, Display: i.Display, URL: i.URL}
@@ -72,72 +135,43 @@ func SignTrustList(root ed25519.PrivateKey, t TrustList) ([]byte, error) {
 		}
 		w.Issuers = append(w.Issuers, wi)
 	}
-	payload, err := encMode.Marshal(w)
-	if err != nil {
-		return nil, fmt.Errorf("encoding trust list: %w", err)
-	}
-	return sign1(root, payload)
+	return w
 }
 
-// OpenTrustList checks signature and form of a signed list. Errors wrap [ErrTrustList].
-func OpenTrustList(root ed25519.PublicKey, raw []byte) (TrustList, error) {
-	if len(raw) > MaxTrustList {
-		return TrustList{}, fmt.Errorf("%w: %d bytes, at most %d are read", ErrTrustList, len(raw), MaxTrustList)
-	}
-	msg := cose.NewSign1Message()
-	if err := msg.UnmarshalCBOR(raw); err != nil {
-		return TrustList{}, fmt.Errorf("%w: not a tagged COSE_Sign1", ErrTrustList)
-	}
-	if !bytes.Equal(msg.Headers.RawProtected, protectedHeader(KeyID(root))) || !bytes.Equal(msg.Headers.RawUnprotected, []byte{0xa0}) {
-		return TrustList{}, fmt.Errorf("%w: not signed by root key %v", ErrTrustList, KeyID(root))
-	}
-	verifier, err := cose.NewVerifier(cose.AlgorithmEdDSA, root)
-	if err != nil {
-		return TrustList{}, fmt.Errorf("%w: root key: %v", ErrTrustList, err)
-	}
-	if err := msg.Verify(nil, verifier); err != nil {
-		return TrustList{}, fmt.Errorf("%w: signature does not match root key %v", ErrTrustList, KeyID(root))
-	}
-	var w wireList
-	if err := decMode.Unmarshal(msg.Payload, &w); err != nil {
-		return TrustList{}, fmt.Errorf("%w: %v", ErrTrustList, err)
-	}
-	if w.Format != listFormat {
-		return TrustList{}, fmt.Errorf("%w: format %d, this program reads format %d", ErrTrustList, w.Format, listFormat)
-	}
-	t := TrustList{Version: w.Version, IssuedAt: time.Unix(w.IssuedAt, 0).UTC(), Expires: time.Unix(w.Expires, 0).UTC()}
+func (w wireList) list() TrustList {
+	at := func(sec int64) time.Time { return time.Unix(sec, 0).UTC() }
+	t := TrustList{Version: w.Version, IssuedAt: at(w.IssuedAt), Expires: at(w.Expires)}
 	for _, wi := range w.Issuers {
 		i := Issuer{Name: wi.Name, Display: wi.Display, URL: wi.URL}
 		for _, k := range wi.Keys {
-			i.Keys = append(i.Keys, IssuerKey{
-				Issuer: wi.Name, Public: k.Public, NotBefore: time.Unix(k.NotBefore, 0).UTC(), NotAfter: time.Unix(k.NotAfter, 0).UTC(),
-			})
+			i.Keys = append(i.Keys, IssuerKey{Issuer: wi.Name, Public: k.Public, NotBefore: at(k.NotBefore), NotAfter: at(k.NotAfter)})
 		}
 		t.Issuers = append(t.Issuers, i)
 	}
-	if err := t.check(); err != nil {
-		return TrustList{}, err
-	}
-	return t, nil
+	return t
 }
 
+// check holds the rules that signing and opening share.
 func (t TrustList) check() error {
 	if t.Version == 0 {
-		return fmt.Errorf("%w: version 0, must be at least 1", ErrTrustList)
+		return errors.New("version 0, must be at least 1")
 	}
-	if !t.Expires.After(t.IssuedAt) {
-		return fmt.Errorf("%w: version %d expires before it was issued", ErrTrustList, t.Version)
+	if err := checkSpan(t.IssuedAt, t.Expires); err != nil || t.Expires.Unix() == t.IssuedAt.Unix() {
+		return fmt.Errorf("version %d: does not expire after it was issued, or a time is out of range", t.Version)
 	}
 	names, keys := map[string]bool{}, map[KID]bool{}
 	for _, i := range t.Issuers {
-		if !validIssuer(i.Name) || names[i.Name] {
-			return fmt.Errorf("%w: version %d: issuer %q is named badly or twice", ErrTrustList, t.Version, i.Name)
+		if err := i.check(); err != nil {
+			return fmt.Errorf("version %d: issuer %q: %w", t.Version, i.Name, err)
+		}
+		if names[i.Name] {
+			return fmt.Errorf("version %d: issuer %q stands twice", t.Version, i.Name)
 		}
 		names[i.Name] = true
 		for _, k := range i.Keys {
 			kid := KeyID(k.Public)
-			if len(k.Public) != ed25519.PublicKeySize || keys[kid] {
-				return fmt.Errorf("%w: version %d: key %v of %s has the wrong length or stands twice", ErrTrustList, t.Version, kid, i.Name)
+			if keys[kid] {
+				return fmt.Errorf("version %d: key %v stands twice", t.Version, kid)
 			}
 			keys[kid] = true
 		}
@@ -145,61 +179,39 @@ func (t TrustList) check() error {
 	return nil
 }
 
-// Trust is the trust list in force at a gate. It is a [Keyring]; reading it never blocks.
-type Trust struct {
-	root ed25519.PublicKey
-	held atomic.Pointer[heldList]
-}
-
-type heldList struct {
-	list TrustList
-	raw  []byte
-	keys map[KID]IssuerKey
-}
-
-// NewTrust returns a Trust that holds no list yet: every issuer is unknown until [Trust.Update].
-func NewTrust(root ed25519.PublicKey) *Trust {
-	t := &Trust{root: root}
-	t.held.Store(&heldList{})
-	return t
-}
-
-// Update takes raw into force if it is signed by the root and newer than the list held. The list already held is
-// accepted again without effect. Errors wrap [ErrTrustList], and [ErrRollback] where the version is not newer; the list
-// held then stays in force. The caller keeps raw across restarts, else roll-back protection ends with the process.
-func (t *Trust) Update(raw []byte) error {
-	list, err := OpenTrustList(t.root, raw)
-	if err != nil {
-		return err
+func (i Issuer) check() error {
+	if !validIssuer(i.Name) {
+		return errors.New("name must be 1 to 16 of a-z, 0-9 and '-'")
 	}
-	next := &heldList{list: list, raw: bytes.Clone(raw), keys: map[KID]IssuerKey{}}
-	for _, i := range list.Issuers {
-		for _, k := range i.Keys {
-			next.keys[KeyID(k.Public)] = k
+	if !utf8.ValidString(i.Display) || utf8.RuneCountInString(i.Display) > MaxDisplay {
+		return fmt.Errorf("display name must be at most %d characters of UTF-8", MaxDisplay)
+	}
+	for _, r := range i.Display {
+		if !unicode.IsPrint(r) {
+			return fmt.Errorf("display name holds the unprintable character %U", r)
 		}
 	}
-	for {
-		held := t.held.Load()
-		if bytes.Equal(held.raw, raw) {
-			return nil
+	if u, err := url.Parse(i.URL); i.URL != "" && (err != nil || len(i.URL) > MaxURL || u.Scheme != "https" || u.Host == "") {
+		return fmt.Errorf("address must begin with https:// and be at most %d bytes long", MaxURL)
+	}
+	for _, k := range i.Keys {
+		if k.Issuer != "" && k.Issuer != i.Name {
+			return fmt.Errorf("key %v is another issuer's, %q", KeyID(k.Public), k.Issuer)
 		}
-		if list.Version <= held.list.Version {
-			return fmt.Errorf("%w: version %d offered, version %d held: %w", ErrTrustList, list.Version, held.list.Version, ErrRollback)
+		if err := checkPublicKey(k.Public); err != nil {
+			return fmt.Errorf("key %v: %w", KeyID(k.Public), err)
 		}
-		if t.held.CompareAndSwap(held, next) {
-			return nil
+		if err := checkSpan(k.NotBefore, k.NotAfter); err != nil {
+			return fmt.Errorf("key %v: %w", KeyID(k.Public), err)
 		}
 	}
+	return nil
 }
 
-// Key implements [Keyring].
-func (t *Trust) Key(kid KID) (IssuerKey, bool) {
-	k, ok := t.held.Load().keys[kid]
-	return k, ok
+// checkSpan refuses a span that ends before it begins, and times before 1970 or after 9999.
+func checkSpan(from, to time.Time) error {
+	if from.Unix() < 0 || to.Unix() > maxTime || to.Unix() < from.Unix() {
+		return errors.New("its time ends before it begins, or is not within the years 1970 to 9999")
+	}
+	return nil
 }
-
-// Version returns the version in force, 0 for none.
-func (t *Trust) Version() uint64 { return t.held.Load().list.Version }
-
-// Stale reports whether the list in force is past its expiry at now. No list at all is stale.
-func (t *Trust) Stale(now time.Time) bool { return now.After(t.held.Load().list.Expires) }

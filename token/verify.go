@@ -3,7 +3,9 @@ package token
 import (
 	"bytes"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/veraison/go-cose"
@@ -15,11 +17,11 @@ type Unverified struct {
 	msg *cose.Sign1Message
 }
 
-// protectedSize is the length of the only protected header a code may have: {1: -8, 4: h'<8 bytes>'}, 13 bytes, and
-// one byte for the byte string around it.
-const protectedSize = 14
+// Format writes a fixed text for every verb: what was read is shown to nobody.
+func (Unverified) Format(f fmt.State, _ rune) { io.WriteString(f, "unverified entry code") }
 
-// Parse decides whether text is an entry code at all, before any cryptography. The error wraps [ErrNotACode].
+// Parse decides whether text is an entry code at all, before any cryptography. Text is taken as it stands: terminators
+// and symbology prefixes are the reader's to strip. The error wraps [ErrNotACode].
 func Parse(text []byte) (Unverified, error) {
 	if len(text) > MaxText {
 		return Unverified{}, fmt.Errorf("%w: %d bytes, at most %d are read", ErrNotACode, len(text), MaxText)
@@ -30,42 +32,25 @@ func Parse(text []byte) (Unverified, error) {
 	}
 	raw, err := decodeBase45(make([]byte, 0, len(body)*2/3+1), body)
 	if err != nil {
-		return Unverified{}, fmt.Errorf("%w: %v", ErrNotACode, err)
+		return Unverified{}, fmt.Errorf("%w: %w", ErrNotACode, err)
 	}
-	msg := cose.NewSign1Message()
-	if err := msg.UnmarshalCBOR(raw); err != nil {
-		return Unverified{}, fmt.Errorf("%w: not a tagged COSE_Sign1", ErrNotACode)
+	kid, msg, err := parseSign1(raw)
+	if err != nil {
+		return Unverified{}, fmt.Errorf("%w: %w", ErrNotACode, err)
 	}
-	if !bytes.Equal(msg.Headers.RawUnprotected, []byte{0xa0}) {
-		return Unverified{}, fmt.Errorf("%w: the unprotected header is not empty", ErrNotACode)
-	}
-	kid, ok := msg.Headers.Protected[cose.HeaderLabelKeyID].([]byte)
-	if !ok || len(kid) != len(KID{}) {
-		return Unverified{}, fmt.Errorf("%w: no key identifier of 8 bytes in the protected header", ErrNotACode)
-	}
-	u := Unverified{kid: KID(kid), msg: msg}
-	if !bytes.Equal(msg.Headers.RawProtected, protectedHeader(u.kid)) {
-		return Unverified{}, fmt.Errorf("%w: the protected header is not exactly EdDSA and a key identifier", ErrNotACode)
-	}
-	return u, nil
-}
-
-// protectedHeader returns the deterministic encoding of the protected header as it stands in the message.
-func protectedHeader(kid KID) []byte {
-	h := make([]byte, 0, protectedSize)
-	h = append(h, 0x40|(protectedSize-1), 0xa2, 0x01, 0x27, 0x04, 0x48)
-	return append(h, kid[:]...)
+	return Unverified{kid: kid, msg: msg}, nil
 }
 
 // IssuerKey is one signing key of an issuer. A code is genuine only if it was issued within the key's time.
 type IssuerKey struct {
-	Issuer    string // short name, must equal the code's iss claim
-	Public    ed25519.PublicKey
-	NotBefore time.Time // first moment of issue, inclusive
-	NotAfter  time.Time // last moment of issue, inclusive
+	Issuer    string            // short name, must equal the code's iss claim
+	Public    ed25519.PublicKey // 32 bytes, a point of the curve that is not of small order; not to be changed
+	NotBefore time.Time         // first moment of issue, inclusive
+	NotAfter  time.Time         // last moment of issue, inclusive
 }
 
-// Keyring finds the key with which a code claims to be signed.
+// Keyring finds the key with which a code claims to be signed. It vouches for the key: [Unverified.Verify] checks its
+// length only.
 type Keyring interface {
 	Key(kid KID) (IssuerKey, bool)
 }
@@ -78,18 +63,14 @@ func (u Unverified) Verify(k Keyring) (Code, error) {
 	}
 	key, ok := k.Key(u.kid)
 	if !ok {
-		return Code{}, fmt.Errorf("%w: kid %v", ErrUnknownIssuer, u.kid)
+		return Code{}, ErrUnknownIssuer
 	}
-	verifier, err := cose.NewVerifier(cose.AlgorithmEdDSA, key.Public)
-	if err != nil {
-		return Code{}, fmt.Errorf("%w: key %v of %s: %v", ErrNotGenuine, u.kid, key.Issuer, err)
-	}
-	if err := u.msg.Verify(nil, verifier); err != nil {
+	if !verifySign1(u.msg, key.Public) {
 		return Code{}, fmt.Errorf("%w: signature does not match key %v of %s", ErrNotGenuine, u.kid, key.Issuer)
 	}
 	code, err := readClaims(u.msg.Payload)
 	if err != nil {
-		return Code{}, fmt.Errorf("%w: key %v of %s: %v", ErrNotGenuine, u.kid, key.Issuer, err)
+		return Code{}, fmt.Errorf("%w: signed with key %v of %s: %w", ErrNotGenuine, u.kid, key.Issuer, err)
 	}
 	if code.issuer != key.Issuer {
 		return Code{}, fmt.Errorf("%w: iss is not %s, whose key %v signed it", ErrNotGenuine, key.Issuer, u.kid)
@@ -100,28 +81,34 @@ func (u Unverified) Verify(k Keyring) (Code, error) {
 	return code, nil
 }
 
+var (
+	errClaims      = errors.New("claims are not a map of exactly iss, exp, iat and cti")
+	errClaimIssuer = errors.New("iss is not 1 to 16 of a-z, 0-9 and '-'")
+	errClaimCTI    = fmt.Errorf("cti is not %d bytes long", CTISize)
+	errClaimIat    = errors.New("iat is out of range")
+	errClaimExp    = fmt.Errorf("exp is not iat + %d", lifetimeSeconds)
+	errClaimsForm  = errors.New("claims are not deterministically encoded")
+)
+
 // readClaims reads a payload whose signature is good. Its errors name the rule broken, never a value.
 func readClaims(payload []byte) (Code, error) {
 	var c claims
-	if err := decMode.Unmarshal(payload, &c); err != nil {
-		return Code{}, fmt.Errorf("claims are not a strict CWT")
+	if err := claimsMode.Unmarshal(payload, &c); err != nil {
+		return Code{}, errClaims
 	}
 	switch {
 	case !validIssuer(c.Issuer):
-		return Code{}, fmt.Errorf("iss is not 1 to 16 of a-z, 0-9 and '-'")
+		return Code{}, errClaimIssuer
 	case len(c.CTI) != CTISize:
-		return Code{}, fmt.Errorf("cti is not %d bytes long", CTISize)
-	case c.Iat <= 0 || c.Iat > maxIat:
-		return Code{}, fmt.Errorf("iat is out of range")
-	case c.Exp != c.Iat+int64(Lifetime/time.Second):
-		return Code{}, fmt.Errorf("exp is not iat + %d", Lifetime/time.Second)
+		return Code{}, errClaimCTI
+	case c.Iat <= 0 || c.Iat > maxTime:
+		return Code{}, errClaimIat
+	case c.Exp != c.Iat+lifetimeSeconds:
+		return Code{}, errClaimExp
 	}
-	again, err := encMode.Marshal(c)
-	if err != nil || !bytes.Equal(again, payload) {
-		return Code{}, fmt.Errorf("claims are not deterministically encoded")
+	if again, err := encMode.Marshal(c); err != nil || !bytes.Equal(again, payload) {
+		return Code{}, errClaimsForm
 	}
-	return Code{issuer: c.Issuer, iat: c.Iat, cti: CTI(c.CTI)}, nil
+	cti := CTI(c.CTI)
+	return Code{issuer: c.Issuer, iat: c.Iat, cti: &cti}, nil
 }
-
-// maxIat (year 9999) keeps every arithmetic on times of issue far from overflow.
-const maxIat = 253402300799
