@@ -4,6 +4,7 @@
 package wire
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/url"
@@ -48,7 +49,8 @@ type Batch struct {
 	Segment visit.Segment `cbor:"1,keyasint"`
 }
 
-// Receipt answers a batch or a heartbeat. It is sent only after the server's own commit.
+// Receipt answers a batch or a heartbeat. It is sent only after the server's own commit, and it speaks of the records
+// of that batch alone, whatever else the server holds (see [Receipt.Answers]).
 type Receipt struct {
 	Settled    visit.Settlement `cbor:"1,keyasint"`           // zero for a heartbeat
 	ServerTime int64            `cbor:"2,keyasint"`           // milliseconds since 1970, taken when the answer was made
@@ -97,9 +99,19 @@ type Provision struct {
 	TrustList []byte `cbor:"2,keyasint"` // signed token.TrustList
 }
 
+// Codes of a Problem.
+const (
+	CodeRevoked    = "revoked"     // the terminal's certificate has been withdrawn
+	CodeBadCode    = "bad-code"    // the enrolment code is unknown, used up or too old
+	CodeBadRequest = "bad-request" // the request is malformed in the server's eyes
+	CodeTooLarge   = "too-large"   // the request is longer than MaxRequest
+	CodeBusy       = "busy"        // try later; Retry-After says when
+	CodeInternal   = "internal"    // the server's own failure
+)
+
 // Problem is the server's refusal of a request, with a status of 400 and above.
 type Problem struct {
-	Code   string `cbor:"1,keyasint"` // stable: "revoked", "bad-code", "bad-request", "too-large", "busy", "internal"
+	Code   string `cbor:"1,keyasint"` // stable: one of the codes above
 	Detail string `cbor:"2,keyasint"` // for the technician
 }
 
@@ -127,17 +139,26 @@ func must[T any](v T, err error) T {
 // Encode returns the deterministic CBOR of a message.
 func Encode(message any) ([]byte, error) { return encMode.Marshal(message) }
 
-// Decode reads a message strictly: unknown or duplicate keys, indefinite lengths, tags and trailing bytes are refused.
+// Decode reads a message strictly: unknown, duplicate or missing keys, indefinite lengths, tags, trailing bytes, fixed
+// byte strings of another length and any encoding but the deterministic one are refused. Errors wrap [ErrMessage].
+// The caller bounds len(b).
 func Decode[T any](b []byte) (T, error) {
-	var m T
+	var m, zero T
 	if err := decMode.Unmarshal(b, &m); err != nil {
-		var zero T
 		return zero, fmt.Errorf("%w: %v", ErrMessage, err)
+	}
+	// The CBOR library pads and cuts fixed byte strings and leaves missing keys zero; encoding again shows both.
+	again, err := encMode.Marshal(m)
+	if err != nil {
+		return zero, fmt.Errorf("%w: %v", ErrMessage, err)
+	}
+	if !bytes.Equal(again, b) {
+		return zero, fmt.Errorf("%w: keys are missing, sizes differ or the encoding is not deterministic", ErrMessage)
 	}
 	return m, nil
 }
 
-// DecodeBatch reads a batch and checks its limits and the form of its segment.
+// DecodeBatch reads a batch and checks its limits and the form of its segment, which holds at least one record.
 func DecodeBatch(b []byte) (Batch, error) {
 	if len(b) > MaxBatch {
 		return Batch{}, fmt.Errorf("%w: batch of %d bytes, at most %d", ErrMessage, len(b), MaxBatch)
@@ -146,8 +167,8 @@ func DecodeBatch(b []byte) (Batch, error) {
 	if err != nil {
 		return Batch{}, err
 	}
-	if n := len(m.Segment.Records); n > MaxRecords {
-		return Batch{}, fmt.Errorf("%w: batch of %d records, at most %d", ErrMessage, n, MaxRecords)
+	if n := len(m.Segment.Records); n == 0 || n > MaxRecords {
+		return Batch{}, fmt.Errorf("%w: batch of %d records, must be 1 to %d", ErrMessage, n, MaxRecords)
 	}
 	if err := m.Segment.Check(); err != nil {
 		return Batch{}, fmt.Errorf("%w: %v", ErrMessage, err)
@@ -160,19 +181,23 @@ func TerminalURI(f visit.Facility, g visit.Gate) *url.URL {
 	return &url.URL{Scheme: "kipass", Host: "terminal", Path: "/" + string(f) + "/" + string(g)}
 }
 
-// ParseTerminalURI reads what TerminalURI wrote.
+// ParseTerminalURI reads what TerminalURI wrote, and nothing that merely resembles it: no user, port, query, fragment,
+// escape or further slash.
 func ParseTerminalURI(u *url.URL) (visit.Facility, visit.Gate, error) {
 	f, g, ok := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
-	if u.Scheme != "kipass" || u.Host != "terminal" || !ok {
-		return "", "", fmt.Errorf("%q is not a terminal's name", u.String())
+	if !ok {
+		return "", "", fmt.Errorf("%q is not a terminal's name", u.Redacted())
 	}
 	facility, err := visit.ParseFacility(f)
 	if err != nil {
-		return "", "", err
+		return "", "", fmt.Errorf("terminal's name: %w", err)
 	}
 	gate, err := visit.ParseGate(g)
 	if err != nil {
-		return "", "", err
+		return "", "", fmt.Errorf("terminal's name: %w", err)
+	}
+	if *u != *TerminalURI(facility, gate) {
+		return "", "", fmt.Errorf("%q is not a terminal's name", u.Redacted())
 	}
 	return facility, gate, nil
 }

@@ -1,0 +1,96 @@
+package uplink
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/kipass/kipass/uplink/wire"
+	"github.com/kipass/kipass/visit"
+)
+
+// lacks reports whether a receipt shows a newer trust list or another sealing key than the gate holds.
+func (u *Uplink) lacks(r wire.Receipt) bool {
+	trust, seal := u.o.Provision.Holding()
+	return r.Trust > trust || r.SealKey != (visit.SealKeyID{}) && r.SealKey != seal
+}
+
+// offer hands a receipt to keepProvisioned without ever waiting for it; only the newest counts.
+func (u *Uplink) offer(r wire.Receipt) {
+	if !u.lacks(r) {
+		return
+	}
+	select {
+	case <-u.receipts:
+	default:
+	}
+	select {
+	case u.receipts <- r:
+	default:
+	}
+}
+
+// keepProvisioned fetches what the gate lacks, in the background, with back-off until the gate has it.
+func (u *Uplink) keepProvisioned(ctx context.Context) {
+	retry := backoff{first: firstDelay, longest: longestDelay}
+	log := failures{log: u.o.Log, what: "refreshing trust list and sealing key"}
+	var newest wire.Receipt
+	var next time.Time // not before
+	for {
+		timer := time.NewTimer(renewLook)
+		if u.lacks(newest) {
+			timer.Reset(max(0, time.Until(next)))
+		}
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case newest = <-u.receipts:
+			timer.Stop()
+			continue
+		case <-timer.C:
+		}
+		if !u.lacks(newest) {
+			continue
+		}
+		err := u.refresh(ctx, newest)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			u.status.say(concernProvision, log.fail(err))
+			next = time.Now().Add(retry.next(rand.Float64()))
+			continue
+		}
+		retry.reset()
+		log.succeed()
+		u.status.say(concernProvision, "")
+		u.o.Log.Info("trust list and sealing key refreshed", "trust", newest.Trust)
+	}
+}
+
+func (u *Uplink) refresh(ctx context.Context, wanted wire.Receipt) error {
+	p, err := u.client.provision(ctx)
+	if err != nil {
+		return err
+	}
+	if err := checkProvision(p); err != nil {
+		return err
+	}
+	if err := u.take(p); err != nil {
+		return err
+	}
+	if u.lacks(wanted) {
+		return fmt.Errorf("the server promises trust list %d but serves another", wanted.Trust)
+	}
+	return nil
+}
+
+// take gives a provision to the gate and, once it is taken, keeps it for the next start.
+func (u *Uplink) take(p wire.Provision) error {
+	if err := u.o.Provision.Provision(p); err != nil {
+		return fmt.Errorf("the gate refuses the provision: %w", err)
+	}
+	return u.o.Identity.keepProvision(p)
+}
