@@ -57,3 +57,11 @@ func person(i int) (name, number string) {
 	}
 	return name, string(digits)
 }
+
+var actNames = [...]string{
+	actEntry: "entry", actHeld: "held", actAgain: "again", actStale: "stale",
+	actTorn: "torn", actForeign: "foreign", actForged: "forged", actUnknown: "unknown",
+}
+
+// String names the act for the summary.
+func (a act) String() string { return actNames[a] }
