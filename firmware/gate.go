@@ -67,7 +67,6 @@ type Gate struct {
 	o       Options
 	posts   []*post
 	replays *replaySet
-	tally   *Tally
 
 	mu      sync.Mutex
 	journal Journal // nil until the gate is enrolled
@@ -83,7 +82,7 @@ const (
 
 // New returns a gate that is out of service until [Gate.Use] gives it a journal.
 func New(o Options) *Gate {
-	g := &Gate{o: o, replays: newReplaySet(), tally: newTally()}
+	g := &Gate{o: o, replays: newReplaySet()}
 	for _, l := range o.Indicators {
 		g.posts = append(g.posts, newPost(l.Indicator, l.Reader, o.Board))
 	}
@@ -106,9 +105,6 @@ func (g *Gate) Revoke(revoked bool) {
 
 // InService reports whether a genuine code would be tried at all.
 func (g *Gate) InService() bool { return g.service(g.o.Clock.Read()) != nil }
-
-// Tally returns the gate's counts of outcomes.
-func (g *Gate) Tally() *Tally { return g.tally }
 
 // service returns the journal if the gate is in service at that moment, else nil.
 func (g *Gate) service(at Instant) Journal {
@@ -255,6 +251,5 @@ func (g *Gate) tell(o visit.Outcome, f drivers.Read) {
 	if g.o.Display != nil {
 		g.o.Display.Show(o, f.Reader, hold)
 	}
-	g.tally.add(o, time.Now())
 	g.o.Log.Info("scan", "outcome", o.String(), "reader", f.Reader, "took", time.Since(f.At).Round(10*time.Microsecond))
 }

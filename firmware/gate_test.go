@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -34,8 +35,8 @@ type scene struct {
 	sideLight *drivertest.Indicator // of the side lane
 	board     *health.Board
 	log       *bytes.Buffer
+	display   *display
 	gate      *Gate
-	options   func(*Options)
 	cti       byte
 }
 
@@ -52,12 +53,14 @@ func newScene(t *testing.T) *scene {
 		t: t, key: key, strange: strange, journal: &memory{}, clock: &fixedClock{state: visit.ClockSynced},
 		front: &drivertest.Reader{Name: "front"}, side: &drivertest.Reader{Name: "side"},
 		light: &drivertest.Indicator{Name: "light"}, sideLight: &drivertest.Indicator{Name: "side light"}, log: &bytes.Buffer{},
+		display: &display{},
 	}
 	log := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	s.board = health.NewBoard(time.Now, log)
 	s.gate = New(Options{
 		Readers:    []drivers.Reader{s.front, s.side},
 		Indicators: []Lane{{Indicator: s.light}, {Indicator: s.sideLight, Reader: "side"}},
+		Display:    s.display,
 		Trust:      oneKey{pub}, Clock: s.clock, Languages: []string{"ko"}, Board: s.board, Log: log,
 	})
 	s.gate.Use(s.journal)
@@ -110,12 +113,33 @@ func (s *scene) wantLights(device *drivertest.Indicator, want ...drivers.Light) 
 
 func (s *scene) wantTotal(want map[visit.Outcome]uint64) {
 	s.t.Helper()
-	got := s.gate.Tally().Total()
+	got := s.display.totals()
 	for _, o := range visit.Outcomes() {
 		if got[o] != want[o] {
 			s.t.Errorf("%d × %v, want %d", got[o], o, want[o])
 		}
 	}
+}
+
+// display counts the outcomes it was shown.
+type display struct {
+	mu    sync.Mutex
+	shown map[visit.Outcome]uint64
+}
+
+func (d *display) Show(o visit.Outcome, lane string, hold time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.shown == nil {
+		d.shown = map[visit.Outcome]uint64{}
+	}
+	d.shown[o]++
+}
+
+func (d *display) totals() map[visit.Outcome]uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.Clone(d.shown)
 }
 
 // memory is a journal that keeps visits in memory and can fail in two ways.
