@@ -119,3 +119,14 @@ func (t *truth) counts() map[string]int {
 	}
 	return counts
 }
+
+// scans returns how many outcomes were seen.
+func (t *truth) scans() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := 0
+	for _, k := range t.outcomes {
+		n += k
+	}
+	return n
+}
