@@ -36,8 +36,8 @@ type vectorKey struct {
 	Seed      string `json:"seed"`
 	Public    string `json:"public"`
 	KID       string `json:"kid"`
-	NotBefore int64  `json:"not_before,omitempty"`
-	NotAfter  int64  `json:"not_after,omitempty"`
+	NotBefore *int64 `json:"not_before,omitempty"` // issuers only
+	NotAfter  *int64 `json:"not_after,omitempty"`
 }
 
 type vectorCode struct {
@@ -48,6 +48,7 @@ type vectorCode struct {
 	Issuer string `json:"issuer,omitempty"`
 	Iat    int64  `json:"iat,omitempty"`
 	CTI    string `json:"cti,omitempty"`
+	COSE   string `json:"cose,omitempty"` // what the text decodes to
 }
 
 type vectorFreshness struct {
@@ -115,6 +116,7 @@ func makeVectors(t *testing.T) vectors {
 			}
 			cti := got.CTI()
 			code.Issuer, code.Iat, code.CTI = got.Issuer(), got.IssuedAt().Unix(), hex.EncodeToString(cti[:])
+			code.COSE = hex.EncodeToString(rawOf(t, c.text))
 		}
 		v.Codes = append(v.Codes, code)
 	}
@@ -131,7 +133,7 @@ func makeVectors(t *testing.T) vectors {
 func keyVector(name string, key ed25519.PrivateKey, from, to time.Time) vectorKey {
 	k := vectorKey{Name: name, Seed: hex.EncodeToString(key.Seed()), Public: hex.EncodeToString(public(key)), KID: token.KeyID(public(key)).String()}
 	if name != "" {
-		k.NotBefore, k.NotAfter = from.Unix(), to.Unix()
+		k.NotBefore, k.NotAfter = new(from.Unix()), new(to.Unix())
 	}
 	return k
 }
@@ -171,7 +173,7 @@ func ringOf(t testing.TB, v vectors) ring {
 		if got := token.KeyID(pub).String(); got != k.KID {
 			t.Fatalf("key identifier of %s is %s, want %s", k.Name, got, k.KID)
 		}
-		r[token.KeyID(pub)] = token.IssuerKey{Issuer: k.Name, Public: pub, NotBefore: time.Unix(k.NotBefore, 0), NotAfter: time.Unix(k.NotAfter, 0)}
+		r[token.KeyID(pub)] = token.IssuerKey{Issuer: k.Name, Public: pub, NotBefore: time.Unix(*k.NotBefore, 0), NotAfter: time.Unix(*k.NotAfter, 0)}
 	}
 	return r
 }
@@ -199,6 +201,9 @@ func TestCodeVectors(t *testing.T) {
 			cti := code.CTI()
 			if code.Issuer() != c.Issuer || code.IssuedAt().Unix() != c.Iat || hex.EncodeToString(cti[:]) != c.CTI {
 				t.Errorf("claims differ from the vector's: %v", code)
+			}
+			if hex.EncodeToString(rawOf(t, c.Text)) != c.COSE {
+				t.Error("the text decodes to other bytes than the vector's")
 			}
 			again, err := token.Sign(seedOf(t, v, c.Issuer), c.Issuer, time.Unix(c.Iat, 0), cti)
 			if err != nil || again != c.Text {

@@ -62,7 +62,7 @@ func (s Segment) Through() uint64 {
 	return s.Records[len(s.Records)-1].Seq
 }
 
-// EpochOf returns the epoch in which seq was sealed.
+// EpochOf returns the epoch in which seq was sealed, false if the segment begins later.
 func (s Segment) EpochOf(seq uint64) (Epoch, bool) {
 	for i := len(s.Epochs) - 1; i >= 0; i-- {
 		if s.Epochs[i].First <= seq {
@@ -72,7 +72,8 @@ func (s Segment) EpochOf(seq uint64) (Epoch, bool) {
 	return Epoch{}, false
 }
 
-// Check tells whether the segment is well formed: sizes, order and epochs. It opens nothing.
+// Check tells whether the segment is well formed: sizes, order, and an epoch for every record. It opens nothing and
+// knows nothing of the journal before it: whether Prev is right is the server's to see. The error says which part is wrong.
 func (s Segment) Check() error {
 	for i, e := range s.Epochs {
 		if len(e.Enc) != EncSize {

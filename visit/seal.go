@@ -1,6 +1,7 @@
 package visit
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hpke"
@@ -27,14 +28,10 @@ const (
 	recordLabel   = "kipass visit record v1"
 )
 
-// SealKeyID is the first 8 bytes of SHA-256 of a visit server's sealing public key.
-type SealKeyID [8]byte
-
-func (id SealKeyID) String() string { return hex.EncodeToString(id[:]) }
-
 // EpochID is the first 16 bytes of SHA-256 of an epoch's encapsulated key, so it vouches for it.
 type EpochID [16]byte
 
+// String returns 32 hexadecimal digits.
 func (id EpochID) String() string { return hex.EncodeToString(id[:]) }
 
 // Epoch is the public half of a sealing epoch: what the gate stores and sends so that the server can open its records.
@@ -57,81 +54,23 @@ func suite() (hpke.KEM, hpke.KDF, hpke.AEAD) {
 	return hpke.MLKEM768X25519(), hpke.HKDFSHA256(), hpke.AES256GCM()
 }
 
-// SealPublicKey is the visit server's public sealing key.
-type SealPublicKey struct {
-	key hpke.PublicKey
-	id  SealKeyID
-}
-
-// ParseSealPublicKey reads a public key as the KEM serialises it (1,216 bytes).
-func ParseSealPublicKey(b []byte) (SealPublicKey, error) {
-	kem, _, _ := suite()
-	key, err := kem.NewPublicKey(b)
-	if err != nil {
-		return SealPublicKey{}, fmt.Errorf("sealing public key of %d bytes: %w", len(b), err)
-	}
-	h := sha256.Sum256(b)
-	return SealPublicKey{key: key, id: SealKeyID(h[:8])}, nil
-}
-
-// ID names the key.
-func (k SealPublicKey) ID() SealKeyID { return k.id }
-
-// Bytes returns the KEM's serialisation of the key.
-func (k SealPublicKey) Bytes() []byte { return k.key.Bytes() }
-
-// SealPrivateKey is the visit server's private sealing key. It never leaves the server.
-type SealPrivateKey struct {
-	key hpke.PrivateKey
-	id  SealKeyID
-}
-
-// GenerateSealKey makes a new key pair.
-func GenerateSealKey() (SealPrivateKey, error) {
-	kem, _, _ := suite()
-	key, err := kem.GenerateKey()
-	if err != nil {
-		return SealPrivateKey{}, fmt.Errorf("generating sealing key: %w", err)
-	}
-	return newSealPrivateKey(key), nil
-}
-
-// ParseSealPrivateKey reads a private key as Bytes returned it.
-func ParseSealPrivateKey(b []byte) (SealPrivateKey, error) {
-	kem, _, _ := suite()
-	key, err := kem.NewPrivateKey(b)
-	if err != nil {
-		return SealPrivateKey{}, fmt.Errorf("sealing private key of %d bytes: %w", len(b), err)
-	}
-	return newSealPrivateKey(key), nil
-}
-
-func newSealPrivateKey(key hpke.PrivateKey) SealPrivateKey {
-	h := sha256.Sum256(key.PublicKey().Bytes())
-	return SealPrivateKey{key: key, id: SealKeyID(h[:8])}
-}
-
-// ID names the key pair.
-func (k SealPrivateKey) ID() SealKeyID { return k.id }
-
-// Bytes returns the KEM's serialisation of the private key.
-func (k SealPrivateKey) Bytes() ([]byte, error) { return k.key.Bytes() }
-
-// Public returns the public half.
-func (k SealPrivateKey) Public() SealPublicKey {
-	return SealPublicKey{key: k.key.PublicKey(), id: k.id}
-}
-
 // Sealer seals the records of one epoch. It holds the epoch key in memory; it cannot open what it has sealed by any
 // method, and nothing it stores can. A Sealer may be used by one goroutine at a time.
 type Sealer struct {
 	place recordPlace
 	epoch Epoch
 	aead  cipher.AEAD
+	next  uint64 // lowest sequence that has not been used as a nonce
 }
 
-// NewSealer begins an epoch whose first record will have sequence first.
+// NewSealer begins an epoch whose first record will have sequence first. The error says what is wrong with key or place.
 func NewSealer(server SealPublicKey, f Facility, g Gate, first uint64) (*Sealer, error) {
+	if server.key == nil {
+		return nil, errors.New("beginning a sealing epoch: no sealing key of the visit server")
+	}
+	if err := checkPlace(f, g); err != nil {
+		return nil, fmt.Errorf("beginning a sealing epoch: %w", err)
+	}
 	_, kdf, aead := suite()
 	enc, sender, err := hpke.NewSender(server.key, kdf, aead, []byte(epochInfo))
 	if err != nil {
@@ -146,16 +85,22 @@ func NewSealer(server SealPublicKey, f Facility, g Gate, first uint64) (*Sealer,
 	if err != nil {
 		return nil, err
 	}
-	return &Sealer{place: newRecordPlace(f, g, epoch.ID()), epoch: epoch, aead: gcm}, nil
+	return &Sealer{place: newRecordPlace(f, g, epoch.ID()), epoch: epoch, aead: gcm, next: first}, nil
 }
 
 // Epoch returns the public half, to be stored before the first record.
 func (s *Sealer) Epoch() Epoch { return s.epoch }
 
-// Seal appends the sealed form of a record to dst. A sequence may be sealed once only in an epoch: it is the nonce.
+// Seal appends the sealed form of a record to dst. The sequence is the nonce, so each may be sealed once only in an epoch:
+// sequences rise from the epoch's First, and Seal panics when one does not. After a write that failed, and so may have
+// reached the disk, a sequence is used again only in a new epoch.
 func (s *Sealer) Seal(dst []byte, seq uint64, record []byte) []byte {
-	nonce, aad := s.place.at(seq)
-	return s.aead.Seal(dst, nonce, record, aad)
+	if seq < s.next {
+		panic(fmt.Sprintf("visit: sequence %d sealed in an epoch that has come to %d: a new epoch is needed to use it again", seq, s.next))
+	}
+	s.next = seq + 1
+	s.place.at(seq)
+	return s.aead.Seal(dst, s.place.nonce, record, s.place.aad)
 }
 
 // Opener opens the records of one epoch, on the server. It is safe for concurrent use.
@@ -164,19 +109,26 @@ type Opener struct {
 	aead  cipher.AEAD
 }
 
-// NewOpener recovers the epoch key (one HPKE decapsulation, about 0.2 ms: keep it).
+// NewOpener recovers the epoch key (one HPKE decapsulation, about 0.2 ms: keep it). The place is the one the terminal's
+// certificate names. Errors wrap [ErrUnsealable].
 func NewOpener(k SealPrivateKey, f Facility, g Gate, e Epoch) (*Opener, error) {
+	if k.key == nil {
+		return nil, fmt.Errorf("epoch %v: no private sealing key: %w", e.ID(), ErrUnsealable)
+	}
+	if err := checkPlace(f, g); err != nil {
+		return nil, fmt.Errorf("epoch %v: %w: %w", e.ID(), err, ErrUnsealable)
+	}
 	if e.Key != k.id {
 		return nil, fmt.Errorf("epoch %v was made for sealing key %v, not %v: %w", e.ID(), e.Key, k.id, ErrUnsealable)
 	}
 	_, kdf, aead := suite()
 	r, err := hpke.NewRecipient(e.Enc, k.key, kdf, aead, []byte(epochInfo))
 	if err != nil {
-		return nil, fmt.Errorf("epoch %v: %v: %w", e.ID(), err, ErrUnsealable)
+		return nil, fmt.Errorf("epoch %v: %w: %w", e.ID(), err, ErrUnsealable)
 	}
 	key, err := r.Export(recordContext, 32)
 	if err != nil {
-		return nil, fmt.Errorf("epoch %v: %v: %w", e.ID(), err, ErrUnsealable)
+		return nil, fmt.Errorf("epoch %v: %w: %w", e.ID(), err, ErrUnsealable)
 	}
 	gcm, err := recordAEAD(key)
 	if err != nil {
@@ -187,8 +139,9 @@ func NewOpener(k SealPrivateKey, f Facility, g Gate, e Epoch) (*Opener, error) {
 
 // Open returns the visit sealed under seq. Errors wrap [ErrUnsealable] or [ErrRecord].
 func (o *Opener) Open(seq uint64, sealed []byte) (Visit, error) {
-	nonce, aad := o.place.clone().at(seq)
-	record, err := o.aead.Open(nil, nonce, sealed, aad)
+	place := o.place.clone()
+	place.at(seq)
+	record, err := o.aead.Open(nil, place.nonce, sealed, place.aad)
 	if err != nil {
 		return Visit{}, fmt.Errorf("record %d: %w", seq, ErrUnsealable)
 	}
@@ -200,6 +153,7 @@ func (o *Opener) Open(seq uint64, sealed []byte) (Visit, error) {
 }
 
 func recordAEAD(key []byte) (cipher.AEAD, error) {
+	defer clear(key) // the cipher has its own schedule
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, fmt.Errorf("record key: %w", err)
@@ -211,9 +165,12 @@ func recordAEAD(key []byte) (cipher.AEAD, error) {
 	return gcm, nil
 }
 
-// recordPlace is the additional data of a record: label, facility and gate (each with a length byte), epoch, and the
-// sequence in its last 8 bytes.
-type recordPlace []byte
+// recordPlace makes nonce and additional data of a record. The additional data is label, facility and gate (each behind a
+// length byte), epoch, and the sequence in its last 8 bytes; the nonce is 4 zero bytes and the sequence.
+type recordPlace struct {
+	aad   []byte
+	nonce []byte
+}
 
 func newRecordPlace(f Facility, g Gate, e EpochID) recordPlace {
 	p := make([]byte, 0, len(recordLabel)+1+len(f)+1+len(g)+len(e)+8)
@@ -221,15 +178,24 @@ func newRecordPlace(f Facility, g Gate, e EpochID) recordPlace {
 	p = append(append(p, byte(len(f))), f...)
 	p = append(append(p, byte(len(g))), g...)
 	p = append(p, e[:]...)
-	return append(p, make([]byte, 8)...)
+	return recordPlace{aad: append(p, make([]byte, 8)...), nonce: make([]byte, 12)}
 }
 
-func (p recordPlace) clone() recordPlace { return append(recordPlace(nil), p...) }
+func (p recordPlace) clone() recordPlace {
+	return recordPlace{aad: bytes.Clone(p.aad), nonce: bytes.Clone(p.nonce)}
+}
 
-// at returns nonce and additional data for seq; both are overwritten by the next call.
-func (p recordPlace) at(seq uint64) (nonce, aad []byte) {
-	binary.BigEndian.PutUint64(p[len(p)-8:], seq)
-	var n [12]byte
-	binary.BigEndian.PutUint64(n[4:], seq)
-	return n[:], p
+// at sets the sequence; both parts are overwritten by the next call.
+func (p recordPlace) at(seq uint64) {
+	binary.BigEndian.PutUint64(p.aad[len(p.aad)-8:], seq)
+	binary.BigEndian.PutUint64(p.nonce[4:], seq)
+}
+
+// checkPlace refuses names that are none; their length bytes could not tell them apart.
+func checkPlace(f Facility, g Gate) error {
+	if _, err := ParseFacility(string(f)); err != nil {
+		return err
+	}
+	_, err := ParseGate(string(g))
+	return err
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"time"
 
@@ -13,15 +14,26 @@ import (
 // CTISize is the length in bytes of a code's cti claim: a 12-byte nonce and a sealed 16-byte holder reference.
 const CTISize = 44
 
-// CTI is the encrypted code of a visitor (the cti claim of an entry code, RFC 8392 section 3.1.7). Only its issuer can open it, yet it is a secret of the
-// visitor's: it prints and logs as a placeholder.
+// CTI is the encrypted code of a visitor (the cti claim of an entry code, RFC 8392 section 3.1.7). Only its issuer can
+// open it, yet it is a visitor's secret: it prints and logs as a placeholder, whatever the verb, and refuses to become
+// JSON or other text. (Package fmt calls no methods on unexported fields: do not print a struct that holds one there.)
 type CTI [CTISize]byte
 
 const redacted = "cti(redacted)"
 
-func (CTI) String() string       { return redacted }
-func (CTI) GoString() string     { return redacted }
+// String returns the placeholder.
+func (CTI) String() string { return redacted }
+
+// Format writes the placeholder for every verb.
+func (CTI) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
+
+// LogValue is the placeholder.
 func (CTI) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText always fails, so that JSON neither shows a cti nor stores a placeholder in its place.
+func (CTI) MarshalText() ([]byte, error) {
+	return nil, errors.New("a cti is a visitor's secret and has no text form: store its bytes")
+}
 
 // ClockState is how well the gate knew the time of a visit.
 type ClockState uint8
@@ -60,7 +72,14 @@ func (v Visit) LogValue() slog.Value {
 // ErrRecord is wrapped by every error about bytes that are not the canonical encoding of a visit.
 var ErrRecord = errors.New("not a visit record")
 
-const recordVersion = 1
+const (
+	recordVersion = 1
+	maxIssuer     = 16
+	maxSkew       = time.Hour
+	// minAt and maxAt bound At to the years 1 to 9999, in milliseconds since 1970.
+	minAt = -62135596800000
+	maxAt = 253402300799999
+)
 
 // record is the canonical encoding of a visit: a CBOR array (RFC 8949, core deterministic encoding) of seven elements.
 type record struct {
@@ -89,7 +108,8 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// Marshal returns the canonical encoding of v, 60 to 90 bytes.
+// Marshal returns the canonical encoding of v, 54 to 81 bytes. Times are cut to whole milliseconds.
+// The error says which field is out of its bounds.
 func (v Visit) Marshal() ([]byte, error) {
 	if err := v.check(); err != nil {
 		return nil, err
@@ -104,7 +124,7 @@ func (v Visit) Marshal() ([]byte, error) {
 func Unmarshal(b []byte) (Visit, error) {
 	var r record
 	if err := decMode.Unmarshal(b, &r); err != nil {
-		return Visit{}, fmt.Errorf("%w: %v", ErrRecord, err)
+		return Visit{}, fmt.Errorf("%w: not a CBOR array of seven elements of the right types", ErrRecord)
 	}
 	if r.V != recordVersion {
 		return Visit{}, fmt.Errorf("%w: version %d, this program reads version %d", ErrRecord, r.V, recordVersion)
@@ -118,7 +138,7 @@ func Unmarshal(b []byte) (Visit, error) {
 	}
 	again, err := v.Marshal()
 	if err != nil {
-		return Visit{}, fmt.Errorf("%w: %v", ErrRecord, err)
+		return Visit{}, fmt.Errorf("%w: %w", ErrRecord, err)
 	}
 	if string(again) != string(b) {
 		return Visit{}, fmt.Errorf("%w: not canonically encoded", ErrRecord)
@@ -126,11 +146,12 @@ func Unmarshal(b []byte) (Visit, error) {
 	return v, nil
 }
 
-const maxSkew = time.Hour
-
 func (v Visit) check() error {
-	if len(v.Issuer) > 16 {
-		return fmt.Errorf("issuer name of %d characters, at most 16", len(v.Issuer))
+	if at := v.At.UnixMilli(); at <= minAt || at > maxAt {
+		return errors.New("time of reading is missing or not within the years 1 to 9999")
+	}
+	if len(v.Issuer) > maxIssuer {
+		return fmt.Errorf("issuer name of %d characters, at most %d", len(v.Issuer), maxIssuer)
 	}
 	if err := checkName(v.Issuer); err != nil {
 		return fmt.Errorf("issuer: %w", err)
@@ -148,4 +169,5 @@ func (v Visit) check() error {
 // with a new journal.
 type JournalID [16]byte
 
+// String returns 32 hexadecimal digits.
 func (id JournalID) String() string { return hex.EncodeToString(id[:]) }
