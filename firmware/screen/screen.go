@@ -1,0 +1,152 @@
+// Package screen is what the gate shows: the visitor's screen, the technician's page and the figures for monitoring, as
+// web pages on loopback. The visitor's page is told outcomes and words only, never what was read.
+package screen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/kipass/kipass/firmware/health"
+	"github.com/kipass/kipass/visit"
+)
+
+// Options say what a screen needs. Status and Log must be set.
+type Options struct {
+	Listen   string                       // loopback address with port; port 0 takes any free one
+	Language string                       // the language shown large: "ko", "en", "zh", "ja" or "vi"
+	Second   string                       // the one beneath it; empty for none
+	Words    map[string]map[string]string // the venue's own words by language and outcome code or "idle"
+	Version  string                       // of the program, for the technician and for monitoring
+	Status   func() Status                // asked every second by one goroutine; never while an outcome is being shown
+	Now      func() time.Time             // wall time, for the hour an outcome is counted in; nil is time.Now
+	Log      *slog.Logger
+}
+
+// Status is how the gate is doing.
+type Status struct {
+	InService bool             // visitors can be served
+	Reached   bool             // the visit server answered lately
+	Backlog   uint64           // visits not yet delivered
+	Clock     visit.ClockState // how well the gate knows the time
+	Faults    []health.Fault   // worst first, as health.Board.Shown returns them
+}
+
+const (
+	pollEvery  = time.Second      // how often Status is asked
+	beatEvery  = 2 * time.Second  // how often a page hears from the gate at least; the page gives up after three
+	statusAge  = 10 * time.Second // after which a status is too old to be believed
+	maxHold    = 10 * time.Second // an outcome is never shown longer
+	writeLimit = 5 * time.Second  // within which a page must take an event
+)
+
+// Screen serves the pages. Make it with New, then let Run serve.
+type Screen struct {
+	opts     Options
+	listener net.Listener
+	hub      *hub
+	tally    *tally
+	started  time.Time
+
+	mu     sync.Mutex
+	status Status
+	asked  time.Time // when status was got; zero before the first
+}
+
+// New binds the address at once, so that a port in use is known at start-up. Pages are answered once Run runs; until
+// then browsers wait. If Run is never called, the caller must Close.
+func New(o Options) (*Screen, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if !known(o.Language) || o.Second != "" && !known(o.Second) {
+		return nil, fmt.Errorf("screen: languages %q and %q: there are %v", o.Language, o.Second, languages)
+	}
+	host, _, err := net.SplitHostPort(o.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("screen: address %q: %w", o.Listen, err)
+	}
+	if !loopback(host) {
+		return nil, fmt.Errorf("screen: address %q is not on this device alone; use 127.0.0.1, [::1] or localhost", o.Listen)
+	}
+	l, err := net.Listen("tcp", o.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("screen: listening for the browser: %w", err)
+	}
+	return &Screen{opts: o, listener: limit(l, maxConns), hub: newHub(), tally: newTally(), started: o.Now()}, nil
+}
+
+// URL is the address of the visitor's screen. A page for one lane of several is URL()+"?lane=NAME".
+func (s *Screen) URL() string { return "http://" + s.listener.Addr().String() + "/" }
+
+// Close gives up the address without ever having run.
+func (s *Screen) Close() error { return s.listener.Close() }
+
+// Show shows and counts an outcome for hold, at most 10 s. It never blocks: each page gets the latest outcome as soon as
+// it can take it, and none that is already over.
+func (s *Screen) Show(o visit.Outcome, lane string, hold time.Duration) {
+	s.tally.add(o, s.opts.Now())
+	now := time.Now()
+	s.hub.show(shown{outcome: o, lane: lane, from: now, until: now.Add(min(hold, maxHold))})
+}
+
+// Run serves until ctx ends, then returns nil when every page is let go; or an error if it cannot serve.
+func (s *Screen) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	server := &http.Server{
+		Handler:           s.handler(),
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ReadHeaderTimeout: 5 * time.Second,
+		WriteTimeout:      writeLimit, // the event stream moves its own deadline on
+		IdleTimeout:       30 * time.Second,
+		MaxHeaderBytes:    8 << 10,
+		ErrorLog:          slog.NewLogLogger(s.opts.Log.Handler(), slog.LevelDebug),
+	}
+	var owned sync.WaitGroup
+	owned.Go(func() { s.poll(ctx) })
+	owned.Go(func() {
+		<-ctx.Done()
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if server.Shutdown(end) != nil {
+			server.Close()
+		}
+	})
+	err := server.Serve(s.listener)
+	stop()
+	owned.Wait()
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("screen: serving pages: %w", err)
+}
+
+func (s *Screen) poll(ctx context.Context) {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		status := s.opts.Status()
+		s.mu.Lock()
+		s.status, s.asked = status, time.Now()
+		s.mu.Unlock()
+		s.hub.wake()
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// current returns the last status and whether it is young enough to be believed.
+func (s *Screen) current() (Status, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status, !s.asked.IsZero() && time.Since(s.asked) < statusAge
+}
