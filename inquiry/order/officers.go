@@ -133,6 +133,9 @@ func ReadOfficers(path string) (Officers, error) {
 // AppendOfficer adds an officer to the register in the file path and returns after it is durable. The whole register is
 // checked as it would stand afterwards; nothing is written if it would not hold.
 func AppendOfficer(path string, o Officer) error {
+	if err := checkOfficer(o.Name); err != nil {
+		return err // it would be read back as something else than one name
+	}
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("reading the register of officers: %w", err)

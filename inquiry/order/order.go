@@ -198,8 +198,8 @@ func checkOfficer(name string) error {
 	if err := checkText("officer's name", name, maxName); err != nil {
 		return err
 	}
-	if strings.ContainsAny(name, " \t") {
-		return fmt.Errorf("%w: officer's name holds a space", ErrRefused)
+	if strings.Contains(name, " ") || name[0] == '#' {
+		return fmt.Errorf("%w: officer's name holds a space or begins with '#'", ErrRefused)
 	}
 	return nil
 }
