@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/kipass/kipass/inquiry/order"
 	"github.com/kipass/kipass/uplink/wire"
 )
 
@@ -44,6 +45,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("POST "+wire.PathHeartbeat, s.takeHeartbeat)
 	mux.HandleFunc("GET "+wire.PathProvision, s.provision)
 	mux.HandleFunc("GET /v1/facilities/{facility}/counts", s.counts)
+	mux.HandleFunc("POST "+order.PathOrders, s.takeOrder)
 	return s.contained(mux)
 }
 

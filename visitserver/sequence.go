@@ -15,14 +15,13 @@ const (
 
 // JournalRow is what the server knows of one journal of a gate.
 type JournalRow struct {
-	Journal visit.JournalID `json:"-"`
-	Last    uint64          `json:"last"`   // highest sequence taken
-	Chain   []byte          `json:"chain"`  // chain value after it
-	Stored  uint64          `json:"stored"` // visits stored from it
-	Again   uint64          `json:"again"`  // records that were visits stored already
-	Refused uint64          `json:"refused"`
-	Missing uint64          `json:"missing"` // sequences that never came
-	Alerts  map[string]int  `json:"alerts,omitempty"`
+	Last    uint64         `json:"last"`   // highest sequence taken
+	Chain   []byte         `json:"chain"`  // chain value after it
+	Stored  uint64         `json:"stored"` // visits stored from it
+	Again   uint64         `json:"again"`  // records that were visits stored already
+	Refused uint64         `json:"refused"`
+	Missing uint64         `json:"missing"` // sequences that never came
+	Alerts  map[string]int `json:"alerts,omitempty"`
 	// Recent are the refusals among the records the gate may not have seen settled: they are told again when it asks again.
 	Recent []visit.Refusal `json:"recent,omitempty"`
 }

@@ -50,6 +50,7 @@ type Server struct {
 	waiting atomic.Int64
 	trust   atomic.Uint64 // version of the trust list in force
 	destroy sync.Mutex    // one destruction at a time
+	step    func(string)  // told after each durable step of a destruction
 }
 
 // New makes a server of its parts.
@@ -62,6 +63,7 @@ func New(ctx context.Context, p Parts) (*Server, error) {
 		openers: newOpeners(p.Identity.Seal, mostOpeners),
 		gates:   stripes{seed: maphash.MakeSeed()},
 		atWork:  make(chan struct{}, mostAtWork),
+		step:    func(string) {},
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
