@@ -45,7 +45,7 @@ func (s *Store) Put(ctx context.Context, f visit.Facility, d visit.Day, rows []s
 	return fresh, nil
 }
 
-func (s *Store) insert(db *pebble.DB, b *pebble.Batch, f visit.Facility, d visit.Day, rows []store.Row) (int, error) {
+func (s *Store) insert(db *pebble.DB, b *pebble.Batch, f visit.Facility, d visit.Day, rows []store.Row) (fresh int, err error) {
 	order := make([]int, len(rows))
 	for i := range order {
 		order[i] = i
@@ -57,48 +57,67 @@ func (s *Store) insert(db *pebble.DB, b *pebble.Batch, f visit.Facility, d visit
 	mu := s.lock(f)
 	mu.Lock()
 	defer mu.Unlock()
-	counts := map[store.Count]uint64{}
+	// One iterator for all look-ups: opening one costs more than a seek. With the default comparer a key's prefix is the
+	// whole key, so that the filters answer for most tables.
+	known, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{'x'}, UpperBound: []byte{'x' + 1}})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, known.Close()) }()
 	var key, value []byte
-	fresh := 0
+	isNew := make([]bool, len(rows))
 	for n, i := range order {
 		r := rows[i]
 		if n > 0 && rows[order[n-1]].Blind == r.Blind {
 			continue
 		}
 		key = indexKey(key[:0], r.Blind, f)
-		known, err := has(db, key)
-		if err != nil {
-			return 0, err
-		}
-		if known {
+		if known.SeekPrefixGE(key) {
 			continue
 		}
-		at := uint64(r.At.UnixMilli())
-		value = binary.BigEndian.AppendUint64(value[:0], at)
+		if err := known.Error(); err != nil {
+			return 0, err
+		}
+		value = binary.BigEndian.AppendUint64(value[:0], uint64(r.At.UnixMilli()))
 		if err := b.Set(key, value, nil); err != nil {
 			return 0, err
 		}
-		key, value = rowKey(key[:0], f, at, r.Blind), rowValue(value[:0], r)
-		if err := b.Set(key, value, nil); err != nil {
-			return 0, err
-		}
-		counts[store.Count{Gate: r.Gate, Hour: int(r.At.Sub(d.Start()) / time.Hour)}]++
+		isNew[i] = true
 		fresh++
 	}
 	if fresh == 0 {
 		return 0, nil
 	}
-	for c, n := range counts {
-		key = countKey(append(key[:0], 'c'), f, c.Gate, c.Hour)
-		old, err := number(db, key)
-		if err != nil {
+	// Rows follow in the order given, mostly that of time: neighbours go to neighbouring places of the memtable.
+	counts := map[store.Count]uint64{}
+	for i, r := range rows {
+		if !isNew[i] {
+			continue
+		}
+		key, value = rowKey(key[:0], f, uint64(r.At.UnixMilli()), r.Blind), rowValue(value[:0], r)
+		if err := b.Set(key, value, nil); err != nil {
 			return 0, err
 		}
-		if err := b.Set(key, binary.BigEndian.AppendUint64(value[:0], old+n), nil); err != nil {
-			return 0, err
-		}
+		counts[store.Count{Gate: r.Gate, Hour: int(r.At.Sub(d.Start()) / time.Hour)}]++
+	}
+	if err := addCounts(db, b, f, counts); err != nil {
+		return 0, err
 	}
 	return fresh, db.ApplyNoSyncWait(b, pebble.Sync)
+}
+
+func addCounts(db *pebble.DB, b *pebble.Batch, f visit.Facility, counts map[store.Count]uint64) error {
+	for c, n := range counts {
+		key := countKey([]byte{'c'}, f, c.Gate, c.Hour)
+		old, err := number(db, key)
+		if err != nil {
+			return err
+		}
+		if err := b.Set(key, binary.BigEndian.AppendUint64(nil, old+n), nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Holds implements store.Visits.
