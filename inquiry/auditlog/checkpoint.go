@@ -1,0 +1,83 @@
+package auditlog
+
+import (
+	"crypto/ed25519"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// checkpoint is a signed tree head as C2SP tlog-checkpoint has it: origin, size and root hash, one a line, signed as a
+// C2SP signed-note with Ed25519.
+type checkpoint struct {
+	size int64
+	root tlog.Hash
+}
+
+// VerifierKey returns the text an auditor needs to check the log, "origin+hash+key" (C2SP signed-note).
+func VerifierKey(origin string, pub ed25519.PublicKey) (string, error) {
+	return note.NewEd25519VerifierKey(origin, pub)
+}
+
+// signer signs notes with a raw key; note's own takes keys in a text form only.
+type signer struct {
+	name string
+	hash uint32
+	key  ed25519.PrivateKey
+}
+
+func newSigner(origin string, key ed25519.PrivateKey) (signer, note.Verifier, error) {
+	pub, ok := key.Public().(ed25519.PublicKey)
+	if !ok || len(key) != ed25519.PrivateKeySize {
+		return signer{}, nil, fmt.Errorf("audit key of %d bytes, must be %d", len(key), ed25519.PrivateKeySize)
+	}
+	vkey, err := VerifierKey(origin, pub)
+	if err != nil {
+		return signer{}, nil, fmt.Errorf("audit key: %w", err)
+	}
+	v, err := note.NewVerifier(vkey)
+	if err != nil {
+		return signer{}, nil, fmt.Errorf("audit log's origin %q cannot name a key: %w", origin, err)
+	}
+	return signer{name: origin, hash: v.KeyHash(), key: key}, v, nil
+}
+
+func (s signer) Name() string                    { return s.name }
+func (s signer) KeyHash() uint32                 { return s.hash }
+func (s signer) Sign(msg []byte) ([]byte, error) { return ed25519.Sign(s.key, msg), nil }
+
+func (c checkpoint) sign(s signer) ([]byte, error) {
+	text := fmt.Sprintf("%s\n%d\n%s\n", s.name, c.size, base64.StdEncoding.EncodeToString(c.root[:]))
+	return note.Sign(&note.Note{Text: text}, s)
+}
+
+// maxCheckpoint is the longest signed checkpoint in bytes that is looked at.
+const maxCheckpoint = 4 << 10
+
+func openCheckpoint(raw []byte, v note.Verifier) (checkpoint, error) {
+	if len(raw) > maxCheckpoint {
+		return checkpoint{}, fmt.Errorf("checkpoint of %d bytes, at most %d are read", len(raw), maxCheckpoint)
+	}
+	n, err := note.Open(raw, note.VerifierList(v))
+	if err != nil {
+		return checkpoint{}, fmt.Errorf("checkpoint is not signed by %s: %w", v.Name(), err)
+	}
+	lines := strings.Split(n.Text, "\n")
+	if len(lines) < 4 || lines[0] != v.Name() {
+		return checkpoint{}, fmt.Errorf("checkpoint is not one of %s", v.Name())
+	}
+	size, err := strconv.ParseInt(lines[1], 10, 64)
+	if err != nil || size < 0 || strconv.FormatInt(size, 10) != lines[1] {
+		return checkpoint{}, errors.New("checkpoint's size is not a number")
+	}
+	root, err := base64.StdEncoding.Strict().DecodeString(lines[2])
+	if err != nil || len(root) != tlog.HashSize {
+		return checkpoint{}, errors.New("checkpoint's root is not a hash")
+	}
+	return checkpoint{size: size, root: tlog.Hash(root)}, nil
+}

@@ -1,0 +1,356 @@
+package order
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+	"github.com/veraison/go-cose"
+
+	"github.com/kipass/kipass/visit"
+)
+
+func testKey(seed byte) ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize))
+}
+
+func pub(k ed25519.PrivateKey) ed25519.PublicKey { return k.Public().(ed25519.PublicKey) }
+
+var (
+	kim, lee, stranger = testKey(1), testKey(2), testKey(3)
+	now                = time.Date(2020, 7, 10, 9, 0, 0, 0, time.UTC)
+)
+
+const recipient = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj"
+
+func register(t testing.TB) Officers {
+	t.Helper()
+	r, err := NewOfficers(Officer{"kim", pub(kim)}, Officer{"lee", pub(lee)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func sample() Order {
+	return Order{
+		ID: ID{1, 2, 3}, Case: "2020-0701-17", Officer: "kim", Purpose: "접촉자 조사", Facility: "hongdae-12",
+		From: now.Add(-48 * time.Hour), To: now.Add(-24 * time.Hour), Recipient: recipient,
+		IssuedAt: now.Add(-time.Hour), Expires: now.Add(24 * time.Hour),
+	}
+}
+
+func approved(t testing.TB, o Order) []byte {
+	t.Helper()
+	signed, err := Sign(kim, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := Approve(lee, signed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func TestApprovedOrderReadsBackWhole(t *testing.T) {
+	got, err := Verify(approved(t, sample()), register(t), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Order != sample() || got.Approver != "lee" {
+		t.Errorf("Verify = %+v, approved by %s", got.Order, got.Approver)
+	}
+}
+
+func TestOrdersThatDoNotHold(t *testing.T) {
+	// resign gives the payload of raw's signature layer to another key, with the header of content.
+	resign := func(key ed25519.PrivateKey, content string, payload []byte) []byte {
+		raw, err := sign1(key, content, payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	payload := func(o Order) []byte {
+		b, err := o.marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	signedBy := func(key ed25519.PrivateKey) []byte { return resign(key, contentOrder, payload(sample())) }
+	// changed alters the signed order within an approval and leaves the approval's signature as it was.
+	changed := func() []byte {
+		m := cose.NewSign1Message()
+		if err := m.UnmarshalCBOR(approved(t, sample())); err != nil {
+			t.Fatal(err)
+		}
+		o := sample()
+		o.Facility = "gangnam-1"
+		m.Payload = resign(kim, contentOrder, payload(o))
+		raw, err := m.MarshalCBOR()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	flipped := func(at int) []byte {
+		raw := approved(t, sample())
+		raw[at] ^= 1
+		return raw
+	}
+	whole := approved(t, sample())
+	tests := map[string]struct {
+		raw  []byte
+		at   time.Time
+		want error
+	}{
+		"not approved":                             {signedBy(kim), now, ErrMalformed},
+		"approved by the officer who signed":       {resign(kim, contentApproval, signedBy(kim)), now, ErrRefused},
+		"approved by someone outside the register": {resign(stranger, contentApproval, signedBy(kim)), now, ErrRefused},
+		"signed by someone outside the register":   {resign(lee, contentApproval, signedBy(stranger)), now, ErrRefused},
+		"signed by another officer than it names":  {resign(kim, contentApproval, signedBy(lee)), now, ErrRefused},
+		"changed after approval":                   {changed(), now, ErrRefused},
+		"a signed order within a signed order":     {resign(lee, contentOrder, signedBy(kim)), now, ErrMalformed},
+		"an approval within an approval":           {resign(lee, contentApproval, resign(kim, contentApproval, payload(sample()))), now, ErrMalformed},
+		"a bit of the outer signature flipped":     {flipped(len(whole) - 1), now, ErrRefused},
+		"a bit of the inner signature flipped":     {flipped(len(whole) - 68), now, ErrRefused},
+		"expired by a second":                      {whole, sample().Expires.Add(time.Second), ErrRefused},
+		"issued in the future":                     {whole, sample().IssuedAt.Add(-MaxAhead - time.Second), ErrRefused},
+		"empty":                                    {nil, now, ErrMalformed},
+		"bytes after its end":                      {append(bytes.Clone(whole), 0), now, ErrMalformed},
+		"longer than is read":                      {make([]byte, MaxOrder+1), now, ErrMalformed},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, err := Verify(tt.raw, register(t), tt.at)
+			if !errors.Is(err, tt.want) {
+				t.Errorf("Verify = %v, want %v", err, tt.want)
+			}
+			if got != (Approved{}) {
+				t.Errorf("Verify returned an order beside an error")
+			}
+		})
+	}
+	if _, err := Verify(whole, register(t), sample().Expires); err != nil {
+		t.Errorf("at the last instant of its validity: %v", err)
+	}
+	if _, err := Verify(whole, Officers{}, now); !errors.Is(err, ErrRefused) {
+		t.Errorf("an empty register obeys: %v", err)
+	}
+}
+
+func TestApproveRefusesOwnOrder(t *testing.T) {
+	signed, err := Sign(kim, sample())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Approve(kim, signed); !errors.Is(err, ErrRefused) {
+		t.Errorf("Approve = %v, want ErrRefused", err)
+	}
+}
+
+func TestLimitsOfAnOrder(t *testing.T) {
+	tests := map[string]struct {
+		change func(*Order)
+		good   bool
+	}{
+		"window of exactly 14 days":  {func(o *Order) { o.From = o.To.Add(-MaxWindow) }, true},
+		"window a second longer":     {func(o *Order) { o.From = o.To.Add(-MaxWindow - time.Second) }, false},
+		"window without length":      {func(o *Order) { o.From = o.To }, false},
+		"window up to the allowance": {func(o *Order) { o.To = o.IssuedAt.Add(MaxAhead) }, true},
+		"window into the future":     {func(o *Order) { o.To = o.IssuedAt.Add(MaxAhead + time.Second) }, false},
+		"valid for exactly 7 days":   {func(o *Order) { o.Expires = o.IssuedAt.Add(MaxValidity) }, true},
+		"valid for longer":           {func(o *Order) { o.Expires = o.IssuedAt.Add(MaxValidity + time.Second) }, false},
+		"expires when issued":        {func(o *Order) { o.Expires = o.IssuedAt }, false},
+		"no id":                      {func(o *Order) { o.ID = ID{} }, false},
+		"no case":                    {func(o *Order) { o.Case = "" }, false},
+		"case too long":              {func(o *Order) { o.Case = strings.Repeat("x", maxCase+1) }, false},
+		"case with a line end":       {func(o *Order) { o.Case = "a\nb" }, false},
+		"no purpose":                 {func(o *Order) { o.Purpose = "" }, false},
+		"purpose not UTF-8":          {func(o *Order) { o.Purpose = "\xff" }, false},
+		"officer with a space":       {func(o *Order) { o.Officer = "kim lee" }, false},
+		"facility not a name":        {func(o *Order) { o.Facility = "Hongdae 12" }, false},
+		"recipient not an age key":   {func(o *Order) { o.Recipient = "age1xyz" }, false},
+		"recipient an SSH key":       {func(o *Order) { o.Recipient = "ssh-ed25519 AAAA" }, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			o := sample()
+			tt.change(&o)
+			signed, err := Sign(kim, o)
+			if tt.good != (err == nil) {
+				t.Fatalf("Sign = %v, want good = %v", err, tt.good)
+			}
+			if err != nil && (!errors.Is(err, ErrRefused) || signed != nil) {
+				t.Errorf("Sign = %d bytes, %v", len(signed), err)
+			}
+		})
+	}
+}
+
+// The verifying side holds the limits itself, whatever the signing side did.
+func TestLimitsAreHeldWhenReading(t *testing.T) {
+	o := sample()
+	b, err := encMode.Marshal(wireOrder{
+		Format: orderFormat, ID: o.ID[:], Case: o.Case, Officer: o.Officer, Purpose: o.Purpose, Facility: string(o.Facility),
+		From: o.To.Add(-MaxWindow - time.Second).Unix(), To: o.To.Unix(), Recipient: o.Recipient, IssuedAt: o.IssuedAt.Unix(), Expires: o.Expires.Unix(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := sign1(kim, contentOrder, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := Approve(lee, signed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Verify(raw, register(t), now); !errors.Is(err, ErrRefused) {
+		t.Errorf("Verify = %v, want ErrRefused", err)
+	}
+}
+
+func TestWindowIsHalfOpen(t *testing.T) {
+	o := sample()
+	for at, want := range map[time.Time]bool{
+		o.From: true, o.From.Add(-time.Millisecond): false, o.To.Add(-time.Millisecond): true, o.To: false,
+	} {
+		if o.Covers(at) != want {
+			t.Errorf("Covers(%v) = %v", at, !want)
+		}
+	}
+}
+
+func TestRegisterOfOfficers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "officers")
+	if r, err := ReadOfficers(path); err != nil || r.Len() != 0 {
+		t.Errorf("missing register = %d officers, %v", r.Len(), err)
+	}
+	for _, o := range []Officer{{"kim", pub(kim)}, {"lee", pub(lee)}} {
+		if err := AppendOfficer(path, o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, o := range map[string]Officer{
+		"name twice": {"kim", pub(stranger)}, "key twice": {"park", pub(kim)}, "name with a space": {"a b", pub(stranger)},
+		"comment as a name": {"#a b", pub(stranger)}, "short key": {"park", pub(stranger)[:31]},
+	} {
+		if err := AppendOfficer(path, o); err == nil {
+			t.Errorf("%s: taken into the register", name)
+		}
+	}
+	r, err := ReadOfficers(path)
+	if err != nil || r.Len() != 2 {
+		t.Fatalf("register = %d officers, %v", r.Len(), err)
+	}
+	if o, ok := r.ByKey(KeyIDOf(pub(lee))); !ok || o.Name != "lee" || !o.Public.Equal(pub(lee)) {
+		t.Errorf("lee's key finds %v, %v", o, ok)
+	}
+	for _, bad := range []string{"kim", "kim kipass-officer:AAAA", "kim " + FormatPublicKey(pub(kim)) + " x", "kim ed25519:AAAA"} {
+		if _, err := ParseOfficers([]byte(bad)); err == nil {
+			t.Errorf("register %q is read", bad)
+		}
+	}
+}
+
+func TestAnswersAreReadableByTheAuthorityAlone(t *testing.T) {
+	authority, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	visits := VisitAnswer{Log: 7, Order: ID{1}, Scans: []Scan{
+		{At: time.UnixMilli(1593600000123).UTC(), Facility: "hongdae-12", Gate: "door-1", Issuer: "naver", CTI: visit.CTI{1}},
+		{At: time.UnixMilli(1593600000124).UTC(), Facility: "hongdae-12", Gate: "door-2", Issuer: "pass", CTI: visit.CTI{2}},
+	}}
+	sealed, err := SealVisitAnswer(authority.Recipient().String(), visits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := OpenVisitAnswer(sealed, authority); err != nil || got.Log != 7 || got.Order != visits.Order || len(got.Scans) != 2 || got.Scans[1] != visits.Scans[1] {
+		t.Errorf("OpenVisitAnswer = %d scans, %v", len(got.Scans), err)
+	}
+	if _, err := OpenVisitAnswer(sealed, other); err == nil {
+		t.Error("another key opens the answer")
+	}
+	holders := IssuerAnswer{Log: 9, Order: ID{1}, Holders: []Holder{{visit.CTI{1}, "김철수", "+821012345678"}}, Unopened: []visit.CTI{{2}}}
+	if sealed, err = SealIssuerAnswer(authority.Recipient().String(), holders); err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(sealed, []byte("김철수")) {
+		t.Error("the sealed answer shows a name")
+	}
+	if got, err := OpenIssuerAnswer(sealed, authority); err != nil || got.Log != 9 || len(got.Holders) != 1 || got.Holders[0] != holders.Holders[0] || len(got.Unopened) != 1 {
+		t.Errorf("OpenIssuerAnswer = %d holders, %v", len(got.Holders), err)
+	}
+	sealed[len(sealed)-1] ^= 1
+	if _, err := OpenIssuerAnswer(sealed, authority); err == nil {
+		t.Error("a changed answer is opened")
+	}
+}
+
+func TestLimitsOfMessages(t *testing.T) {
+	code := func(i int) visit.CTI { return visit.CTI{byte(i >> 16), byte(i >> 8), byte(i)} }
+	full := Question{Order: []byte{1}}
+	for i := range MaxCodes {
+		full.Codes = append(full.Codes, Code{CTI: code(i), At: now})
+	}
+	raw, err := EncodeQuestion(full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(raw) > MaxQuestion-MaxOrder {
+		t.Errorf("a full question takes %d bytes, and %d are read", len(raw)+MaxOrder, MaxQuestion)
+	}
+	if q, err := DecodeQuestion(raw); err != nil || len(q.Codes) != MaxCodes || q.Codes[9] != full.Codes[9] {
+		t.Errorf("DecodeQuestion = %d codes, %v", len(q.Codes), err)
+	}
+	over := full
+	over.Codes = append(full.Codes[:MaxCodes:MaxCodes], Code{CTI: code(MaxCodes), At: now})
+	twice := Question{Order: []byte{1}, Codes: []Code{{code(1), now}, {code(1), now}}}
+	for name, q := range map[string]Question{
+		"too many codes": over, "a code twice": twice, "no code": {Order: []byte{1}},
+		"no order": {Codes: full.Codes[:1]}, "time out of range": {Order: []byte{1}, Codes: []Code{{code(1), time.Unix(0, 0)}}},
+	} {
+		if _, err := EncodeQuestion(q); !errors.Is(err, ErrMessage) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	both := IssuerAnswer{Holders: []Holder{{code(1), "a", "1"}}, Unopened: []visit.CTI{code(1)}}
+	if _, err := SealIssuerAnswer(recipient, both); !errors.Is(err, ErrMessage) {
+		t.Errorf("a code both opened and not: %v", err)
+	}
+}
+
+func TestFullVisitAnswerFitsItsLimit(t *testing.T) {
+	a := VisitAnswer{Scans: make([]Scan, MaxScans)}
+	name := strings.Repeat("x", 32)
+	for i := range a.Scans {
+		a.Scans[i] = Scan{At: now, Facility: visit.Facility(name), Gate: visit.Gate(name), Issuer: name[:16], CTI: visit.CTI{1}}
+	}
+	b, err := encodeVisitAnswer(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if over := len(b) + len(b)/1000; over > MaxAnswer {
+		t.Errorf("%d scans take %d bytes, and %d are read", MaxScans, over, MaxAnswer)
+	}
+	if got, err := decodeVisitAnswer(b); err != nil || len(got.Scans) != MaxScans {
+		t.Errorf("decodeVisitAnswer = %d scans, %v", len(got.Scans), err)
+	}
+	a.Scans = append(a.Scans, a.Scans[0])
+	if _, err := encodeVisitAnswer(a); !errors.Is(err, ErrMessage) {
+		t.Errorf("one scan too many: %v", err)
+	}
+}

@@ -1,0 +1,11 @@
+package visitserver
+
+import "github.com/kipass/kipass/inquiry/auditlog"
+
+// AuditLog is the append-only log of everything done with visits beyond taking and counting them.
+type AuditLog interface {
+	// Append adds an entry, durably, and returns its number.
+	Append(auditlog.Entry) (uint64, error)
+	// Snapshot returns the entries, one a line, and the signed checkpoint over them.
+	Snapshot() (entries, checkpoint []byte, err error)
+}

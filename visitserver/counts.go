@@ -1,0 +1,118 @@
+package visitserver
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/visitserver/store"
+)
+
+const tableManager = "manager" // by SHA-256 of the token
+
+type managerRow struct {
+	Facility visit.Facility `json:"facility"`
+	Added    time.Time      `json:"added"`
+}
+
+// DayCounts is what a facility's manager sees of a day.
+type DayCounts struct {
+	Facility visit.Facility `json:"facility"`
+	Day      string         `json:"day"`
+	Total    uint64         `json:"total"`
+	Hours    []HourCount    `json:"hours"`
+}
+
+// HourCount is the visits a gate took in an hour, without zeros.
+type HourCount struct {
+	Gate   visit.Gate `json:"gate"`
+	Hour   int        `json:"hour"` // 0 to 23, Asia/Seoul
+	Visits uint64     `json:"visits"`
+}
+
+func hashToken(token string) string {
+	h := sha256.Sum256([]byte("kipass manager " + token))
+	return hex.EncodeToString(h[:])
+}
+
+// AddManagerToken returns a new token with which a facility's counts can be read. It is kept as a hash only.
+func (s *Server) AddManagerToken(ctx context.Context, f visit.Facility) (string, error) {
+	if _, err := s.store.Get(ctx, tableFacility, string(f)); err != nil {
+		return "", fmt.Errorf("facility %s: %w", f, err)
+	}
+	text := rand.Text()
+	c, err := change(tableManager, hashToken(text), nil, managerRow{Facility: f, Added: s.now().UTC()})
+	if err != nil {
+		return "", err
+	}
+	if err := s.store.Swap(ctx, c); err != nil {
+		return "", err
+	}
+	return text, nil
+}
+
+// counts answers GET /v1/facilities/{facility}/counts?day=2006-01-02. A token of another facility is as good as none:
+// the answer does not tell whether the facility exists.
+func (s *Server) counts(w http.ResponseWriter, r *http.Request) {
+	text, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	var row managerRow
+	raw, err := load(r.Context(), s.store, tableManager, hashToken(text), &row)
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	if !ok || raw == nil || string(row.Facility) != r.PathValue("facility") {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		s.refuse(w, &unauthorisedError{"a manager's token of this facility is needed"})
+		return
+	}
+	day, err := visit.ParseDay(r.URL.Query().Get("day"))
+	if err != nil {
+		sendJSON(w, http.StatusBadRequest, map[string]string{"error": "day must be of the form 2006-01-02"})
+		return
+	}
+	counts, err := s.DayCounts(r.Context(), row.Facility, day)
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	sendJSON(w, http.StatusOK, counts)
+}
+
+// DayCounts returns a facility's counts of a day.
+func (s *Server) DayCounts(ctx context.Context, f visit.Facility, d visit.Day) (DayCounts, error) {
+	counts, err := s.store.Counts(ctx, f, d)
+	if err != nil {
+		return DayCounts{}, err
+	}
+	out := DayCounts{Facility: f, Day: d.String(), Hours: []HourCount{}}
+	for _, c := range counts {
+		out.Total += c.N
+		out.Hours = append(out.Hours, HourCount{Gate: c.Gate, Hour: c.Hour, Visits: c.N})
+	}
+	return out, nil
+}
+
+func sendJSON(w http.ResponseWriter, status int, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // only structs of ours are sent
+	}
+	send(w, status, "application/json", append(b, '\n'))
+}
+
+// found makes a missing register value nil.
+func found(raw []byte, err error) ([]byte, error) {
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	return raw, err
+}

@@ -1,0 +1,165 @@
+package visitserver
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/kipass/kipass/inquiry/auditlog"
+	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/visitserver/store"
+)
+
+const tableTombstone = "tombstone"
+
+// Tombstone tells that a day's visits and their key are gone.
+type Tombstone struct {
+	Day       string    `json:"day"`
+	Visits    uint64    `json:"visits"`
+	Digest    string    `json:"digest"` // store.Tally.Digest, hexadecimal
+	Destroyed time.Time `json:"destroyed"`
+	Log       uint64    `json:"log"` // entry of the audit log
+}
+
+// DestroyDue destroys every day whose four weeks are over: the day is closed and summed up, its key destroyed, its rows
+// removed, and a tombstone put into the audit log. Each step is durable before the next and harmless to repeat, and the
+// same code that does a day finishes one that a crash left half done. It returns the days destroyed.
+func (s *Server) DestroyDue(ctx context.Context) ([]Tombstone, error) {
+	s.destroy.Lock()
+	defer s.destroy.Unlock()
+	now := s.now()
+	due := map[visit.Day]bool{}
+	days, err := s.store.Days(ctx)
+	if err != nil {
+		return nil, err
+	}
+	keyed, err := s.keys.Days()
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range append(days, keyed...) {
+		if !now.Before(d.DestroyAt()) {
+			due[d] = true
+		}
+	}
+	retired, err := s.store.Retired(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range retired {
+		raw, err := found(s.store.Get(ctx, tableTombstone, t.Day.String()))
+		if err != nil {
+			return nil, err
+		}
+		if raw == nil {
+			due[t.Day] = true
+		}
+	}
+	var order []visit.Day
+	for d := range due {
+		order = append(order, d)
+	}
+	slices.Sort(order)
+	var done []Tombstone
+	for _, d := range order {
+		t, err := s.destroyDay(ctx, d)
+		if err != nil {
+			return nil, fmt.Errorf("destroying %v: %w", d, err)
+		}
+		s.log.Info("day of visit destroyed", "day", t.Day, "visits", t.Visits, "log", t.Log)
+		done = append(done, t)
+	}
+	return done, nil
+}
+
+func (s *Server) destroyDay(ctx context.Context, d visit.Day) (Tombstone, error) {
+	tally, err := s.store.Retire(ctx, d)
+	if err != nil {
+		return Tombstone{}, err
+	}
+	s.step("retired")
+	if err := s.keys.Destroy(d); err != nil {
+		return Tombstone{}, err
+	}
+	s.step("key destroyed")
+	if err := s.store.Drop(ctx, d); err != nil {
+		return Tombstone{}, err
+	}
+	s.step("rows dropped")
+	if raw, err := found(s.store.Get(ctx, tableTombstone, d.String())); err != nil || raw != nil {
+		// A day closed before, found again because a key or folder of it had been left: its tombstone stands.
+		var t Tombstone
+		return t, errors.Join(err, json.Unmarshal(raw, &t))
+	}
+	t, err := s.logDestruction(tally)
+	if err != nil {
+		return Tombstone{}, err
+	}
+	s.step("logged")
+	c, err := change(tableTombstone, d.String(), nil, t)
+	if err != nil {
+		return Tombstone{}, err
+	}
+	return t, s.store.Swap(ctx, c)
+}
+
+// logDestruction puts the tombstone into the audit log, once: an earlier run may have got just past it.
+func (s *Server) logDestruction(tally store.Tally) (Tombstone, error) {
+	t := Tombstone{Day: tally.Day.String(), Visits: tally.Visits, Digest: hex.EncodeToString(tally.Digest[:])}
+	entries, _, err := s.audit.Snapshot()
+	if err != nil {
+		return Tombstone{}, err
+	}
+	for n, line := range bytes.Split(bytes.TrimSuffix(entries, []byte("\n")), []byte("\n")) {
+		if len(line) == 0 {
+			continue
+		}
+		e, err := auditlog.ParseEntry(line)
+		if err != nil {
+			return Tombstone{}, err
+		}
+		if e.Kind == auditlog.KindDestruction && e.Day == t.Day && e.Digest == t.Digest {
+			t.Log, t.Destroyed = uint64(n), e.At
+			return t, nil
+		}
+	}
+	t.Destroyed = s.now().UTC().Truncate(time.Millisecond)
+	t.Log, err = s.audit.Append(auditlog.Entry{
+		Kind: auditlog.KindDestruction, At: t.Destroyed, Day: t.Day, Count: t.Visits, Digest: t.Digest,
+		Note: "visits and day key destroyed; digest is over the day's counts",
+	})
+	return t, err
+}
+
+// Destroyer destroys days as they fall due, until ctx ends. wake delivers the moments at which to look; a nil wake looks
+// once a minute and at each midnight in Seoul.
+func (s *Server) Destroyer(ctx context.Context, wake <-chan time.Time) {
+	for {
+		if _, err := s.DestroyDue(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("destruction failed and will be tried again", "error", err)
+		}
+		var timer *time.Timer
+		tick := wake
+		if tick == nil {
+			now := s.now()
+			midnight := (visit.DayOf(now) + 1).Start().Sub(now)
+			timer = time.NewTimer(min(time.Minute, midnight))
+			tick = timer.C
+		}
+		select {
+		case <-tick:
+		case <-ctx.Done():
+		}
+		if timer != nil {
+			timer.Stop()
+		}
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,175 @@
+package visitserver
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/kipass/kipass/uplink/wire"
+	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/visitserver/store"
+)
+
+// EnrolmentLife is how long an enrolment code can be used.
+const EnrolmentLife = 24 * time.Hour
+
+const (
+	tableEnrolment = "enrolment" // by SHA-256 of the code
+	codeLength     = 16          // letters of base32: 80 random bits
+	codeGroup      = 4
+)
+
+// enrolmentRow is one enrolment code. A code enrols one key: the same key again, as when the answer was lost, gets
+// another certificate; any other key is refused.
+type enrolmentRow struct {
+	Facility visit.Facility `json:"facility"`
+	Gate     visit.Gate     `json:"gate"`
+	Expires  time.Time      `json:"expires"`
+	UsedBy   []byte         `json:"used_by,omitempty"` // SHA-256 of the enrolled public key
+}
+
+// newEnrolmentCode returns a code in groups of four, for a technician to type.
+func newEnrolmentCode() string {
+	text := rand.Text()[:codeLength]
+	var groups []string
+	for i := 0; i < codeLength; i += codeGroup {
+		groups = append(groups, text[i:i+codeGroup])
+	}
+	return strings.Join(groups, "-")
+}
+
+// hashCode makes a code, however typed, its key in the register.
+func hashCode(code string) string {
+	code = strings.ToUpper(strings.NewReplacer("-", "", " ", "").Replace(code))
+	h := sha256.Sum256([]byte("kipass enrolment " + code))
+	return hex.EncodeToString(h[:])
+}
+
+func (s *Server) enrol(w http.ResponseWriter, r *http.Request) {
+	raw, err := body(w, r, wire.TypeEnrol, wire.MaxRequest)
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	req, err := wire.Decode[wire.EnrolRequest](raw)
+	if err != nil {
+		s.refuse(w, &wire.Problem{Code: codeBadRequest, Detail: err.Error()})
+		return
+	}
+	e, name, err := s.enrolTerminal(r.Context(), req)
+	note(w, name)
+	s.answer(w, wire.TypeEnrolment, e, err)
+}
+
+func (s *Server) enrolTerminal(ctx context.Context, req wire.EnrolRequest) (wire.Enrolment, terminalName, error) {
+	csr, err := parseCSR(req.CSR)
+	if err != nil {
+		return wire.Enrolment{}, terminalName{}, &wire.Problem{Code: codeBadRequest, Detail: err.Error()}
+	}
+	badCode := &wire.Problem{Code: codeBadCode, Detail: "the enrolment code is wrong, used up or expired: ask for a new one"}
+	var code enrolmentRow
+	key := hashCode(req.Code)
+	rawCode, err := load(ctx, s.store, tableEnrolment, key, &code)
+	if err != nil {
+		return wire.Enrolment{}, terminalName{}, err
+	}
+	now := s.now()
+	used := sha256.Sum256(csr.RawSubjectPublicKeyInfo)
+	if rawCode == nil || now.After(code.Expires) || code.UsedBy != nil && string(code.UsedBy) != string(used[:]) {
+		return wire.Enrolment{}, terminalName{}, badCode
+	}
+	t := terminalName{code.Facility, code.Gate}
+	var row TerminalRow
+	rawRow, err := load(ctx, s.store, tableTerminal, t.String(), &row)
+	if err != nil {
+		return wire.Enrolment{}, t, err
+	}
+	if rawRow == nil || row.Revoked != nil || row.Code != key {
+		return wire.Enrolment{}, t, badCode
+	}
+	cert, err := s.id.Terminal.issue(t, csr, now)
+	if err != nil {
+		return wire.Enrolment{}, t, err
+	}
+	code.UsedBy = used[:]
+	at := now.UTC()
+	row.Enrolled, row.Serials = &at, []string{cert.SerialNumber.Text(16)}
+	codeChange, err := change(tableEnrolment, key, rawCode, code)
+	if err != nil {
+		return wire.Enrolment{}, t, err
+	}
+	e, err := s.certify(ctx, t, rawRow, row, cert, codeChange)
+	if errors.Is(err, store.ErrConflict) {
+		return wire.Enrolment{}, t, badCode // another device was faster
+	}
+	return e, t, err
+}
+
+func (s *Server) renew(w http.ResponseWriter, r *http.Request) {
+	t, row, rawRow, err := s.terminal(r, true)
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	note(w, t)
+	raw, err := body(w, r, wire.TypeEnrol, wire.MaxRequest)
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	req, err := wire.Decode[wire.RenewRequest](raw)
+	if err != nil {
+		s.refuse(w, &wire.Problem{Code: codeBadRequest, Detail: err.Error()})
+		return
+	}
+	csr, err := parseCSR(req.CSR)
+	if err != nil {
+		s.refuse(w, &wire.Problem{Code: codeBadRequest, Detail: err.Error()})
+		return
+	}
+	cert, err := s.id.Terminal.issue(t, csr, s.now())
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	row.Serials = append(row.Serials, cert.SerialNumber.Text(16))
+	row.Serials = row.Serials[max(0, len(row.Serials)-mostSerials):]
+	e, err := s.certify(r.Context(), t, rawRow, row, cert)
+	if errors.Is(err, store.ErrConflict) {
+		err = &wire.Problem{Code: codeBusy, Detail: "the terminal was changed meanwhile; send again"}
+	}
+	s.answer(w, wire.TypeEnrolment, e, err)
+}
+
+// certify registers a certificate, durably, before it is given out.
+func (s *Server) certify(ctx context.Context, t terminalName, rawRow []byte, row TerminalRow, cert *x509.Certificate, more ...store.Change) (wire.Enrolment, error) {
+	c, err := change(tableTerminal, t.String(), rawRow, row)
+	if err != nil {
+		return wire.Enrolment{}, err
+	}
+	p, err := s.provisioning(ctx)
+	if err != nil {
+		return wire.Enrolment{}, err
+	}
+	if err := s.store.Swap(ctx, append(more, c)...); err != nil {
+		return wire.Enrolment{}, err
+	}
+	return wire.Enrolment{Certificate: cert.Raw, Provision: p}, nil
+}
+
+// change is a register change of a value that is kept as JSON.
+func change(table, key string, old []byte, value any) (store.Change, error) {
+	b, err := json.Marshal(value)
+	if err != nil {
+		return store.Change{}, fmt.Errorf("encoding %s of the register: %w", table, err)
+	}
+	return store.Change{Table: table, Key: key, Old: old, New: b}, nil
+}

@@ -1,0 +1,219 @@
+package visitserver
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/kipass/kipass/inquiry/auditlog"
+	"github.com/kipass/kipass/visit"
+)
+
+// Folder is where a visit server keeps everything:
+//
+//	master.key      the master key, which wraps all other keys; may be kept elsewhere
+//	keys/identity   the server's own keys, wrapped
+//	keys/days/      one wrapped key per day of visit
+//	visits/         the store
+//	audit/          the audit log; may be published as it is
+//	server-ca.pem   the authority of the server's certificate, for gates, issuers and the health authority
+//	audit.vkey      the audit log's public key, for auditors
+//	admin.sock      the operator's interface, while the server runs
+type Folder struct {
+	Dir    string
+	Master string // path of the master key; default Dir/master.key
+}
+
+func (f Folder) path(name ...string) string {
+	return filepath.Join(append([]string{f.Dir}, name...)...)
+}
+
+func (f Folder) masterPath() string {
+	if f.Master != "" {
+		return f.Master
+	}
+	return f.path("master.key")
+}
+
+// Socket is the path of the operator's interface.
+func (f Folder) Socket() string { return f.path("admin.sock") }
+
+// Audit is the path of the audit log.
+func (f Folder) Audit() string { return f.path("audit") }
+
+const (
+	auditOrigin   = "kipass-visits/audit"
+	identityLabel = "kipass visit server identity v1"
+)
+
+// storedIdentity is Identity as it is written, wrapped by the master key.
+type storedIdentity struct {
+	ServerCert   []byte   `json:"server_cert"`
+	ServerKey    []byte   `json:"server_key"`
+	TerminalCert []byte   `json:"terminal_cert"`
+	TerminalKey  []byte   `json:"terminal_key"`
+	Seal         []byte   `json:"seal"`
+	Log          []byte   `json:"log"`
+	Hosts        []string `json:"hosts"`
+}
+
+// ErrExists is returned by Init for a folder that holds a server already.
+var ErrExists = errors.New("a visit server lives here already")
+
+// Init makes a new server's keys. hosts are the DNS names and IP addresses under which it will be reached.
+func (f Folder) Init(hosts []string, now time.Time) error {
+	for _, path := range []string{f.masterPath(), f.path("keys", "identity")} {
+		if _, err := os.Stat(path); err == nil {
+			return fmt.Errorf("%s: %w", path, ErrExists)
+		}
+	}
+	id, err := NewIdentity(hosts, now)
+	if err != nil {
+		return err
+	}
+	vkey, err := auditlog.VerifierKey(auditOrigin, id.Log.Public().(ed25519.PublicKey))
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(f.path("keys", "days"), 0o700); err != nil {
+		return err
+	}
+	master := make([]byte, masterKeySize)
+	_, _ = rand.Read(master)
+	wrapped, err := wrapIdentity(id, master)
+	if err != nil {
+		return err
+	}
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: id.Server.Cert.Raw})
+	for _, file := range []struct {
+		path string
+		data []byte
+		mode fs.FileMode
+	}{
+		{f.masterPath(), []byte(base64.StdEncoding.EncodeToString(master) + "\n"), 0o600},
+		{f.path("server-ca.pem"), ca, 0o644},
+		{f.path("audit.vkey"), []byte(vkey + "\n"), 0o644},
+		{f.path("keys", "identity"), wrapped, 0o600},
+	} {
+		if err := writeNew(file.path, file.data, file.mode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeNew writes a file that must not exist, durably.
+func writeNew(path string, data []byte, mode fs.FileMode) error {
+	w, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(data)
+	if err = errors.Join(err, w.Sync(), w.Close()); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func (f Folder) readMaster() ([]byte, error) {
+	text, err := os.ReadFile(f.masterPath())
+	if err != nil {
+		return nil, fmt.Errorf("reading the master key: %w", err)
+	}
+	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil || len(key) != masterKeySize {
+		return nil, fmt.Errorf("%s: not a master key: must be %d bytes in base64", f.masterPath(), masterKeySize)
+	}
+	return key, nil
+}
+
+func (f Folder) readIdentity(master []byte) (*Identity, error) {
+	path := f.path("keys", "identity")
+	wrapped, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s holds no visit server: run kipass-visits init first", f.Dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the server's keys: %w", err)
+	}
+	aead, err := wrapper(master)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := aead.Open(nil, nil, wrapped, []byte(identityLabel))
+	if err != nil {
+		return nil, fmt.Errorf("%s does not open under the master key in %s", path, f.masterPath())
+	}
+	var st storedIdentity
+	if err := json.Unmarshal(plain, &st); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	id := &Identity{Hosts: st.Hosts, Log: st.Log}
+	var errs [3]error
+	id.Server, errs[0] = readAuthority(st.ServerCert, st.ServerKey)
+	id.Terminal, errs[1] = readAuthority(st.TerminalCert, st.TerminalKey)
+	id.Seal, errs[2] = visit.ParseSealPrivateKey(st.Seal)
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	if len(id.Log) != ed25519.PrivateKeySize || len(id.Hosts) == 0 {
+		return nil, fmt.Errorf("reading %s: incomplete", path)
+	}
+	return id, nil
+}
+
+func readAuthority(cert, key []byte) (Authority, error) {
+	c, err := x509.ParseCertificate(cert)
+	if err != nil {
+		return Authority{}, err
+	}
+	k, err := x509.ParsePKCS8PrivateKey(key)
+	if err != nil {
+		return Authority{}, err
+	}
+	ec, ok := k.(*ecdsa.PrivateKey)
+	if !ok {
+		return Authority{}, fmt.Errorf("authority's key is a %T, must be ECDSA", k)
+	}
+	return Authority{Cert: c, Key: ec}, nil
+}
+
+func wrapIdentity(id *Identity, master []byte) ([]byte, error) {
+	serverKey, err1 := x509.MarshalPKCS8PrivateKey(id.Server.Key)
+	terminalKey, err2 := x509.MarshalPKCS8PrivateKey(id.Terminal.Key)
+	seal, err3 := id.Seal.Bytes()
+	aead, err4 := wrapper(master)
+	plain, err5 := json.Marshal(storedIdentity{
+		ServerCert: id.Server.Cert.Raw, ServerKey: serverKey, TerminalCert: id.Terminal.Cert.Raw, TerminalKey: terminalKey,
+		Seal: seal, Log: id.Log, Hosts: id.Hosts,
+	})
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+		return nil, fmt.Errorf("wrapping the server's keys: %w", err)
+	}
+	return aead.Seal(nil, nil, plain, []byte(identityLabel)), nil
+}
+
+func wrapper(master []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(master)
+	if err != nil {
+		return nil, fmt.Errorf("master key: %w", err)
+	}
+	return cipher.NewGCMWithRandomNonce(block)
+}

@@ -1,0 +1,278 @@
+package visitserver
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kipass/kipass/uplink/wire"
+	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/visitserver/daykey"
+	"github.com/kipass/kipass/visitserver/store"
+)
+
+// Reasons of refusals for good.
+const (
+	refuseUnsealable = "unsealable"
+	refuseMalformed  = "malformed"
+	refuseTooOld     = "too-old"
+	refuseUnknownKey = "unknown-key"
+)
+
+// taken is what became of a segment.
+type taken struct {
+	settled visit.Settlement
+	alerts  []string
+	fresh   int
+}
+
+// dayRows are the rows of one day of a segment, in its order.
+type dayRows struct {
+	key  *daykey.Key
+	rows []store.Row
+}
+
+// ingest takes a segment of a terminal's journal. When it returns without error every record is durably stored or
+// refused for good. Visits are made durable first and the journal's row after: a crash in between is a retry, and a
+// retry finds its visits stored.
+func (s *Server) ingest(ctx context.Context, t terminalName, seg visit.Segment) (taken, error) {
+	if len(seg.Records) == 0 {
+		return taken{}, &wire.Problem{Code: codeBadRequest, Detail: "batch without records"}
+	}
+	mu := s.gates.of(t)
+	mu.Lock()
+	defer mu.Unlock()
+
+	received := s.now().UTC().Truncate(time.Millisecond)
+	before, err := s.loadJournal(ctx, t, seg.Journal)
+	if err != nil {
+		return taken{}, err
+	}
+	row := before.journal
+	r := row.read(seg)
+	in := &intake{s: s, name: t, received: received, last: before.gate.Placed, known: r.known, recent: row.Recent,
+		days: map[visit.Day]*dayRows{}}
+	if in.last.IsZero() {
+		in.last = before.gate.Added
+	}
+	for _, rec := range seg.Records {
+		if err := in.take(ctx, seg, rec); err != nil {
+			return taken{}, err
+		}
+	}
+	fresh := 0
+	for d, rows := range in.days {
+		n, err := s.store.Put(ctx, t.facility, d, rows.rows)
+		if errors.Is(err, store.ErrRetired) {
+			// The day ended its four weeks between reading the clock and storing.
+			return taken{}, &wire.Problem{Code: codeBusy, Detail: "a day of visit was destroyed meanwhile; send again"}
+		}
+		if err != nil {
+			return taken{}, err
+		}
+		fresh += n
+	}
+	if r.unsure && fresh > 0 {
+		r.alert = AlertRollback
+	}
+	next := row.advance(seg, r, in.refused, fresh, in.offered-fresh)
+	gate := before.gate
+	gate.Received = received
+	if in.last.After(gate.Placed) {
+		gate.Placed = in.last
+	}
+	if err := s.saveJournal(ctx, t, seg.Journal, before, gate, next); err != nil {
+		return taken{}, err
+	}
+	out := taken{settled: visit.Settlement{Journal: seg.Journal, Through: seg.Through(), Refused: in.refused}, fresh: fresh}
+	if r.alert != "" {
+		out.alerts = []string{r.alert}
+		s.log.Warn("journal jumped", "facility", t.facility, "gate", t.gate, "alert", r.alert, "missing", r.missing)
+	}
+	return out, nil
+}
+
+// intake gathers what a segment holds.
+type intake struct {
+	s        *Server
+	name     terminalName
+	received time.Time
+	last     time.Time // newest placing of the gate, not after received
+	known    uint64    // records up to here are retries
+	recent   []visit.Refusal
+
+	days    map[visit.Day]*dayRows
+	refused []visit.Refusal
+	offered int
+}
+
+func (in *intake) take(ctx context.Context, seg visit.Segment, rec visit.Sealed) error {
+	if rec.Seq <= in.known {
+		for _, old := range in.recent {
+			if old.Seq == rec.Seq {
+				in.refused = append(in.refused, old)
+			}
+		}
+		return nil
+	}
+	v, reason := in.open(seg, rec)
+	if reason != "" {
+		in.refused = append(in.refused, visit.Refusal{Seq: rec.Seq, Reason: reason})
+		return nil
+	}
+	p, ok := place(v, in.last, in.received)
+	if !ok {
+		in.refused = append(in.refused, visit.Refusal{Seq: rec.Seq, Reason: refuseTooOld})
+		return nil
+	}
+	in.offered++
+	held, err := in.heldElsewhere(ctx, v, p)
+	if err != nil || held {
+		return err
+	}
+	d := visit.DayOf(p.at)
+	rows := in.days[d]
+	if rows == nil {
+		key, err := in.s.keys.Make(d)
+		if err != nil {
+			return err
+		}
+		rows = &dayRows{key: key}
+		in.days[d] = rows
+	}
+	row, err := rows.key.Seal(in.name.facility, in.name.gate, p.at, v)
+	if err != nil {
+		return err
+	}
+	rows.rows = append(rows.rows, row)
+	if p.at.After(in.last) && !p.at.After(in.received) {
+		in.last = p.at
+	}
+	return nil
+}
+
+func (in *intake) open(seg visit.Segment, rec visit.Sealed) (visit.Visit, string) {
+	epoch, ok := seg.EpochOf(rec.Seq)
+	if !ok {
+		return visit.Visit{}, refuseUnsealable
+	}
+	if epoch.Key != in.s.seal.ID() {
+		return visit.Visit{}, refuseUnknownKey
+	}
+	opener, err := in.s.openers.opener(in.name.facility, in.name.gate, epoch)
+	if err != nil {
+		return visit.Visit{}, refuseUnsealable
+	}
+	v, err := opener.Open(rec.Seq, rec.Data)
+	switch {
+	case errors.Is(err, visit.ErrRecord):
+		return visit.Visit{}, refuseMalformed
+	case err != nil:
+		return visit.Visit{}, refuseUnsealable
+	}
+	return v, ""
+}
+
+// midnight is how close to a day's edge the same code may be met on either side of it: its life and the largest skew.
+const midnight = time.Minute
+
+// heldElsewhere reports whether a visit is already stored on another day than the one it is placed on: a code read on
+// both sides of midnight, or a record whose time was moved and that comes again later.
+func (in *intake) heldElsewhere(ctx context.Context, v visit.Visit, p placement) (bool, error) {
+	on := visit.DayOf(p.at)
+	from, to := visit.DayOf(p.at.Add(-midnight)), visit.DayOf(p.at.Add(midnight))
+	if p.moved {
+		from, to = visit.OldestKept(in.received), visit.DayOf(in.received)
+	}
+	for d := from; d <= to; d++ {
+		if d == on {
+			continue
+		}
+		key, err := in.s.keys.Key(d)
+		if errors.Is(err, daykey.ErrNoKey) {
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		blind := key.Blind(v.Issuer, v.CTI)
+		if rows := in.days[d]; rows != nil {
+			for _, r := range rows.rows {
+				if r.Blind == blind {
+					return true, nil
+				}
+			}
+		}
+		held, err := in.s.store.Holds(ctx, in.name.facility, d, blind)
+		if err != nil || held {
+			return held, err
+		}
+	}
+	return false, nil
+}
+
+// gateRow is what is known of a gate over all its journals.
+type gateRow struct {
+	Added    time.Time `json:"added"`
+	Placed   time.Time `json:"placed"`   // newest placing of a visit
+	Received time.Time `json:"received"` // last batch taken
+}
+
+// loaded are the two rows of a gate and journal, with the bytes they were read from.
+type loaded struct {
+	gate              gateRow
+	journal           JournalRow
+	gateRaw, journRaw []byte
+}
+
+const (
+	tableGate    = "gate"
+	tableJournal = "journal"
+)
+
+func journalKey(t terminalName, id visit.JournalID) string { return t.String() + "/" + id.String() }
+
+func (s *Server) loadJournal(ctx context.Context, t terminalName, id visit.JournalID) (l loaded, err error) {
+	if l.gateRaw, err = load(ctx, s.store, tableGate, t.String(), &l.gate); err != nil {
+		return loaded{}, err
+	}
+	if l.journRaw, err = load(ctx, s.store, tableJournal, journalKey(t, id), &l.journal); err != nil {
+		return loaded{}, err
+	}
+	if n := len(l.journal.Chain); l.journal.Last > 0 && n != sha256.Size {
+		return loaded{}, fmt.Errorf("journal %v of %v: stored chain of %d bytes is damaged", id, t, n)
+	}
+	return l, nil
+}
+
+func (s *Server) saveJournal(ctx context.Context, t terminalName, id visit.JournalID, old loaded, gate gateRow, row JournalRow) error {
+	g, err := json.Marshal(gate)
+	if err != nil {
+		return fmt.Errorf("encoding the row of %v: %w", t, err)
+	}
+	j, err := json.Marshal(row)
+	if err != nil {
+		return fmt.Errorf("encoding the row of %v: %w", t, err)
+	}
+	return s.store.Swap(ctx,
+		store.Change{Table: tableGate, Key: t.String(), Old: old.gateRaw, New: g},
+		store.Change{Table: tableJournal, Key: journalKey(t, id), Old: old.journRaw, New: j})
+}
+
+// load reads a register value into v, which stays as it is if there is none; raw is nil then.
+func load(ctx context.Context, r store.Register, table, key string, v any) (raw []byte, err error) {
+	raw, err = r.Get(ctx, table, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(raw, v); err != nil {
+		return nil, fmt.Errorf("reading %s of the register: %w", table, err)
+	}
+	return raw, nil
+}

@@ -1,0 +1,308 @@
+package visitserver
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/kipass/kipass/visit"
+)
+
+func TestPlacing(t *testing.T) {
+	received := noon
+	last := noon.Add(-time.Hour)
+	proven := func(at time.Time) visit.Visit { return visit.Visit{At: at, Clock: visit.ClockHoldover} }
+	unproven := func(at time.Time) visit.Visit { return visit.Visit{At: at, Clock: visit.ClockUntrusted} }
+	oldest := visit.OldestKept(received).Start()
+	for _, c := range []struct {
+		rule  string
+		v     visit.Visit
+		last  time.Time
+		at    time.Time // zero: refused
+		moved bool
+	}{
+		{"a proven time is taken as it is", proven(noon.Add(-time.Minute)), last, noon.Add(-time.Minute), false},
+		{"even before the gate's last visit", proven(last.Add(-time.Hour)), last, last.Add(-time.Hour), false},
+		{"five minutes ahead is a clock a little fast", proven(noon.Add(5 * time.Minute)), last, noon.Add(5 * time.Minute), false},
+		{"later than that is now", proven(noon.Add(5*time.Minute + time.Millisecond)), last, noon, true},
+		{"the first instant kept is kept", proven(oldest), last, oldest, false},
+		{"the instant before it is too old", proven(oldest.Add(-time.Millisecond)), last, time.Time{}, false},
+		{"an unproven time that fits stays", unproven(noon.Add(-time.Minute)), last, noon.Add(-time.Minute), true},
+		{"an unproven time before the last visit is moved to it", unproven(time.Unix(0, 0)), last, last, true},
+		{"an unproven time in the future is moved to arrival", unproven(noon.Add(time.Second)), last, noon, true},
+		{"an unproven time after a gate's long silence is kept", unproven(time.Unix(0, 0)), time.Time{}, oldest, true},
+		{"a last visit ahead of arrival does not push", unproven(noon.Add(time.Hour)), noon.Add(time.Minute), noon, true},
+	} {
+		p, ok := place(c.v, c.last, received)
+		if ok == c.at.IsZero() || !p.at.Equal(c.at) || p.moved != c.moved {
+			t.Errorf("%s: %v moved %v ok %v, want %v moved %v", c.rule, p.at, p.moved, ok, c.at, c.moved)
+		}
+	}
+}
+
+// line is a journal of opaque records, for the arithmetic of sequences alone.
+func line(from, to uint64, flavour byte) []visit.Sealed {
+	var all []visit.Sealed
+	for seq := from; seq <= to; seq++ {
+		all = append(all, visit.Sealed{Seq: seq, Data: []byte{flavour, byte(seq)}})
+	}
+	return all
+}
+
+func chainOf(id visit.JournalID, records []visit.Sealed) visit.Chain {
+	c := visit.Genesis(id)
+	for _, r := range records {
+		c = c.Next(r)
+	}
+	return c
+}
+
+func TestReadingOfSegments(t *testing.T) {
+	id := visit.JournalID{1}
+	truth := line(1, 20, 'a')
+	other := append(line(1, 5, 'a'), line(6, 20, 'b')...)
+	cut := func(all []visit.Sealed, from, to int) visit.Segment {
+		return visit.Segment{Journal: id, Prev: chainOf(id, all[:from-1]), Records: all[from-1 : to]}
+	}
+	known := func(all []visit.Sealed, last int) JournalRow {
+		if last == 0 {
+			return JournalRow{}
+		}
+		c := chainOf(id, all[:last])
+		return JournalRow{Last: uint64(last), Chain: c[:]}
+	}
+	for _, c := range []struct {
+		rule string
+		row  JournalRow
+		seg  visit.Segment
+		want reading
+	}{
+		{"first of a new journal", known(truth, 0), cut(truth, 1, 3), reading{}},
+		{"continuation", known(truth, 10), cut(truth, 11, 20), reading{}},
+		{"the same again", known(truth, 10), cut(truth, 1, 10), reading{known: 10}},
+		{"a later cut that overlaps", known(truth, 10), cut(truth, 5, 15), reading{known: 10}},
+		{"a shorter cut of what is known cannot be told", known(truth, 10), cut(truth, 1, 5), reading{unsure: true}},
+		{"a hole", known(truth, 10), cut(truth, 13, 20), reading{alert: AlertGap, missing: 2}},
+		{"a new journal that does not begin at 1", known(truth, 0), cut(truth, 4, 5), reading{alert: AlertGap, missing: 3}},
+		{"a continuation of another history", known(other, 10), cut(truth, 11, 20), reading{alert: AlertFork}},
+		{"a new journal with a foreign beginning", known(truth, 0),
+			visit.Segment{Journal: id, Prev: visit.Chain{9}, Records: truth[:2]}, reading{alert: AlertFork}},
+		{"another history up to what is known", known(truth, 10), cut(other, 6, 10), reading{alert: AlertRollback}},
+		{"another history beyond what is known", known(truth, 10), cut(other, 6, 12), reading{alert: AlertFork}},
+	} {
+		if got := c.row.read(c.seg); got != c.want {
+			t.Errorf("%s: %+v, want %+v", c.rule, got, c.want)
+		}
+	}
+}
+
+func TestJournalRowNeverGoesBack(t *testing.T) {
+	id := visit.JournalID{1}
+	truth := line(1, 20, 'a')
+	chain := chainOf(id, truth[:10])
+	row := JournalRow{Last: 10, Chain: chain[:], Stored: 8, Refused: 2,
+		Recent: []visit.Refusal{{Seq: 3, Reason: "malformed"}, {Seq: 9, Reason: "malformed"}}}
+	seg := visit.Segment{Journal: id, Prev: visit.Genesis(id), Records: truth[:5]}
+	next := row.advance(seg, row.read(seg), []visit.Refusal{{Seq: 3, Reason: "malformed"}}, 0, 4)
+	if next.Last != 10 || visit.Chain(next.Chain) != chain || next.Refused != 2 || len(next.Recent) != 2 {
+		t.Errorf("after a shorter retry: %+v", next)
+	}
+	seg.Records = truth
+	next = next.advance(seg, next.read(seg), next.Recent, 10, 0)
+	if next.Last != 20 || visit.Chain(next.Chain) != chainOf(id, truth) || next.Stored != 18 || next.Refused != 2 {
+		t.Errorf("after all: %+v", next)
+	}
+	seg = visit.Segment{Journal: id, Prev: chainOf(id, truth), Records: line(21, 22, 'a')}
+	if next = next.advance(seg, next.read(seg), nil, 2, 0); len(next.Recent) != 0 {
+		t.Errorf("refusals long settled are still kept: %+v", next.Recent)
+	}
+}
+
+func TestRefusalsAreToldAgainUntilSettled(t *testing.T) {
+	r := newRig(t)
+	r.facility("cafe")
+	g := r.gate("cafe", "door")
+	g.journalled(newVisit(noon))
+	g.sealed([]byte("no visit"))
+	g.journalled(newVisit(noon.Add(-29*24*time.Hour)), newVisit(noon))
+	g.records[3].Data = slices.Clone(g.records[3].Data)
+	g.records[3].Data[0] ^= 1
+	g.journalled(newVisit(noon))
+	want := []visit.Refusal{{Seq: 2, Reason: refuseMalformed}, {Seq: 3, Reason: refuseTooOld}, {Seq: 4, Reason: refuseUnsealable}}
+	for _, n := range []int{5, 5, 5} {
+		receipt, err := g.send(g.segment(n))
+		if err != nil || !slices.Equal(receipt.Settled.Refused, want) || receipt.Settled.Through != 5 || len(receipt.Alerts) > 0 {
+			t.Fatalf("receipt %+v, %v; want refusals %v", receipt, err, want)
+		}
+		r.restart()
+	}
+	if receipt, err := g.send(g.segment(3)); err != nil || !slices.Equal(receipt.Settled.Refused, want[:2]) || receipt.Settled.Through != 3 {
+		t.Errorf("a shorter cut: %+v, %v", receipt, err)
+	}
+	g.journalled(newVisit(noon))
+	receipt, err := g.send(g.segment(6))
+	if err != nil || !slices.Equal(receipt.Settled.Refused, want) {
+		t.Errorf("a longer cut: %+v, %v", receipt, err)
+	}
+	j := r.ledger().Gates[0].Journals[0]
+	if j.Last != 6 || j.Stored != 3 || j.Refused != 3 {
+		t.Errorf("ledger %+v, want 6 = 3 stored and 3 refused", j)
+	}
+}
+
+func TestRecordsForAnotherServerKeyAreRefusedAsSuch(t *testing.T) {
+	r := newRig(t)
+	r.facility("cafe")
+	g := r.gate("cafe", "door")
+	other, err := visit.GenerateSealKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.sealKey = other.Public()
+	g.newEpoch()
+	g.journalled(newVisit(noon))
+	if got := g.deliver().Settled.Refused; !slices.Equal(got, []visit.Refusal{{Seq: 1, Reason: refuseUnknownKey}}) {
+		t.Errorf("refused %v", got)
+	}
+}
+
+func TestRecordsSealedForAnotherPlaceDoNotOpen(t *testing.T) {
+	r := newRig(t)
+	r.facility("cafe")
+	r.facility("club")
+	cafe, club := r.gate("cafe", "door"), r.gate("club", "door")
+	cafe.journalled(newVisit(noon))
+	club.journal, club.prev, club.records, club.sealer = cafe.journal, cafe.prev, cafe.records, cafe.sealer
+	if got := club.deliver().Settled.Refused; !slices.Equal(got, []visit.Refusal{{Seq: 1, Reason: refuseUnsealable}}) {
+		t.Errorf("refused %v", got)
+	}
+	if got := cafe.deliver().Settled.Refused; len(got) != 0 {
+		t.Errorf("at its own place refused %v", got)
+	}
+}
+
+func TestJumpsOfAJournalAreToldAndLoseNothing(t *testing.T) {
+	r := newRig(t)
+	r.facility("cafe")
+	g := r.gate("cafe", "door")
+	alerts := func(rule string, want ...string) {
+		t.Helper()
+		if got := g.deliver().Alerts; !slices.Equal(got, want) {
+			t.Errorf("%s: alerts %v, want %v", rule, got, want)
+		}
+	}
+	three := func() { g.journalled(newVisit(noon), newVisit(noon), newVisit(noon)) }
+	three()
+	alerts("first batch")
+	image := *g // the disk as it is now
+	three()
+	alerts("second batch")
+	three()
+	g.settle(7)
+	alerts("one record was lost", AlertGap)
+	front := *g
+	*g = image
+	g.newEpoch()
+	three()
+	alerts("an old image was put back", AlertRollback)
+	three()
+	three()
+	alerts("and overtakes what was known", AlertFork)
+	three()
+	alerts("and is then the history")
+	*g = front
+	g.newEpoch()
+	three()
+	alerts("while the original lives on", AlertRollback)
+	if n := r.stored("cafe"); n != 3+3+2+3+6+3+3 {
+		t.Errorf("stored %d, want every visit", n)
+	}
+	j := r.ledger().Gates[0].Journals[0]
+	if j.Missing != 1 || j.Alerts[AlertGap] != 1 || j.Alerts[AlertFork] != 1 || j.Alerts[AlertRollback] != 2 {
+		t.Errorf("ledger %+v", j)
+	}
+	g.newJournal()
+	three()
+	alerts("a new journal")
+}
+
+func TestOneCodeAtTwoGatesIsOneVisit(t *testing.T) {
+	r := newRig(t)
+	r.facility("cafe")
+	gates := []*gate{r.gate("cafe", "east"), r.gate("cafe", "west"), r.gate("cafe", "north")}
+	const codes = 40
+	for range codes {
+		v := newVisit(noon)
+		for _, g := range gates {
+			g.journalled(v)
+		}
+	}
+	done := make(chan error, len(gates))
+	for _, g := range gates {
+		go func() {
+			for range codes {
+				if _, err := g.send(g.segment(1)); err != nil {
+					done <- err
+					return
+				}
+				g.settle(g.records[0].Seq)
+			}
+			done <- nil
+		}()
+	}
+	for range gates {
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := r.stored("cafe"); n != codes {
+		t.Errorf("stored %d, want %d", n, codes)
+	}
+	var sum uint64
+	for _, g := range r.ledger().Gates {
+		sum += g.Journals[0].Stored
+	}
+	if sum != codes {
+		t.Errorf("gates' rows say %d were stored, want %d", sum, codes)
+	}
+}
+
+func TestOneCodeReadOnBothSidesOfMidnightIsOneVisit(t *testing.T) {
+	r := newRig(t)
+	midnight := (visit.DayOf(noon) + 1).Start()
+	r.clock.Set(midnight.Add(time.Minute))
+	r.facility("cafe")
+	east, west := r.gate("cafe", "east"), r.gate("cafe", "west")
+	v := newVisit(midnight.Add(-5 * time.Second))
+	east.journalled(v)
+	v.At = midnight.Add(3 * time.Second)
+	west.journalled(v)
+	east.deliver()
+	west.deliver()
+	if n := r.stored("cafe"); n != 1 {
+		t.Errorf("stored %d, want 1", n)
+	}
+}
+
+func TestAnUnprovenTimeIsPlacedOnceThoughItsReceiptIsLost(t *testing.T) {
+	r := newRig(t)
+	r.facility("cafe")
+	g := r.gate("cafe", "door")
+	v := newVisit(time.Unix(1000, 0))
+	v.Clock = visit.ClockUntrusted
+	g.journalled(v)
+	g.deliver()
+	// The same code is read again days later by a second gate without a clock, and by a gate whose journal was put back.
+	r.clock.Add(3 * 24 * time.Hour)
+	g.newJournal()
+	v.At = r.clock.Now()
+	g.journalled(v)
+	g.deliver()
+	if n := r.stored("cafe"); n != 1 {
+		t.Errorf("stored %d, want 1", n)
+	}
+	status, c := readCounts(t, r, "cafe", managerToken(r, "cafe"), "2020-07-01")
+	if status != 200 || c.Total != 1 || c.Hours[0].Hour != 12 {
+		t.Errorf("placed at %+v, want noon, when the gate was added", c)
+	}
+}

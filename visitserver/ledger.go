@@ -1,0 +1,130 @@
+package visitserver
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/kipass/kipass/visit"
+)
+
+// Ledger is the server's side of the account between gates and server: what it has taken from each journal and how many
+// visits that made. It holds no code and nothing of a visitor.
+type Ledger struct {
+	Facilities []FacilityLedger `json:"facilities"`
+	Gates      []GateLedger     `json:"gates"`
+	Destroyed  []Tombstone      `json:"destroyed"`
+}
+
+// FacilityLedger counts a facility's visits, those of destroyed days included.
+type FacilityLedger struct {
+	Facility visit.Facility `json:"facility"`
+	Display  string         `json:"display"`
+	Stored   uint64         `json:"stored"`
+}
+
+// GateLedger is a gate with its journals.
+type GateLedger struct {
+	Facility  visit.Facility  `json:"facility"`
+	Gate      visit.Gate      `json:"gate"`
+	Enrolled  *time.Time      `json:"enrolled,omitempty"`
+	Revoked   *time.Time      `json:"revoked,omitempty"`
+	Received  time.Time       `json:"received,omitzero"` // last batch
+	Heartbeat *Heartbeat      `json:"heartbeat,omitempty"`
+	Journals  []JournalLedger `json:"journals"`
+}
+
+// JournalLedger is what was taken from one journal. Last = Missing + Stored + Again + Refused as long as there was no
+// alert of a fork or a roll-back.
+type JournalLedger struct {
+	Journal string         `json:"journal"` // hexadecimal
+	Last    uint64         `json:"last"`    // highest sequence taken
+	Chain   string         `json:"chain"`   // chain value after it, hexadecimal
+	Stored  uint64         `json:"stored"`  // visits stored
+	Again   uint64         `json:"again"`   // records of visits stored already
+	Refused uint64         `json:"refused"` // for good
+	Missing uint64         `json:"missing"` // sequences that never came
+	Alerts  map[string]int `json:"alerts,omitempty"`
+}
+
+// Ledger returns the account as it stands.
+func (s *Server) Ledger(ctx context.Context) (Ledger, error) {
+	l := Ledger{Facilities: []FacilityLedger{}, Gates: []GateLedger{}, Destroyed: []Tombstone{}}
+	err := each(ctx, s, tableFacility, "", func(key string, row FacilityRow) error {
+		n, err := s.store.Stored(ctx, visit.Facility(key))
+		l.Facilities = append(l.Facilities, FacilityLedger{Facility: visit.Facility(key), Display: row.Display, Stored: n})
+		return err
+	})
+	if err != nil {
+		return Ledger{}, err
+	}
+	err = each(ctx, s, tableTerminal, "", func(key string, row TerminalRow) error {
+		g, err := s.gateLedger(ctx, key, row)
+		l.Gates = append(l.Gates, g)
+		return err
+	})
+	if err != nil {
+		return Ledger{}, err
+	}
+	err = each(ctx, s, tableTombstone, "", func(_ string, t Tombstone) error {
+		l.Destroyed = append(l.Destroyed, t)
+		return nil
+	})
+	if err != nil {
+		return Ledger{}, err
+	}
+	return l, nil
+}
+
+func (s *Server) gateLedger(ctx context.Context, key string, row TerminalRow) (GateLedger, error) {
+	f, g, _ := strings.Cut(key, "/")
+	out := GateLedger{
+		Facility: visit.Facility(f), Gate: visit.Gate(g), Enrolled: row.Enrolled, Revoked: row.Revoked,
+		Journals: []JournalLedger{},
+	}
+	var gate gateRow
+	if _, err := load(ctx, s.store, tableGate, key, &gate); err != nil {
+		return GateLedger{}, err
+	}
+	out.Received = gate.Received
+	var beat Heartbeat
+	raw, err := load(ctx, s.store, tableBeat, key, &beat)
+	if err != nil {
+		return GateLedger{}, err
+	}
+	if raw != nil {
+		out.Heartbeat = &beat
+	}
+	err = each(ctx, s, tableJournal, key+"/", func(k string, j JournalRow) error {
+		out.Journals = append(out.Journals, JournalLedger{
+			Journal: strings.TrimPrefix(k, key+"/"), Last: j.Last, Chain: hex.EncodeToString(j.Chain), Stored: j.Stored,
+			Again: j.Again, Refused: j.Refused, Missing: j.Missing, Alerts: j.Alerts,
+		})
+		return nil
+	})
+	if err != nil {
+		return GateLedger{}, err
+	}
+	return out, nil
+}
+
+// each calls f for every value of a table whose key begins with prefix.
+func each[T any](ctx context.Context, s *Server, table, prefix string, f func(key string, row T) error) error {
+	entries, err := s.store.List(ctx, table, prefix)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		var row T
+		if err := json.Unmarshal(e.Value, &row); err != nil {
+			return fmt.Errorf("reading %s of the register: %w", table, err)
+		}
+		if err := f(e.Key, row); err != nil {
+			return err
+		}
+	}
+	return nil
+}

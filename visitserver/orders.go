@@ -1,0 +1,170 @@
+package visitserver
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/kipass/kipass/inquiry/auditlog"
+	"github.com/kipass/kipass/inquiry/order"
+	"github.com/kipass/kipass/uplink/wire"
+	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/visitserver/daykey"
+	"github.com/kipass/kipass/visitserver/store"
+)
+
+const tableOfficer = "officer"
+
+// orderStatuses are the statuses of order.Problem's codes.
+var orderStatuses = map[string]int{
+	"bad-order": http.StatusBadRequest, "order-refused": http.StatusForbidden, "too-many": http.StatusUnprocessableEntity,
+	"too-large": http.StatusRequestEntityTooLarge, "internal": http.StatusInternalServerError,
+}
+
+// AddOfficer registers an officer of the health authority whose orders and approvals hold from now on.
+func (s *Server) AddOfficer(ctx context.Context, o order.Officer) error {
+	known, err := s.officerList(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := order.NewOfficers(append(known, o)...); err != nil {
+		return err
+	}
+	return s.store.Swap(ctx, store.Change{Table: tableOfficer, Key: o.Name, New: o.Public})
+}
+
+// RemoveOfficer ends an officer's authority.
+func (s *Server) RemoveOfficer(ctx context.Context, name string) error {
+	raw, err := s.store.Get(ctx, tableOfficer, name)
+	if err != nil {
+		return fmt.Errorf("officer %s: %w", name, err)
+	}
+	return s.store.Swap(ctx, store.Change{Table: tableOfficer, Key: name, Old: raw})
+}
+
+func (s *Server) officerList(ctx context.Context) ([]order.Officer, error) {
+	entries, err := s.store.List(ctx, tableOfficer, "")
+	if err != nil {
+		return nil, err
+	}
+	var all []order.Officer
+	for _, e := range entries {
+		all = append(all, order.Officer{Name: e.Key, Public: ed25519.PublicKey(e.Value)})
+	}
+	return all, nil
+}
+
+// takeOrder answers an approved order of the health authority. The entry of the audit log is durable before the first
+// byte of the answer leaves.
+func (s *Server) takeOrder(w http.ResponseWriter, r *http.Request) {
+	raw, err := body(w, r, order.TypeOrder, order.MaxOrder)
+	if err != nil {
+		s.refuseOrder(w, err)
+		return
+	}
+	leave, err := s.enter(r.Context())
+	if err != nil {
+		s.refuseOrder(w, err)
+		return
+	}
+	defer leave()
+	sealed, err := s.obey(r.Context(), raw)
+	if err != nil {
+		s.refuseOrder(w, err)
+		return
+	}
+	send(w, http.StatusOK, order.TypeVisitAnswer, sealed)
+}
+
+func (s *Server) obey(ctx context.Context, raw []byte) ([]byte, error) {
+	list, err := s.officerList(ctx)
+	if err != nil {
+		return nil, err
+	}
+	officers, err := order.NewOfficers(list...)
+	if err != nil {
+		return nil, err
+	}
+	now := s.now()
+	o, err := order.Verify(raw, officers, now)
+	switch {
+	case errors.Is(err, order.ErrMalformed):
+		return nil, &order.Problem{Code: "bad-order", Detail: err.Error()}
+	case err != nil:
+		return nil, &order.Problem{Code: "order-refused", Detail: err.Error()}
+	}
+	if _, err := s.store.Get(ctx, tableFacility, string(o.Facility)); errors.Is(err, store.ErrNotFound) {
+		return nil, &order.Problem{Code: "order-refused", Detail: fmt.Sprintf("facility %s is not registered here", o.Facility)}
+	} else if err != nil {
+		return nil, err
+	}
+	scans, err := s.scans(ctx, o.Order, now)
+	if err != nil {
+		return nil, err
+	}
+	n, err := s.audit.Append(auditlog.Entry{
+		Kind: auditlog.KindInquiry, At: now, Order: o.ID.String(), Case: o.Case, Officer: o.Officer, Approver: o.Approver,
+		Purpose: o.Purpose, Facility: string(o.Facility), From: o.From, To: o.To, Count: uint64(len(scans)),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return order.SealVisitAnswer(o.Recipient, order.VisitAnswer{Log: n, Order: o.ID, Scans: scans})
+}
+
+// scans are the visits an order covers, in order of time. Days whose four weeks are over are passed by even in the
+// moment before they are destroyed.
+func (s *Server) scans(ctx context.Context, o order.Order, now time.Time) ([]order.Scan, error) {
+	var scans []order.Scan
+	for d := max(visit.DayOf(o.From), visit.OldestKept(now)); d <= visit.DayOf(o.To); d++ {
+		key, err := s.keys.Key(d)
+		if errors.Is(err, daykey.ErrNoKey) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for row, err := range s.store.Window(ctx, o.Facility, d, o.From, o.To) {
+			if err != nil {
+				return nil, err
+			}
+			if len(scans) == order.MaxScans {
+				return nil, &order.Problem{Code: "too-many", Detail: fmt.Sprintf("more than %d visits: ask for shorter windows", order.MaxScans)}
+			}
+			v, err := key.Open(o.Facility, row)
+			if err != nil {
+				return nil, err
+			}
+			scans = append(scans, order.Scan{At: row.At, Facility: o.Facility, Gate: row.Gate, Issuer: v.Issuer, CTI: v.CTI})
+		}
+	}
+	return scans, nil
+}
+
+func (s *Server) refuseOrder(w http.ResponseWriter, err error) {
+	var p *order.Problem
+	var wired *wire.Problem
+	switch {
+	case errors.As(err, &p):
+	case errors.As(err, &wired) && wired.Code == codeTooLarge:
+		p = &order.Problem{Code: "too-large", Detail: wired.Detail}
+	case errors.As(err, &wired) && wired.Code == codeBusy:
+		p = &order.Problem{Code: "internal", Detail: wired.Detail}
+	case errors.As(err, &wired):
+		p = &order.Problem{Code: "bad-order", Detail: wired.Detail}
+	default:
+		s.log.Error("order failed", "error", err)
+		p = &order.Problem{Code: "internal", Detail: "the server has a fault; it is logged"}
+	}
+	if rec, ok := w.(*recorder); ok {
+		rec.problem = p.Code
+	}
+	b, err := order.EncodeProblem(*p)
+	if err != nil {
+		panic(err) // two strings always encode
+	}
+	send(w, orderStatuses[p.Code], order.TypeProblem, b)
+}

@@ -1,0 +1,160 @@
+package visitserver
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kipass/kipass/inquiry/auditlog"
+	"github.com/kipass/kipass/visitserver/daykey"
+	"github.com/kipass/kipass/visitserver/store/embedded"
+)
+
+// Config is what Run needs.
+type Config struct {
+	Folder Folder
+	Listen string            // TCP address, port 0 for any
+	Logger *slog.Logger      // default: none
+	Now    func() time.Time  // default: time.Now
+	Wake   <-chan time.Time  // when to look for days to destroy; nil: by itself
+	Ready  func(addr string) // called once with the address listened on
+}
+
+const (
+	headerTimeout   = 10 * time.Second
+	readTimeout     = 30 * time.Second
+	writeTimeout    = 5 * time.Minute // an answer to the authority may be tens of megabytes
+	idleTimeout     = 30 * time.Second
+	shutdownTimeout = 15 * time.Second
+	mostHeader      = 8 << 10
+)
+
+// Run opens the folder and serves until ctx ends; then it finishes the requests in progress and closes everything.
+func Run(ctx context.Context, c Config) (err error) {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	var parts closers
+	defer func() { err = errors.Join(err, parts.close()) }()
+	s, err := open(ctx, c, &parts)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("listening: %w", err)
+	}
+	socket, err := listenUnix(c.Folder.Socket())
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	public := newHTTPServer(s.Handler(), c.Logger)
+	public.ConnContext = ConnContext
+	operator := newHTTPServer(s.Admin(), c.Logger)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return serve(public, tls.NewListener(listener, s.id.TLS(c.Now))) })
+	g.Go(func() error { return serve(operator, socket) })
+	g.Go(func() error { s.Destroyer(ctx, c.Wake); return nil })
+	g.Go(func() error {
+		<-ctx.Done()
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		defer cancel()
+		return errors.Join(shutdown(end, public), shutdown(end, operator))
+	})
+	if c.Ready != nil {
+		c.Ready(listener.Addr().String())
+	}
+	return g.Wait()
+}
+
+func open(ctx context.Context, c Config, parts *closers) (*Server, error) {
+	master, err := c.Folder.readMaster()
+	if err != nil {
+		return nil, err
+	}
+	id, err := c.Folder.readIdentity(master)
+	if err != nil {
+		return nil, err
+	}
+	st, err := embedded.Open(c.Folder.path("visits"), embedded.Options{Logger: c.Logger})
+	if err != nil {
+		return nil, err
+	}
+	parts.add(st.Close)
+	keys, err := daykey.Open(c.Folder.path("keys", "days"), master)
+	if err != nil {
+		return nil, err
+	}
+	log, err := auditlog.Open(c.Folder.Audit(), id.Log, auditOrigin)
+	if err != nil {
+		return nil, err
+	}
+	parts.add(log.Close)
+	if n := log.Cut(); n > 0 {
+		c.Logger.Warn("audit log: an entry never acknowledged was cut off", "bytes", n)
+	}
+	return New(ctx, Parts{Store: st, Keys: keys, Identity: id, Log: log, Logger: c.Logger, Now: c.Now})
+}
+
+// closers close in the reverse order of opening.
+type closers struct{ all []func() error }
+
+func (c *closers) add(f func() error) { c.all = append(c.all, f) }
+
+func (c *closers) close() error {
+	var errs []error
+	for i := len(c.all) - 1; i >= 0; i-- {
+		errs = append(errs, c.all[i]())
+	}
+	return errors.Join(errs...)
+}
+
+func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: mostHeader, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+func serve(s *http.Server, l net.Listener) error {
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving %s: %w", l.Addr(), err)
+	}
+	return nil
+}
+
+// shutdown lets requests end by themselves, and ends them when ctx does.
+func shutdown(ctx context.Context, s *http.Server) error {
+	if err := s.Shutdown(ctx); err != nil {
+		return errors.Join(fmt.Errorf("shutting down: %w", err), s.Close())
+	}
+	return nil
+}
+
+// listenUnix makes the operator's socket, for this user alone. A socket left by a server that was killed is removed: the
+// store's lock, taken before, shows that no other server lives here.
+func listenUnix(path string) (net.Listener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("removing the old socket: %w", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listening for the operator: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}

@@ -1,0 +1,98 @@
+package visitserver
+
+import (
+	"slices"
+
+	"github.com/kipass/kipass/visit"
+)
+
+// Alerts a receipt may carry, and the gate's row counts.
+const (
+	AlertGap      = "gap"      // sequences are missing between what was known and what came
+	AlertFork     = "fork"     // the journal's chain is not the continuation of what was known
+	AlertRollback = "rollback" // an older state of the journal has come back and gone on differently
+)
+
+// JournalRow is what the server knows of one journal of a gate.
+type JournalRow struct {
+	Last    uint64         `json:"last"`   // highest sequence taken
+	Chain   []byte         `json:"chain"`  // chain value after it
+	Stored  uint64         `json:"stored"` // visits stored from it
+	Again   uint64         `json:"again"`  // records that were visits stored already
+	Refused uint64         `json:"refused"`
+	Missing uint64         `json:"missing"` // sequences that never came
+	Alerts  map[string]int `json:"alerts,omitempty"`
+	// Recent are the refusals among the records the gate may not have seen settled: they are told again when it asks again.
+	Recent []visit.Refusal `json:"recent,omitempty"`
+}
+
+// reading is how a segment stands to what is known of its journal.
+type reading struct {
+	alert   string
+	known   uint64 // records up to here are the very ones taken before
+	unsure  bool   // records up to the row's Last may be a retry or a roll-back; which, their storing will show
+	missing uint64
+}
+
+// read compares a well-formed, non-empty segment with the row of its journal, which is zero for a new one.
+func (j JournalRow) read(s visit.Segment) reading {
+	first, through := s.Records[0].Seq, s.Through()
+	switch {
+	case first > j.Last+1:
+		return reading{alert: AlertGap, missing: first - j.Last - 1}
+	case first == j.Last+1:
+		want := visit.Genesis(s.Journal)
+		if j.Last > 0 {
+			want = visit.Chain(j.Chain)
+		}
+		if s.Prev != want {
+			return reading{alert: AlertFork}
+		}
+		return reading{}
+	case through < j.Last:
+		return reading{unsure: true}
+	}
+	chain := s.Prev
+	for _, r := range s.Records[:j.Last-first+1] {
+		chain = chain.Next(r)
+	}
+	switch {
+	case chain == visit.Chain(j.Chain):
+		return reading{known: j.Last}
+	case through == j.Last:
+		return reading{alert: AlertRollback}
+	}
+	return reading{alert: AlertFork}
+}
+
+// advance returns the row after the segment was taken. refused are all refusals among its records, fresh and again what
+// became of the others.
+func (j JournalRow) advance(s visit.Segment, r reading, refused []visit.Refusal, fresh, again int) JournalRow {
+	first, through := s.Records[0].Seq, s.Through()
+	next := j
+	next.Recent = slices.Clone(refused)
+	for _, old := range j.Recent {
+		if old.Seq > through {
+			next.Recent = append(next.Recent, old)
+		}
+	}
+	for _, f := range refused {
+		if !slices.ContainsFunc(j.Recent, func(old visit.Refusal) bool { return old.Seq == f.Seq && old.Seq >= first }) {
+			next.Refused++
+		}
+	}
+	next.Stored += uint64(fresh)
+	next.Again += uint64(again)
+	next.Missing += r.missing
+	if r.alert != "" {
+		next.Alerts = map[string]int{r.alert: 1}
+		for a, n := range j.Alerts {
+			next.Alerts[a] += n
+		}
+	}
+	if through >= j.Last {
+		head := s.Head()
+		next.Last, next.Chain = through, head[:]
+	}
+	return next
+}

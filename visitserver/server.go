@@ -1,0 +1,98 @@
+// Package visitserver is the central visit server: it takes visits from gates, each exactly once, keeps them encrypted
+// under a key per day of visit, counts them, destroys them after four weeks, and answers nobody but the health
+// authority's approved orders. It knows facilities by their account and codes as ciphertext only; it never holds an
+// issuer's key.
+package visitserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/visitserver/daykey"
+	"github.com/kipass/kipass/visitserver/store"
+)
+
+// Parts are what a Server is made of. The Server does not close them.
+type Parts struct {
+	Store    store.Store
+	Keys     *daykey.Ring
+	Identity *Identity
+	Log      AuditLog
+	Logger   *slog.Logger     // default: none
+	Now      func() time.Time // default: time.Now
+}
+
+const (
+	mostOpeners = 16384 // epochs whose key is kept, about 2 KB each
+	mostAtWork  = 64    // batches and orders in work at once
+)
+
+// Server answers terminals, facility managers and the health authority. Its handlers are in Handler and Admin.
+type Server struct {
+	store   store.Store
+	keys    *daykey.Ring
+	id      *Identity
+	seal    visit.SealPrivateKey
+	openers *openers
+	audit   AuditLog
+	log     *slog.Logger
+	now     func() time.Time
+
+	gates   stripes
+	atWork  chan struct{}
+	waiting atomic.Int64
+	trust   atomic.Uint64 // version of the trust list in force
+	destroy sync.Mutex    // one destruction at a time
+	step    func(string)  // told after each durable step of a destruction
+}
+
+// New makes a server of its parts.
+func New(ctx context.Context, p Parts) (*Server, error) {
+	if p.Store == nil || p.Keys == nil || p.Identity == nil || p.Log == nil {
+		return nil, errors.New("visit server: store, keys, identity and audit log are all needed")
+	}
+	s := &Server{
+		store: p.Store, keys: p.Keys, id: p.Identity, seal: p.Identity.Seal, audit: p.Log, log: p.Logger, now: p.Now,
+		openers: newOpeners(p.Identity.Seal, mostOpeners),
+		gates:   stripes{seed: maphash.MakeSeed()},
+		atWork:  make(chan struct{}, mostAtWork),
+		step:    func(string) {},
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	list, err := s.trustList(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("visit server: %w", err)
+	}
+	s.trust.Store(list.version)
+	return s, nil
+}
+
+// terminalName is a gate of a facility.
+type terminalName struct {
+	facility visit.Facility
+	gate     visit.Gate
+}
+
+func (t terminalName) String() string { return string(t.facility) + "/" + string(t.gate) }
+
+// stripes holds one gate's batches apart from each other.
+type stripes struct {
+	seed  maphash.Seed
+	locks [256]sync.Mutex
+}
+
+func (s *stripes) of(t terminalName) *sync.Mutex {
+	return &s.locks[maphash.String(s.seed, t.String())%uint64(len(s.locks))]
+}

@@ -1,0 +1,163 @@
+package embedded
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/visitserver/store"
+)
+
+// Counts implements store.Counts.
+func (s *Store) Counts(ctx context.Context, f visit.Facility, d visit.Day) (counts []store.Count, err error) {
+	err = s.eachCount(ctx, d, countPrefix(nil, f), func(_ visit.Facility, c store.Count) {
+		counts = append(counts, c)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading counts of %s on %v: %w", f, d, err)
+	}
+	return counts, nil
+}
+
+// Stored implements store.Counts.
+func (s *Store) Stored(ctx context.Context, f visit.Facility) (uint64, error) {
+	days, err := s.Days(ctx)
+	if err != nil {
+		return 0, err
+	}
+	retired, err := s.Retired(ctx)
+	if err != nil {
+		return 0, err
+	}
+	all := map[visit.Day]bool{}
+	for _, d := range days {
+		all[d] = true
+	}
+	for _, t := range retired {
+		all[t.Day] = true
+	}
+	var n uint64
+	for d := range all {
+		err := s.eachCount(ctx, d, countPrefix(nil, f), func(_ visit.Facility, c store.Count) { n += c.N })
+		if err != nil {
+			return 0, fmt.Errorf("summing up visits of %s: %w", f, err)
+		}
+	}
+	return n, nil
+}
+
+// eachCount calls f for a day's counts whose key begins with prefix: from the day's own database, or from the
+// register's once the day is retired.
+func (s *Store) eachCount(ctx context.Context, d visit.Day, prefix []byte, f func(visit.Facility, store.Count)) error {
+	return s.use(d, false, func(db *pebble.DB) error {
+		if db == nil {
+			return eachCount(ctx, s.register, dayKey('c', d), prefix, f)
+		}
+		return eachCount(ctx, db, []byte{'c'}, prefix, f)
+	})
+}
+
+func eachCount(ctx context.Context, db *pebble.DB, table, prefix []byte, f func(visit.Facility, store.Count)) error {
+	lower := append(table[:len(table):len(table)], prefix...)
+	return scan(ctx, db, lower, after(lower), func(k, v []byte) (bool, error) {
+		facility, c, err := readCount(k[len(table):], v)
+		if err != nil {
+			return false, err
+		}
+		f(facility, c)
+		return true, nil
+	})
+}
+
+// Retire implements store.Days. Counts and tally go into the register in one commit: from then on they are the day's.
+func (s *Store) Retire(ctx context.Context, d visit.Day) (store.Tally, error) {
+	p := s.dayOf(d)
+	if err := s.openDay(d, p, false); err != nil {
+		return store.Tally{}, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.retired {
+		v, err := get(s.register, dayKey('d', d))
+		if err != nil {
+			return store.Tally{}, fmt.Errorf("reading the tally of %v: %w", d, err)
+		}
+		return readTally(d, v)
+	}
+	b := s.register.NewBatch()
+	defer b.Close()
+	tally := store.Tally{Day: d}
+	digest := sha256.New()
+	var fault error
+	if p.db != nil {
+		err := eachCount(ctx, p.db, []byte{'c'}, nil, func(f visit.Facility, c store.Count) {
+			tally.Visits += c.N
+			fmt.Fprintf(digest, "%s %s %d %d\n", f, c.Gate, c.Hour, c.N)
+			fault = errors.Join(fault, b.Set(countKey(dayKey('c', d), f, c.Gate, c.Hour), binary.BigEndian.AppendUint64(nil, c.N), nil))
+		})
+		if err := errors.Join(err, fault); err != nil {
+			return store.Tally{}, fmt.Errorf("summing %v up: %w", d, err)
+		}
+	}
+	digest.Sum(tally.Digest[:0])
+	v := append(binary.BigEndian.AppendUint64(nil, tally.Visits), tally.Digest[:]...)
+	if err := errors.Join(b.Set(dayKey('d', d), v, nil), b.Commit(pebble.Sync)); err != nil {
+		return store.Tally{}, fmt.Errorf("retiring %v: %w", d, err)
+	}
+	p.retired = true
+	return tally, nil
+}
+
+// Retired implements store.Days.
+func (s *Store) Retired(ctx context.Context) (tallies []store.Tally, err error) {
+	err = scan(ctx, s.register, []byte{'d'}, []byte{'d' + 1}, func(k, v []byte) (bool, error) {
+		if len(k) != 5 {
+			return false, fmt.Errorf("key of %d bytes is damaged", len(k))
+		}
+		t, err := readTally(visit.Day(binary.BigEndian.Uint32(k[1:])), v)
+		tallies = append(tallies, t)
+		return err == nil, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing retired days: %w", err)
+	}
+	return tallies, nil
+}
+
+func readTally(d visit.Day, v []byte) (store.Tally, error) {
+	if len(v) != 40 {
+		return store.Tally{}, fmt.Errorf("tally of %v: %d bytes, must be 40", d, len(v))
+	}
+	return store.Tally{Day: d, Visits: binary.BigEndian.Uint64(v), Digest: [32]byte(v[8:])}, nil
+}
+
+// Drop implements store.Days.
+func (s *Store) Drop(ctx context.Context, d visit.Day) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	p := s.dayOf(d)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.retired {
+		return fmt.Errorf("dropping %v: it is not retired", d)
+	}
+	if p.db != nil {
+		err := p.db.Close()
+		p.db = nil
+		if err != nil {
+			return fmt.Errorf("closing %v: %w", d, err)
+		}
+	}
+	if err := os.RemoveAll(s.dayPath(d)); err != nil {
+		return fmt.Errorf("dropping %v: %w", d, err)
+	}
+	return syncFolder(filepath.Join(s.dir, "days"))
+}

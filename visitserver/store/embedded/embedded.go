@@ -1,0 +1,218 @@
+// Package embedded keeps the visit server's data in Pebble (github.com/cockroachdb/pebble/v2) under one folder: one
+// database per day of visit in days/2006-01-02, so that a day goes by removing its folder, and one for the register and
+// the counts of retired days in register. It needs no service to run and is meant for one machine.
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+
+	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/visitserver/store"
+)
+
+// Options sets a store up. The zero value is good.
+type Options struct {
+	Cache  int64 // bytes of block cache shared by all days, default 64 MiB
+	Logger *slog.Logger
+}
+
+const (
+	defaultCache = 64 << 20
+	memTable     = 16 << 20
+	openFiles    = 1024
+	stripes      = 256
+)
+
+// Store implements store.Store. One process at a time may hold a folder.
+type Store struct {
+	dir      string
+	opts     Options
+	cache    *pebble.Cache
+	files    *pebble.FileCache
+	register *pebble.DB
+	swap     sync.Mutex // orders the register's conditional changes
+
+	seed  maphash.Seed
+	locks [stripes]sync.Mutex // one facility's check-and-insert at a time
+
+	mu   sync.Mutex
+	days map[visit.Day]*day
+}
+
+// day is one day's database. db is nil while there is none; mu is held for reading while db is used and for writing to
+// open, retire or drop it.
+type day struct {
+	mu      sync.RWMutex
+	db      *pebble.DB
+	retired bool
+}
+
+var _ store.Store = (*Store)(nil)
+
+// Open opens the store in dir, making the folder if need be.
+func Open(dir string, opts Options) (*Store, error) {
+	if opts.Cache == 0 {
+		opts.Cache = defaultCache
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if err := makeFolder(filepath.Join(dir, "days")); err != nil {
+		return nil, err
+	}
+	s := &Store{dir: dir, opts: opts, seed: maphash.MakeSeed(), days: map[visit.Day]*day{}}
+	s.cache = pebble.NewCache(opts.Cache)
+	s.files = pebble.NewFileCache(4, openFiles)
+	var err error
+	if s.register, err = s.openDB(filepath.Join(dir, "register")); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	retired, err := s.Retired(context.Background())
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	for _, t := range retired {
+		s.days[t.Day] = &day{retired: true}
+	}
+	return s, nil
+}
+
+// Close closes every database. Nothing may be in progress.
+func (s *Store) Close() error {
+	var errs []error
+	for _, d := range s.days {
+		if d.db != nil {
+			errs = append(errs, d.db.Close())
+		}
+	}
+	if s.register != nil {
+		errs = append(errs, s.register.Close())
+	}
+	s.files.Unref()
+	s.cache.Unref()
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("closing the store in %s: %w", s.dir, err)
+	}
+	return nil
+}
+
+func (s *Store) openDB(path string) (*pebble.DB, error) {
+	if err := makeFolder(path); err != nil {
+		return nil, err
+	}
+	db, err := pebble.Open(path, s.options())
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", path, err)
+	}
+	return db, nil
+}
+
+// options are the same for every database; the benchmark's bare Pebble uses them too.
+func (s *Store) options() *pebble.Options {
+	o := &pebble.Options{
+		FormatMajorVersion: pebble.FormatNewest,
+		Cache:              s.cache,
+		FileCache:          s.files,
+		MemTableSize:       memTable,
+		Logger:             dbLogger{s.opts.Logger},
+	}
+	// Values are ciphertext: compressing them costs time and saves nothing.
+	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
+	for i := range o.Levels {
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	return o
+}
+
+func (s *Store) dayPath(d visit.Day) string { return filepath.Join(s.dir, "days", d.String()) }
+
+func (s *Store) dayOf(d visit.Day) *day {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.days[d]
+	if p == nil {
+		p = &day{}
+		s.days[d] = p
+	}
+	return p
+}
+
+// use calls f with the day's database, which stays open and unretired meanwhile. If the day has no rows or is retired, it
+// makes the database or fails with store.ErrRetired where create is true, and calls f with nil where it is not.
+func (s *Store) use(d visit.Day, create bool, f func(db *pebble.DB) error) error {
+	p := s.dayOf(d)
+	p.mu.RLock()
+	if p.db == nil && !p.retired {
+		p.mu.RUnlock()
+		if err := s.openDay(d, p, create); err != nil {
+			return err
+		}
+		p.mu.RLock()
+	}
+	defer p.mu.RUnlock()
+	switch {
+	case !p.retired:
+		return f(p.db)
+	case create:
+		return fmt.Errorf("%v: %w", d, store.ErrRetired)
+	default:
+		return f(nil)
+	}
+}
+
+func (s *Store) openDay(d visit.Day, p *day, create bool) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.db != nil || p.retired {
+		return nil
+	}
+	path := s.dayPath(d)
+	if !create {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+	}
+	db, err := s.openDB(path)
+	if err != nil {
+		return err
+	}
+	p.db = db
+	return nil
+}
+
+// Days implements store.Days.
+func (s *Store) Days(ctx context.Context) ([]visit.Day, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(filepath.Join(s.dir, "days"))
+	if err != nil {
+		return nil, fmt.Errorf("listing days of visit: %w", err)
+	}
+	var days []visit.Day
+	for _, e := range entries {
+		d, err := visit.ParseDay(e.Name())
+		if err != nil {
+			return nil, fmt.Errorf("listing days of visit: %s: %w", filepath.Join(s.dir, "days"), err)
+		}
+		days = append(days, d)
+	}
+	slices.Sort(days)
+	return days, nil
+}
+
+func (s *Store) lock(f visit.Facility) *sync.Mutex {
+	return &s.locks[maphash.String(s.seed, string(f))%stripes]
+}

@@ -1,0 +1,257 @@
+package embedded
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/visitserver/store"
+)
+
+// Put implements store.Visits. Check and insert are one step under the facility's lock; the wait for the disk is not,
+// so that batches of one facility share a flush.
+func (s *Store) Put(ctx context.Context, f visit.Facility, d visit.Day, rows []store.Row) (fresh int, err error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	for _, r := range rows {
+		if len(r.Sealed) > store.MaxSealed || visit.DayOf(r.At) != d {
+			return 0, fmt.Errorf("row of %d bytes at %v: must be at most %d and on %v", len(r.Sealed), r.At, store.MaxSealed, d)
+		}
+	}
+	err = s.use(d, true, func(db *pebble.DB) error {
+		b := db.NewBatchWithSize(len(rows) * 320)
+		defer b.Close()
+		if fresh, err = s.insert(db, b, f, d, rows); err != nil {
+			return err
+		}
+		if b.Empty() {
+			// All was there already, but perhaps by a batch that is still on its way to the disk.
+			return db.LogData(nil, pebble.Sync)
+		}
+		return b.SyncWait()
+	})
+	if err != nil {
+		return 0, fmt.Errorf("storing visits of %s: %w", f, err)
+	}
+	return fresh, nil
+}
+
+func (s *Store) insert(db *pebble.DB, b *pebble.Batch, f visit.Facility, d visit.Day, rows []store.Row) (fresh int, err error) {
+	order := make([]int, len(rows))
+	for i := range order {
+		order[i] = i
+	}
+	// Ascending blind indices make the look-ups below walk the database in one direction; equal ones stay in the order
+	// given, so that the first is kept.
+	slices.SortStableFunc(order, func(i, j int) int { return bytes.Compare(rows[i].Blind[:], rows[j].Blind[:]) })
+
+	mu := s.lock(f)
+	mu.Lock()
+	defer mu.Unlock()
+	// One iterator for all look-ups: opening one costs more than a seek. With the default comparer a key's prefix is the
+	// whole key, so that the filters answer for most tables.
+	known, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{'x'}, UpperBound: []byte{'x' + 1}})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, known.Close()) }()
+	var key, value []byte
+	isNew := make([]bool, len(rows))
+	for n, i := range order {
+		r := rows[i]
+		if n > 0 && rows[order[n-1]].Blind == r.Blind {
+			continue
+		}
+		key = indexKey(key[:0], r.Blind, f)
+		if known.SeekPrefixGE(key) {
+			continue
+		}
+		if err := known.Error(); err != nil {
+			return 0, err
+		}
+		value = binary.BigEndian.AppendUint64(value[:0], uint64(r.At.UnixMilli()))
+		if err := b.Set(key, value, nil); err != nil {
+			return 0, err
+		}
+		isNew[i] = true
+		fresh++
+	}
+	if fresh == 0 {
+		return 0, nil
+	}
+	// Rows follow in the order given, mostly that of time: neighbours go to neighbouring places of the memtable.
+	counts := map[store.Count]uint64{}
+	for i, r := range rows {
+		if !isNew[i] {
+			continue
+		}
+		key, value = rowKey(key[:0], f, uint64(r.At.UnixMilli()), r.Blind), rowValue(value[:0], r)
+		if err := b.Set(key, value, nil); err != nil {
+			return 0, err
+		}
+		counts[store.Count{Gate: r.Gate, Hour: int(r.At.Sub(d.Start()) / time.Hour)}]++
+	}
+	if err := addCounts(db, b, f, counts); err != nil {
+		return 0, err
+	}
+	return fresh, db.ApplyNoSyncWait(b, pebble.Sync)
+}
+
+func addCounts(db *pebble.DB, b *pebble.Batch, f visit.Facility, counts map[store.Count]uint64) error {
+	for c, n := range counts {
+		key := countKey([]byte{'c'}, f, c.Gate, c.Hour)
+		old, err := number(db, key)
+		if err != nil {
+			return err
+		}
+		if err := b.Set(key, binary.BigEndian.AppendUint64(nil, old+n), nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Holds implements store.Visits.
+func (s *Store) Holds(ctx context.Context, f visit.Facility, d visit.Day, b store.Blind) (known bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	err = s.use(d, false, func(db *pebble.DB) error {
+		if db == nil {
+			return nil
+		}
+		known, err = has(db, indexKey(nil, b, f))
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("looking a visit of %s up: %w", f, err)
+	}
+	return known, nil
+}
+
+// Window implements store.Visits.
+func (s *Store) Window(ctx context.Context, f visit.Facility, d visit.Day, from, to time.Time) iter.Seq2[store.Row, error] {
+	return func(yield func(store.Row, error) bool) {
+		stopped := false
+		err := s.use(d, false, func(db *pebble.DB) error {
+			if db == nil || !from.Before(to) {
+				return nil
+			}
+			prefix := rowPrefix(nil, f)
+			return scan(ctx, db, timeKey(prefix, from), timeKey(prefix, to), func(k, v []byte) (bool, error) {
+				r, err := readRow(k, v)
+				if err != nil {
+					return false, err
+				}
+				stopped = !yield(r, nil)
+				return !stopped, nil
+			})
+		})
+		if err != nil && !stopped {
+			yield(store.Row{}, fmt.Errorf("reading visits of %s on %v: %w", f, d, err))
+		}
+	}
+}
+
+func timeKey(prefix []byte, t time.Time) []byte {
+	ms := t.UnixMilli()
+	if t.Nanosecond()%int(time.Millisecond) != 0 {
+		ms++ // rows are at whole milliseconds: the first one at or after t
+	}
+	return binary.BigEndian.AppendUint64(bytes.Clone(prefix), uint64(max(ms, 0)))
+}
+
+// Find implements store.Visits.
+func (s *Store) Find(ctx context.Context, d visit.Day, b store.Blind) (found []store.Sighting, err error) {
+	err = s.use(d, false, func(db *pebble.DB) error {
+		if db == nil {
+			return nil
+		}
+		prefix := indexKey(nil, b, "")
+		return scan(ctx, db, prefix, after(prefix), func(k, v []byte) (bool, error) {
+			f := visit.Facility(k[len(prefix):])
+			if len(v) != 8 {
+				return false, fmt.Errorf("index entry of %d bytes is damaged", len(v))
+			}
+			key := rowKey(nil, f, binary.BigEndian.Uint64(v), b)
+			value, err := get(db, key)
+			if err != nil {
+				return false, err
+			}
+			r, err := readRow(key, value)
+			if err != nil {
+				return false, err
+			}
+			found = append(found, store.Sighting{Facility: f, Row: r})
+			return true, nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("looking a code up on %v: %w", d, err)
+	}
+	return found, nil
+}
+
+func has(db *pebble.DB, key []byte) (bool, error) {
+	_, closer, err := db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, closer.Close()
+}
+
+// get returns a copy of a value.
+func get(db *pebble.DB, key []byte) ([]byte, error) {
+	v, closer, err := db.Get(key)
+	if err != nil {
+		return nil, err
+	}
+	return append([]byte{}, v...), closer.Close()
+}
+
+// number returns a counter, 0 if there is none.
+func number(db *pebble.DB, key []byte) (uint64, error) {
+	v, err := get(db, key)
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+		return 0, nil
+	case err != nil:
+		return 0, err
+	case len(v) != 8:
+		return 0, fmt.Errorf("counter of %d bytes is damaged", len(v))
+	}
+	return binary.BigEndian.Uint64(v), nil
+}
+
+// scan calls f for every key from lower up to and without upper, until f says no.
+func scan(ctx context.Context, db *pebble.DB, lower, upper []byte, f func(k, v []byte) (bool, error)) error {
+	it, err := db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		if err := ctx.Err(); err != nil {
+			return errors.Join(err, it.Close())
+		}
+		more, err := f(it.Key(), it.Value())
+		if err != nil {
+			return errors.Join(err, it.Close())
+		}
+		if !more {
+			break
+		}
+	}
+	return it.Close() // reports the iterator's own error too
+}

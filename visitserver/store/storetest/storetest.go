@@ -1,0 +1,392 @@
+// Package storetest is the suite that every store passes.
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/visitserver/store"
+)
+
+// day is a day of visit; at is a time on it.
+var day = visit.DayOf(time.Date(2020, 7, 1, 0, 0, 0, 0, visit.Seoul()))
+
+func at(hour int, offset time.Duration) time.Time {
+	return day.Start().Add(time.Duration(hour)*time.Hour + offset).UTC()
+}
+
+// NewRow returns a row whose blind index and ciphertext follow from n.
+func NewRow(g visit.Gate, t time.Time, n uint64) store.Row {
+	h := sha256.Sum256(binary.BigEndian.AppendUint64(nil, n))
+	return store.Row{At: t, Blind: store.Blind(h[:16]), Gate: g, Sealed: append(bytes.Repeat(h[:], 3), byte(n))}
+}
+
+// Run runs the suite. open opens a store in a place of its own for each test; reopen closes a store and opens it again.
+func Run(t *testing.T, open func(t *testing.T) store.Store, reopen func(t *testing.T, s store.Store) store.Store) {
+	for _, c := range []struct {
+		rule string
+		test func(t *testing.T, s store.Store, reopen func(store.Store) store.Store)
+	}{
+		{"a visit is stored once however often it is put", testOnce},
+		{"the first of two rows of one visit stays", testFirstStays},
+		{"identity is facility, day and code", testIdentity},
+		{"concurrent puts of one code at one facility make one visit", testConcurrent},
+		{"a window holds its beginning and not its end, in order of time", testWindow},
+		{"a code is found at every facility", testFind},
+		{"rows off their day or too long are refused whole", testBadRows},
+		{"counts are per gate and hour", testCounts},
+		{"retiring closes a day for good and keeps its counts", testRetire},
+		{"the register changes by comparison only", testRegister},
+		{"register lists are ordered and bounded by their table", testList},
+		{"of concurrent changes to one value one wins each round", testSwapRace},
+		{"a cancelled call does nothing", testCancelled},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := open(t)
+			again := func(old store.Store) store.Store {
+				s = reopen(t, old)
+				return s
+			}
+			defer func() {
+				if err := s.Close(); err != nil {
+					t.Errorf("closing: %v", err)
+				}
+			}()
+			c.test(t, s, again)
+		})
+	}
+}
+
+func put(t *testing.T, s store.Store, f visit.Facility, want int, rows ...store.Row) {
+	t.Helper()
+	fresh, err := s.Put(t.Context(), f, day, rows)
+	if err != nil || fresh != want {
+		t.Fatalf("put %d rows of %s: %d fresh, %v; want %d", len(rows), f, fresh, err, want)
+	}
+}
+
+func window(t *testing.T, s store.Store, f visit.Facility, from, to time.Time) []store.Row {
+	t.Helper()
+	var rows []store.Row
+	for r, err := range s.Window(t.Context(), f, day, from, to) {
+		if err != nil {
+			t.Fatalf("window of %s: %v", f, err)
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+func whole(t *testing.T, s store.Store, f visit.Facility) []store.Row {
+	t.Helper()
+	return window(t, s, f, day.Start(), (day + 1).Start())
+}
+
+func same(a, b store.Row) bool {
+	return a.At.Equal(b.At) && a.Blind == b.Blind && a.Gate == b.Gate && bytes.Equal(a.Sealed, b.Sealed)
+}
+
+func want(t *testing.T, what string, got []store.Row, rows ...store.Row) {
+	t.Helper()
+	if !slices.EqualFunc(got, rows, same) {
+		t.Errorf("%s: %d rows %v, want %d rows %v", what, len(got), got, len(rows), rows)
+	}
+}
+
+func testOnce(t *testing.T, s store.Store, reopen func(store.Store) store.Store) {
+	a, b := NewRow("g1", at(9, 0), 1), NewRow("g1", at(9, time.Second), 2)
+	put(t, s, "cafe", 2, a, b, a)
+	put(t, s, "cafe", 0, a, b)
+	s = reopen(s)
+	put(t, s, "cafe", 0, b)
+	want(t, "all", whole(t, s, "cafe"), a, b)
+	for _, c := range []struct {
+		row  store.Row
+		held bool
+	}{{a, true}, {NewRow("g1", at(9, 0), 3), false}} {
+		if held, err := s.Holds(t.Context(), "cafe", day, c.row.Blind); err != nil || held != c.held {
+			t.Errorf("holds: %v, %v; want %v", held, err, c.held)
+		}
+	}
+}
+
+func testFirstStays(t *testing.T, s store.Store, _ func(store.Store) store.Store) {
+	first, second := NewRow("g1", at(9, 0), 1), NewRow("g2", at(10, 0), 1)
+	put(t, s, "cafe", 1, first, second)
+	put(t, s, "cafe", 0, second)
+	want(t, "all", whole(t, s, "cafe"), first)
+}
+
+func testIdentity(t *testing.T, s store.Store, _ func(store.Store) store.Store) {
+	r := NewRow("g1", at(9, 0), 1)
+	put(t, s, "cafe", 1, r)
+	put(t, s, "caf", 1, r)
+	put(t, s, "cafe2", 1, r)
+	tomorrow := r
+	tomorrow.At = r.At.Add(24 * time.Hour)
+	if fresh, err := s.Put(t.Context(), "cafe", day+1, []store.Row{tomorrow}); err != nil || fresh != 1 {
+		t.Errorf("another day: %d fresh, %v; want 1", fresh, err)
+	}
+	want(t, "cafe", whole(t, s, "cafe"), r)
+	want(t, "caf", whole(t, s, "caf"), r)
+	days, err := s.Days(t.Context())
+	if err != nil || !slices.Equal(days, []visit.Day{day, day + 1}) {
+		t.Errorf("days %v, %v; want two", days, err)
+	}
+}
+
+func testConcurrent(t *testing.T, s store.Store, _ func(store.Store) store.Store) {
+	const gates, codes = 8, 50
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	total := 0
+	for g := range gates {
+		wg.Go(func() {
+			for n := range codes {
+				r := NewRow(visit.Gate(fmt.Sprintf("g%d", g)), at(9, time.Duration(g)*time.Millisecond), uint64(n))
+				fresh, err := s.Put(t.Context(), "cafe", day, []store.Row{r})
+				if err != nil {
+					t.Errorf("put: %v", err)
+				}
+				mu.Lock()
+				total += fresh
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if total != codes || len(whole(t, s, "cafe")) != codes {
+		t.Errorf("%d reported fresh, %d stored, want %d", total, len(whole(t, s, "cafe")), codes)
+	}
+	if n, err := s.Stored(t.Context(), "cafe"); err != nil || n != codes {
+		t.Errorf("counted %d, %v; want %d", n, err, codes)
+	}
+}
+
+func testWindow(t *testing.T, s store.Store, _ func(store.Store) store.Store) {
+	a, b, c := NewRow("g1", at(9, 0), 1), NewRow("g2", at(9, time.Millisecond), 2), NewRow("g1", at(23, 0), 3)
+	put(t, s, "cafe", 3, c, b, a)
+	put(t, s, "club", 1, NewRow("g1", at(9, 0), 4))
+	want(t, "from a to b", window(t, s, "cafe", a.At, b.At), a)
+	want(t, "from just after a", window(t, s, "cafe", a.At.Add(time.Nanosecond), c.At.Add(time.Nanosecond)), b, c)
+	want(t, "empty", window(t, s, "cafe", b.At, b.At))
+	want(t, "nobody", whole(t, s, "nowhere"))
+	for r, err := range s.Window(t.Context(), "cafe", day, a.At, (day + 1).Start()) {
+		if err != nil || !same(r, a) {
+			t.Errorf("first row %v, %v", r, err)
+		}
+		break
+	}
+}
+
+func testFind(t *testing.T, s store.Store, _ func(store.Store) store.Store) {
+	r, later := NewRow("g1", at(9, 0), 1), NewRow("g2", at(11, 0), 1)
+	put(t, s, "cafe", 2, r, NewRow("g1", at(9, 0), 2))
+	put(t, s, "club", 1, later)
+	found, err := s.Find(t.Context(), day, r.Blind)
+	if err != nil || len(found) != 2 || found[0].Facility != "cafe" || found[1].Facility != "club" ||
+		!same(found[0].Row, r) || !same(found[1].Row, later) {
+		t.Errorf("found %v, %v; want cafe and club", found, err)
+	}
+	if found, err := s.Find(t.Context(), day-1, r.Blind); err != nil || len(found) != 0 {
+		t.Errorf("found %v, %v on another day", found, err)
+	}
+}
+
+func testBadRows(t *testing.T, s store.Store, _ func(store.Store) store.Store) {
+	good := NewRow("g1", at(9, 0), 1)
+	long := NewRow("g1", at(9, 0), 2)
+	long.Sealed = make([]byte, store.MaxSealed+1)
+	for rule, bad := range map[string]store.Row{"off its day": NewRow("g1", at(24, 0), 3), "too long": long} {
+		if _, err := s.Put(t.Context(), "cafe", day, []store.Row{good, bad}); err == nil {
+			t.Errorf("%s: taken", rule)
+		}
+	}
+	want(t, "all", whole(t, s, "cafe"))
+}
+
+func testCounts(t *testing.T, s store.Store, reopen func(store.Store) store.Store) {
+	put(t, s, "cafe", 3, NewRow("g1", at(0, 0), 1), NewRow("g1", at(23, time.Hour-time.Millisecond), 2), NewRow("g2", at(9, 0), 3))
+	put(t, s, "cafe", 1, NewRow("g1", at(0, time.Minute), 4), NewRow("g1", at(0, 0), 1))
+	put(t, s, "cafe2", 1, NewRow("g1", at(0, 0), 1))
+	wantCounts(t, s, "cafe", store.Count{Gate: "g1", Hour: 0, N: 2}, store.Count{Gate: "g1", Hour: 23, N: 1}, store.Count{Gate: "g2", Hour: 9, N: 1})
+	s = reopen(s)
+	wantCounts(t, s, "cafe2", store.Count{Gate: "g1", Hour: 0, N: 1})
+	wantCounts(t, s, "nowhere")
+}
+
+func wantCounts(t *testing.T, s store.Store, f visit.Facility, want ...store.Count) {
+	t.Helper()
+	got, err := s.Counts(t.Context(), f, day)
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("counts of %s: %v, %v; want %v", f, got, err, want)
+	}
+	var sum uint64
+	for _, c := range want {
+		sum += c.N
+	}
+	if n, err := s.Stored(context.WithoutCancel(t.Context()), f); err != nil || n != sum {
+		t.Errorf("stored of %s: %d, %v; want %d", f, n, err, sum)
+	}
+}
+
+func testRetire(t *testing.T, s store.Store, reopen func(store.Store) store.Store) {
+	row := NewRow("g1", at(9, 0), 1)
+	put(t, s, "cafe", 2, row, NewRow("g2", at(10, 0), 2))
+	put(t, s, "bar", 1, NewRow("g1", at(10, 0), 3))
+	if err := s.Drop(t.Context(), day); err == nil {
+		t.Error("a day was dropped without being retired")
+	}
+	wantTally := store.Tally{Day: day, Visits: 3, Digest: sha256.Sum256([]byte("bar g1 10 1\ncafe g1 9 1\ncafe g2 10 1\n"))}
+	tally, err := s.Retire(t.Context(), day)
+	if err != nil || tally != wantTally {
+		t.Fatalf("retiring: %+v, %v; want %+v", tally, err, wantTally)
+	}
+	check := func(when string) {
+		t.Helper()
+		if _, err := s.Put(t.Context(), "cafe", day, []store.Row{row}); !errors.Is(err, store.ErrRetired) {
+			t.Errorf("%s: put gave %v, want ErrRetired", when, err)
+		}
+		want(t, when, whole(t, s, "cafe"))
+		if held, err := s.Holds(t.Context(), "cafe", day, row.Blind); err != nil || held {
+			t.Errorf("%s: still holds a row: %v, %v", when, held, err)
+		}
+		wantCounts(t, s, "cafe", store.Count{Gate: "g1", Hour: 9, N: 1}, store.Count{Gate: "g2", Hour: 10, N: 1})
+		if again, err := s.Retire(t.Context(), day); err != nil || again != wantTally {
+			t.Errorf("%s: retiring again: %+v, %v", when, again, err)
+		}
+		if all, err := s.Retired(t.Context()); err != nil || !slices.Equal(all, []store.Tally{wantTally}) {
+			t.Errorf("%s: retired days %v, %v", when, all, err)
+		}
+	}
+	check("after retiring")
+	s = reopen(s)
+	check("after opening again")
+	for range 2 {
+		if err := s.Drop(t.Context(), day); err != nil {
+			t.Fatalf("dropping: %v", err)
+		}
+		check("after dropping")
+	}
+	if days, err := s.Days(t.Context()); err != nil || len(days) != 0 {
+		t.Errorf("days %v, %v; want none", days, err)
+	}
+	s = reopen(s)
+	check("after dropping and opening again")
+	if tally, err := s.Retire(t.Context(), day+5); err != nil || tally.Visits != 0 || tally.Digest != sha256.Sum256(nil) {
+		t.Errorf("retiring a day without rows: %+v, %v", tally, err)
+	}
+}
+
+func testRegister(t *testing.T, s store.Store, reopen func(store.Store) store.Store) {
+	swap := func(rule string, want error, changes ...store.Change) {
+		t.Helper()
+		if err := s.Swap(t.Context(), changes...); !errors.Is(err, want) || want == nil && err != nil {
+			t.Errorf("%s: %v, want %v", rule, err, want)
+		}
+	}
+	holds := func(key string, want []byte) {
+		t.Helper()
+		v, err := s.Get(t.Context(), "gate", key)
+		if want == nil && !errors.Is(err, store.ErrNotFound) || want != nil && (err != nil || !bytes.Equal(v, want)) {
+			t.Errorf("%s: %q, %v; want %q", key, v, err, want)
+		}
+	}
+	one, two := []byte("one"), []byte("two")
+	swap("new", nil, store.Change{Table: "gate", Key: "a", New: one}, store.Change{Table: "gate", Key: "b", New: one})
+	swap("new where there is one", store.ErrConflict, store.Change{Table: "gate", Key: "a", New: two})
+	swap("old where there is none", store.ErrConflict, store.Change{Table: "gate", Key: "c", Old: one, New: two})
+	swap("all or none", store.ErrConflict,
+		store.Change{Table: "gate", Key: "a", Old: one, New: two}, store.Change{Table: "gate", Key: "b", Old: two, New: one})
+	holds("a", one)
+	swap("changed", nil, store.Change{Table: "gate", Key: "a", Old: one, New: two})
+	swap("removed", nil, store.Change{Table: "gate", Key: "b", Old: one})
+	swap("an empty value is a value", nil, store.Change{Table: "gate", Key: "d", New: []byte{}})
+	swap("an empty value is not none", store.ErrConflict, store.Change{Table: "gate", Key: "d", New: one})
+	s = reopen(s)
+	holds("a", two)
+	holds("b", nil)
+	holds("d", []byte{})
+}
+
+func testList(t *testing.T, s store.Store, _ func(store.Store) store.Store) {
+	for _, k := range [][2]string{{"gate", "b/2"}, {"gate", "b/1"}, {"gate", "a"}, {"gates", "b/3"}, {"gat", "e"}} {
+		if err := s.Swap(t.Context(), store.Change{Table: k[0], Key: k[1], New: []byte(k[1])}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for prefix, want := range map[string][]string{"": {"a", "b/1", "b/2"}, "b/": {"b/1", "b/2"}, "c": nil} {
+		entries, err := s.List(t.Context(), "gate", prefix)
+		var keys []string
+		for _, e := range entries {
+			keys = append(keys, e.Key)
+			if e.Key != string(e.Value) {
+				t.Errorf("%s holds %q", e.Key, e.Value)
+			}
+		}
+		if err != nil || !slices.Equal(keys, want) {
+			t.Errorf("prefix %q: %v, %v; want %v", prefix, keys, err, want)
+		}
+	}
+}
+
+func testSwapRace(t *testing.T, s store.Store, _ func(store.Store) store.Store) {
+	const writers, rounds = 4, 25
+	add := func() error {
+		for {
+			old, err := s.Get(t.Context(), "gate", "n")
+			n := uint64(0)
+			switch {
+			case errors.Is(err, store.ErrNotFound):
+				old = nil
+			case err != nil:
+				return err
+			default:
+				n = binary.BigEndian.Uint64(old)
+			}
+			err = s.Swap(t.Context(), store.Change{Table: "gate", Key: "n", Old: old, New: binary.BigEndian.AppendUint64(nil, n+1)})
+			if !errors.Is(err, store.ErrConflict) {
+				return err
+			}
+		}
+	}
+	var wg sync.WaitGroup
+	for range writers {
+		wg.Go(func() {
+			for range rounds {
+				if err := add(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	v, err := s.Get(t.Context(), "gate", "n")
+	if err != nil || binary.BigEndian.Uint64(v) != writers*rounds {
+		t.Errorf("counter is %v, %v; want %d", v, err, writers*rounds)
+	}
+}
+
+func testCancelled(t *testing.T, s store.Store, _ func(store.Store) store.Store) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.Put(ctx, "cafe", day, []store.Row{NewRow("g1", at(9, 0), 1)}); !errors.Is(err, context.Canceled) {
+		t.Errorf("put: %v", err)
+	}
+	if err := s.Swap(ctx, store.Change{Table: "gate", Key: "a", New: []byte{1}}); !errors.Is(err, context.Canceled) {
+		t.Errorf("swap: %v", err)
+	}
+	want(t, "all", whole(t, s, "cafe"))
+	if _, err := s.Get(t.Context(), "gate", "a"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("get: %v", err)
+	}
+}

@@ -1,0 +1,145 @@
+package visitserver
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/kipass/kipass/uplink/wire"
+	"github.com/kipass/kipass/visit"
+)
+
+const (
+	gather        = time.Second // asked for while the server has time
+	heartbeat     = 5 * time.Minute
+	heartbeatSick = time.Minute // while the gate reports faults
+	longestWait   = 5 * time.Second
+	tableBeat     = "heartbeat"
+	mostFaults    = 32
+	mostText      = 64
+)
+
+func (s *Server) takeVisits(w http.ResponseWriter, r *http.Request) {
+	t, _, _, err := s.terminal(r, false)
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	note(w, t)
+	raw, err := body(w, r, wire.TypeBatch, wire.MaxBatch)
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	batch, err := wire.DecodeBatch(raw)
+	if err != nil {
+		s.refuse(w, &wire.Problem{Code: codeBadRequest, Detail: err.Error()})
+		return
+	}
+	leave, err := s.enter(r.Context())
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	defer leave()
+	// Once begun it is carried through: a gate that hangs up has its visits stored all the same.
+	done, err := s.ingest(context.WithoutCancel(r.Context()), t, batch.Segment)
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	receipt := s.receipt(heartbeat)
+	receipt.Settled, receipt.Alerts = done.settled, done.alerts
+	s.answer(w, wire.TypeReceipt, receipt, nil)
+}
+
+// receipt is what every answer to a gate says. Pacing grows with the number of gates at work: a fleet that comes back
+// after an outage is spread over time.
+func (s *Server) receipt(beat time.Duration) wire.Receipt {
+	load := float64(len(s.atWork)+int(s.waiting.Load())) / float64(cap(s.atWork))
+	r := wire.Receipt{
+		ServerTime: s.now().UnixMilli(), Trust: s.trust.Load(), SealKey: s.seal.ID(),
+		Gather: uint32(gather.Milliseconds()), Heartbeat: uint32(beat / time.Second),
+	}
+	if load > 0.5 {
+		r.Gather = uint32(wire.MaxGather.Milliseconds())
+		r.Wait = uint32(float64(longestWait.Milliseconds()) * min(load, 1) * rand.Float64())
+	}
+	return r
+}
+
+// Heartbeat is the last state a gate told of.
+type Heartbeat struct {
+	At         time.Time `json:"at"`
+	Version    string    `json:"version"`
+	Backlog    uint64    `json:"backlog"`
+	Quarantine uint64    `json:"quarantine"`
+	Oldest     int64     `json:"oldest,omitempty"` // milliseconds since 1970
+	Clock      string    `json:"clock"`
+	FreeDisk   uint64    `json:"free_disk"`
+	Faults     []string  `json:"faults,omitempty"`
+}
+
+func (s *Server) takeHeartbeat(w http.ResponseWriter, r *http.Request) {
+	t, _, _, err := s.terminal(r, false)
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	note(w, t)
+	raw, err := body(w, r, wire.TypeHeartbeat, wire.MaxRequest)
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	h, err := wire.Decode[wire.Heartbeat](raw)
+	if err == nil {
+		err = checkHeartbeat(h)
+	}
+	if err != nil {
+		s.refuse(w, &wire.Problem{Code: codeBadRequest, Detail: err.Error()})
+		return
+	}
+	mu := s.gates.of(t)
+	mu.Lock()
+	defer mu.Unlock()
+	var old Heartbeat
+	oldRaw, err := load(r.Context(), s.store, tableBeat, t.String(), &old)
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	c, err := change(tableBeat, t.String(), oldRaw, Heartbeat{
+		At: s.now().UTC(), Version: h.Version, Backlog: h.Backlog, Quarantine: h.Quarantine, Oldest: h.Oldest,
+		Clock: h.Clock, FreeDisk: h.FreeDisk, Faults: h.Faults,
+	})
+	if err == nil {
+		err = s.store.Swap(r.Context(), c)
+	}
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	beat := heartbeat
+	if len(h.Faults) > 0 {
+		beat = heartbeatSick
+	}
+	s.answer(w, wire.TypeReceipt, s.receipt(beat), nil)
+}
+
+func checkHeartbeat(h wire.Heartbeat) error {
+	tooLong := len(h.Version) > mostText || len(h.Faults) > mostFaults
+	for _, f := range h.Faults {
+		tooLong = tooLong || len(f) > mostText
+	}
+	if tooLong {
+		return &wire.Problem{Code: codeBadRequest, Detail: "heartbeat holds more or longer text than is taken"}
+	}
+	for _, c := range []visit.ClockState{visit.ClockUntrusted, visit.ClockHoldover, visit.ClockSynced} {
+		if h.Clock == c.String() {
+			return nil
+		}
+	}
+	return &wire.Problem{Code: codeBadRequest, Detail: "heartbeat names an unknown clock state"}
+}

@@ -1,0 +1,93 @@
+package visitserver
+
+import (
+	"context"
+	"crypto/x509"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kipass/kipass/uplink/wire"
+)
+
+// TerminalRow is what the register holds of a terminal.
+type TerminalRow struct {
+	Added    time.Time  `json:"added"`
+	Enrolled *time.Time `json:"enrolled,omitempty"`
+	Revoked  *time.Time `json:"revoked,omitempty"`
+	// Serials are the certificates in force, newest last: a renewal adds one, a new enrolment replaces all.
+	Serials []string `json:"serials,omitempty"`
+	// Code is the SHA-256 of the enrolment code last given out, in hexadecimal.
+	Code string `json:"code,omitempty"`
+}
+
+const (
+	tableTerminal = "terminal"
+	mostSerials   = 4
+)
+
+type connKey struct{}
+
+// connIdentity remembers the verdict on a connection's client certificate: it is the same for every request on it.
+type connIdentity struct {
+	once sync.Once
+	name terminalName
+	leaf *x509.Certificate
+	err  error
+}
+
+// ConnContext is for http.Server.ConnContext.
+func ConnContext(ctx context.Context, _ net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, &connIdentity{})
+}
+
+// terminal tells which terminal asks: by a certificate of our terminal authority that is registered and not revoked.
+// That is looked up for each request. expiredToo admits a certificate that has run out, so that a gate that was offline
+// for long can renew it.
+func (s *Server) terminal(r *http.Request, expiredToo bool) (terminalName, TerminalRow, []byte, error) {
+	c, ok := r.Context().Value(connKey{}).(*connIdentity)
+	if !ok || r.TLS == nil {
+		return terminalName{}, TerminalRow{}, nil, &unauthorisedError{"a terminal's certificate is needed"}
+	}
+	c.once.Do(func() { c.name, c.leaf, c.err = s.identify(r.TLS.PeerCertificates) })
+	if c.err != nil {
+		return terminalName{}, TerminalRow{}, nil, c.err
+	}
+	if now := s.now(); !expiredToo && now.After(c.leaf.NotAfter) {
+		return terminalName{}, TerminalRow{}, nil, &unauthorisedError{"the terminal's certificate has expired: renew it"}
+	}
+	var row TerminalRow
+	raw, err := load(r.Context(), s.store, tableTerminal, c.name.String(), &row)
+	switch {
+	case err != nil:
+		return terminalName{}, TerminalRow{}, nil, err
+	case raw == nil || row.Revoked != nil:
+		return terminalName{}, TerminalRow{}, nil, &wire.Problem{Code: codeRevoked, Detail: "this terminal is revoked"}
+	case !slices.Contains(row.Serials, c.leaf.SerialNumber.Text(16)):
+		return terminalName{}, TerminalRow{}, nil, &wire.Problem{Code: codeRevoked, Detail: "this terminal has been enrolled anew on another device"}
+	}
+	return c.name, row, raw, nil
+}
+
+func (s *Server) identify(chain []*x509.Certificate) (terminalName, *x509.Certificate, error) {
+	if len(chain) == 0 {
+		return terminalName{}, nil, &unauthorisedError{"a terminal's certificate is needed"}
+	}
+	leaf := chain[0]
+	roots := x509.NewCertPool()
+	roots.AddCert(s.id.Terminal.Cert)
+	// Judged at its own beginning: whether it has run out meanwhile is asked for each request.
+	_, err := leaf.Verify(x509.VerifyOptions{
+		Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, CurrentTime: leaf.NotBefore.Add(backdate),
+	})
+	if err != nil || len(leaf.URIs) != 1 {
+		return terminalName{}, nil, &unauthorisedError{"the certificate is not of this server's terminals"}
+	}
+	f, g, err := wire.ParseTerminalURI(leaf.URIs[0])
+	if err != nil {
+		return terminalName{}, nil, &unauthorisedError{"the certificate names no terminal"}
+	}
+	return terminalName{f, g}, leaf, nil
+}

@@ -1,0 +1,115 @@
+package visitserver
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+
+	"github.com/kipass/kipass/token"
+	"github.com/kipass/kipass/uplink/wire"
+	"github.com/kipass/kipass/visitserver/store"
+)
+
+const (
+	tableTrust = "trust"
+	trustRoot  = "root" // the scheme operator's public key
+	trustHeld  = "list" // the signed list in force
+)
+
+// ParsePublicKey reads an Ed25519 public key: 64 hexadecimal digits, or base64 (RFC 4648), either alphabet.
+func ParsePublicKey(s string) (ed25519.PublicKey, error) {
+	if b, err := hex.DecodeString(s); err == nil && len(b) == ed25519.PublicKeySize {
+		return b, nil
+	}
+	for _, enc := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
+		if b, err := enc.DecodeString(s); err == nil && len(b) == ed25519.PublicKeySize {
+			return b, nil
+		}
+	}
+	return nil, fmt.Errorf("public key must be %d bytes in hexadecimal or base64", ed25519.PublicKeySize)
+}
+
+// SetTrustRoot sets the scheme operator's root key, once: to change it a new server is set up.
+func (s *Server) SetTrustRoot(ctx context.Context, root ed25519.PublicKey) error {
+	if len(root) != ed25519.PublicKeySize {
+		return fmt.Errorf("root key of %d bytes, must be %d", len(root), ed25519.PublicKeySize)
+	}
+	if err := s.store.Swap(ctx, store.Change{Table: tableTrust, Key: trustRoot, New: root}); err != nil {
+		return fmt.Errorf("setting the root key of the trust list (it can be set once): %w", err)
+	}
+	return nil
+}
+
+type heldTrust struct {
+	raw     []byte
+	version uint64
+}
+
+func (s *Server) trustList(ctx context.Context) (heldTrust, error) {
+	raw, err := found(s.store.Get(ctx, tableTrust, trustHeld))
+	if err != nil || raw == nil {
+		return heldTrust{}, err
+	}
+	root, err := s.store.Get(ctx, tableTrust, trustRoot)
+	if err != nil {
+		return heldTrust{}, err
+	}
+	list, err := token.OpenTrustList(root, raw)
+	if err != nil {
+		return heldTrust{}, fmt.Errorf("trust list in the register: %w", err)
+	}
+	return heldTrust{raw: raw, version: list.Version}, nil
+}
+
+// InstallTrustList takes a list signed by the scheme operator into force and returns its version. Errors wrap
+// token.ErrTrustList, and token.ErrRollback if the list held is as new or newer; the very list held is accepted again.
+func (s *Server) InstallTrustList(ctx context.Context, raw []byte) (uint64, error) {
+	root, err := found(s.store.Get(ctx, tableTrust, trustRoot))
+	if err != nil {
+		return 0, err
+	}
+	if root == nil {
+		return 0, fmt.Errorf("no root key is set: run trust-root first")
+	}
+	list, err := token.OpenTrustList(root, raw)
+	if err != nil {
+		return 0, err
+	}
+	held, err := s.trustList(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if string(held.raw) == string(raw) {
+		return held.version, nil
+	}
+	if list.Version <= held.version {
+		return 0, fmt.Errorf("%w: version %d offered, version %d held: %w", token.ErrTrustList, list.Version, held.version, token.ErrRollback)
+	}
+	if err := s.store.Swap(ctx, store.Change{Table: tableTrust, Key: trustHeld, Old: held.raw, New: raw}); err != nil {
+		return 0, fmt.Errorf("installing the trust list: %w", err)
+	}
+	s.trust.Store(list.Version)
+	return list.Version, nil
+}
+
+func (s *Server) provision(w http.ResponseWriter, r *http.Request) {
+	t, _, _, err := s.terminal(r, false)
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	note(w, t)
+	p, err := s.provisioning(r.Context())
+	s.answer(w, wire.TypeProvision, p, err)
+}
+
+func (s *Server) provisioning(ctx context.Context) (wire.Provision, error) {
+	held, err := s.trustList(ctx)
+	if err != nil {
+		return wire.Provision{}, err
+	}
+	return wire.Provision{SealKey: s.seal.Public().Bytes(), TrustList: held.raw}, nil
+}
