@@ -76,7 +76,7 @@ func (j *Journal) due(today, oldest visit.Day) (due bool, err error) {
 	return due, err
 }
 
-// read is view for the writer.
+// read is view for the pen's holder.
 func (j *Journal) read(f func(*bolt.Tx) error) error {
 	err := guard(func() error { return j.db.View(f) })
 	if err != nil && isDamage(err) {

@@ -27,10 +27,11 @@ const (
 const (
 	pageSize    = 4096
 	lockTimeout = time.Second
-	reserve     = 32 << 20 // bytes the file may grow beyond MaxSize, so that a full journal can still be settled
-	compactFrom = 8 << 20  // bytes of file below which free pages are left to be used again
-	compactLive = 1 << 20  // bytes that are copied without holding up an append for long
-	initialMap  = 1 << 20  // bytes mapped at first: early growth then needs no new mapping
+	spaceEvery  = 50 * time.Millisecond // for so long a reading of free space holds
+	reserve     = 32 << 20              // bytes the file may grow beyond MaxSize, so that a full journal can still be settled
+	compactFrom = 8 << 20               // bytes of file below which free pages are left to be used again
+	compactLive = 1 << 20               // bytes that are copied without holding up an append for long
+	initialMap  = 1 << 20               // bytes mapped at first: early growth then needs no new mapping
 )
 
 // system is what a test can make fail: the calls whose failure has consequences of its own.
@@ -140,21 +141,26 @@ func beforeFlush(err error) bool {
 
 // room tells whether an append may use more disk.
 func (j *Journal) room() error {
+	if size, live := j.fill(); live > j.opt.MaxSize {
+		return fmt.Errorf("%w: file of %d bytes holds %d, at most %d", ErrFull, size, live, j.opt.MaxSize)
+	}
+	if time.Since(j.spaceRead) < spaceEvery {
+		return nil
+	}
 	free, err := j.opt.sys.free(j.opt.Dir)
 	if err != nil {
 		return err
 	}
 	if free < j.opt.FreeFloor {
+		j.spaceRead = time.Time{}
 		return fmt.Errorf("%w: %d bytes of disk are free, %d are to be left", ErrFull, free, j.opt.FreeFloor)
 	}
-	if size, live := j.fill(); live > j.opt.MaxSize {
-		return fmt.Errorf("%w: file of %d bytes holds %d, at most %d", ErrFull, size, live, j.opt.MaxSize)
-	}
+	j.spaceRead = time.Now()
 	return nil
 }
 
-// fill returns the bytes of the file in use up to its highest page, and how many of them are not free. Only the writer
-// may call it.
+// fill returns the bytes of the file in use up to its highest page, and how many of them are not free. The
+// caller holds the pen.
 func (j *Journal) fill() (size, live int64) {
 	if j.db == nil {
 		return 0, 0

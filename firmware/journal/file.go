@@ -27,8 +27,8 @@ const (
 
 func (j *Journal) path(name string) string { return filepath.Join(j.opt.Dir, name) }
 
-// load opens the journal file or begins one. What cannot be used is set aside first. Writing goroutine or Open only, with
-// swap held.
+// load opens the journal file or begins one. What cannot be used is set aside first. The caller holds
+// pen and swap, or is Open.
 func (j *Journal) load() error {
 	if err := os.Remove(j.path(newName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("removing an unfinished journal: %w", err)

@@ -3,7 +3,7 @@
 // journal only when the server says that it is stored, refuses it for good (it then goes to quarantine), or when its
 // retention has ended. A damaged file is set aside, never deleted.
 //
-// One goroutine owns all writing. Appends that arrive together share one commit. The file is bbolt's; JOURNAL.md beside
+// One caller at a time writes. Appends that arrive together share one commit. The file is bbolt's; JOURNAL.md beside
 // this file specifies what is in it and what holds after each failure.
 package journal
 
@@ -63,24 +63,27 @@ type Journal struct {
 	lock    *os.File
 	key     atomic.Pointer[visit.SealPublicKey]
 	floor   atomic.Int64 // seconds since 1970; only rises
-	appends chan *request
-	ops     chan func()
 	signal  chan struct{}
 	closing chan struct{}
-	stopped chan struct{}
 	closed  sync.Once
 
-	// Owned by the writer goroutine.
+	queueMu sync.Mutex
+	queue   []*request
+	company bool // the last group was of more than one
+
+	// pen is held (by having sent to it) by the one who writes. It guards what follows, up to mu.
+	pen     chan struct{}
 	sealing *sealing // the epoch in force, nil: the next append begins one
 	suspect error    // why the file must be rewritten before the next commit
 
-	swap sync.RWMutex // read-held while db is read outside the writer; write-held while it is exchanged
+	swap sync.RWMutex // read-held while db is read without the pen; write-held while it is exchanged
 	db   *bolt.DB     // nil while no file can be opened
 	file *os.File     // of db, to be closed when bbolt's own Close could hang
 
-	size int64 // of the file in use at the last commit, in bytes
+	spaceRead time.Time // when free space was last seen to suffice
+	size      int64     // of the file in use at the last commit, in bytes
 
-	mu     sync.Mutex // guards the fields below, which the writer alone changes
+	mu     sync.Mutex // guards the fields below, which the pen's holder alone changes
 	state  state
 	damage string // what was found damaged, missing or foreign since Open
 	failed error  // outcome of the last append
@@ -106,8 +109,7 @@ func Open(opt Options) (*Journal, error) {
 	}
 	j := &Journal{
 		opt: opt, log: opt.Log, lock: lock,
-		appends: make(chan *request, maxGroup), ops: make(chan func()),
-		signal: make(chan struct{}, 1), closing: make(chan struct{}), stopped: make(chan struct{}),
+		signal: make(chan struct{}, 1), closing: make(chan struct{}), pen: make(chan struct{}, 1),
 	}
 	j.SetSealKey(opt.SealKey)
 	if err := j.load(); err != nil {
@@ -122,7 +124,6 @@ func Open(opt Options) (*Journal, error) {
 	if j.state.backlog() > 0 {
 		j.notify()
 	}
-	go j.run()
 	return j, nil
 }
 
@@ -160,26 +161,12 @@ func (j *Journal) Append(ctx context.Context, v visit.Visit) (uint64, error) {
 		ctx: ctx, record: record, at: v.At, day: visit.DayOf(v.At), proven: v.Clock != visit.ClockUntrusted,
 		done: make(chan struct{}),
 	}
-	select {
-	case <-j.closing:
-		return 0, ErrClosed
-	case <-ctx.Done():
-		return 0, fmt.Errorf("journalling a visit: %w", ctx.Err())
-	case j.appends <- r:
+	if err := ctx.Err(); err != nil {
+		return 0, fmt.Errorf("journalling a visit: %w", err)
 	}
-	select {
-	case <-r.done:
-	case <-ctx.Done():
-		return 0, fmt.Errorf("journalling a visit: %w", ctx.Err())
-	case <-j.stopped:
-		select {
-		case <-r.done:
-		default:
-			return 0, ErrClosed
-		}
-	}
-	if r.err != nil {
-		return 0, fmt.Errorf("journalling a visit: %w", r.err)
+	j.enqueue(r)
+	if err := j.wait(r); err != nil {
+		return 0, fmt.Errorf("journalling a visit: %w", err)
 	}
 	return r.seq, nil
 }
@@ -217,7 +204,7 @@ func (j *Journal) Close() error {
 	var err error
 	j.closed.Do(func() {
 		close(j.closing)
-		<-j.stopped
+		j.pen <- struct{}{} // and never given back
 		err = j.release()
 	})
 	return err

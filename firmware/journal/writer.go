@@ -35,57 +35,81 @@ type sealing struct {
 	since  time.Time // with monotonic reading
 }
 
-// run is the one goroutine that writes. It ends after Close.
-func (j *Journal) run() {
-	defer close(j.stopped)
-	group := make([]*request, 0, maxGroup)
+// wait returns when r is done. Whoever holds the pen commits what is queued, the requests of others included: a lone append
+// needs no other goroutine, and what arrives during a commit shares the next one.
+func (j *Journal) wait(r *request) error {
 	for {
 		select {
+		case <-r.done:
+			return r.err
+		case <-r.ctx.Done():
+			return r.ctx.Err()
 		case <-j.closing:
-			return
-		case op := <-j.ops:
-			op()
-		case r := <-j.appends:
-			group = j.gather(append(group[:0], r))
-			err := j.append(group)
-			for _, r := range group {
-				if r.err == nil {
-					r.err = err
-				}
-				close(r.done)
-			}
-			if err == nil {
-				j.notify()
-			}
-			clear(group)
+			return ErrClosed
+		case j.pen <- struct{}{}:
+			j.serve(r)
+			<-j.pen
 		}
 	}
 }
 
-// gather adds the appends that are there already. It never waits; it only lets goroutines that are about to send run first.
-func (j *Journal) gather(group []*request) []*request {
-	for idle := 0; len(group) < maxGroup && idle < 2; {
-		select {
-		case r := <-j.appends:
-			group, idle = append(group, r), 0
-		default:
-			idle++
-			runtime.Gosched()
-		}
+// serve commits one group if r is not done yet. The caller holds the pen.
+func (j *Journal) serve(r *request) {
+	select {
+	case <-r.done:
+		return
+	default:
 	}
+	group := j.gather()
+	err := j.append(group)
+	for _, r := range group {
+		if r.err == nil {
+			r.err = err
+		}
+		close(r.done)
+	}
+	if err == nil {
+		j.notify()
+	}
+}
+
+// gather takes what is queued, at most maxGroup. It never waits for more; if there was company lately, it lets goroutines
+// run that are about to queue.
+func (j *Journal) gather() []*request {
+	j.queueMu.Lock()
+	defer j.queueMu.Unlock()
+	for before := 0; len(j.queue) > before && len(j.queue) < maxGroup && (j.company || len(j.queue) > 1); {
+		before = len(j.queue)
+		j.queueMu.Unlock()
+		runtime.Gosched()
+		j.queueMu.Lock()
+	}
+	n := min(len(j.queue), maxGroup)
+	j.company = n > 1
+	group := j.queue[:n:n]
+	j.queue = append([]*request(nil), j.queue[n:]...)
 	return group
 }
 
-// do runs op in the writer goroutine and returns its error.
+func (j *Journal) enqueue(r *request) {
+	j.queueMu.Lock()
+	defer j.queueMu.Unlock()
+	j.queue = append(j.queue, r)
+}
+
+// do runs op while holding the pen.
 func (j *Journal) do(op func() error) error {
-	done := make(chan error, 1)
 	select {
-	case j.ops <- func() { done <- op() }:
-		return <-done
-	case <-j.stopped:
-		return ErrClosed
 	case <-j.closing:
 		return ErrClosed
+	case j.pen <- struct{}{}:
+	}
+	defer func() { <-j.pen }()
+	select {
+	case <-j.closing:
+		return ErrClosed
+	default:
+		return op()
 	}
 }
 
