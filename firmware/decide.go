@@ -2,8 +2,8 @@ package firmware
 
 import (
 	"errors"
-	"time"
 
+	"github.com/kipass/kipass/firmware/clock"
 	"github.com/kipass/kipass/token"
 	"github.com/kipass/kipass/visit"
 )
@@ -66,22 +66,14 @@ func Decide(f Facts) visit.Outcome {
 	}
 }
 
-// Instant is a moment as well as the gate knows it.
-type Instant struct {
-	Time  time.Time        // by the gate's clock
-	State visit.ClockState // how well it is known
-	Skew  time.Duration    // δ, how far Time may be off
-	Floor time.Time        // the real time is at least this; zero if nothing is known
-}
-
-// freshness judges a genuine code at a moment. While the clock is untrusted only the floor speaks: a code that had
-// expired by then is expired, any other is let through and its visit marked as time unproven.
-func freshness(c token.Code, at Instant) token.Freshness {
+// freshness judges a genuine code at a moment. While the clock is untrusted only what is known for certain speaks: a code
+// that had expired by then is expired, any other is let through and its visit marked as time unproven.
+func freshness(c token.Code, at clock.Reading, known Clock) token.Freshness {
 	if at.State != visit.ClockUntrusted {
-		return c.Fresh(at.Time, at.Skew)
+		return c.Fresh(at.Now, at.Skew)
 	}
-	if c.Fresh(at.Floor, at.Skew) == token.Expired {
-		return token.Expired
+	if known.MayBeFresh(c.Issuer(), c.IssuedAt(), token.Lifetime) {
+		return token.Fresh
 	}
-	return token.Fresh
+	return token.Expired
 }

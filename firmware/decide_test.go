@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/drivers"
+	"github.com/kipass/kipass/firmware/clock"
 	"github.com/kipass/kipass/sounds"
 	"github.com/kipass/kipass/token"
 	"github.com/kipass/kipass/visit"
@@ -107,7 +108,7 @@ func TestEveryOutcomeHasACue(t *testing.T) {
 	}
 }
 
-func TestFreshnessWhileTheClockIsUntrusted(t *testing.T) {
+func TestFreshness(t *testing.T) {
 	issued := time.Unix(1_600_000_000, 0)
 	pub, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -116,19 +117,18 @@ func TestFreshnessWhileTheClockIsUntrusted(t *testing.T) {
 	code := genuine(t, pub, key, issued)
 	const skew = 2 * time.Second
 	for rule, c := range map[string]struct {
-		at   Instant
-		want token.Freshness
+		at    clock.Reading
+		floor time.Time
+		want  token.Freshness
 	}{
-		"a synced clock judges by its time":                  {Instant{Time: issued.Add(time.Minute), State: visit.ClockSynced, Skew: skew}, token.Expired},
-		"holdover too":                                       {Instant{Time: issued.Add(-time.Minute), State: visit.ClockHoldover, Skew: skew}, token.NotYetValid},
-		"a synced clock does not ask the floor":              {Instant{Time: issued, State: visit.ClockSynced, Skew: skew, Floor: issued.Add(time.Hour)}, token.Fresh},
-		"an untrusted clock is not believed to be late":      {Instant{Time: issued.Add(time.Hour), Skew: skew}, token.Fresh},
-		"an untrusted clock is not believed to be early":     {Instant{Time: issued.Add(-time.Hour), Skew: skew}, token.Fresh},
-		"a code from before the floor is expired":            {Instant{Time: issued, Skew: skew, Floor: issued.Add(time.Minute)}, token.Expired},
-		"a code within its life of the floor is let through": {Instant{Time: issued, Skew: skew, Floor: issued.Add(17 * time.Second)}, token.Fresh},
-		"a code newer than the floor is let through":         {Instant{Time: issued, Skew: skew, Floor: issued.Add(-time.Hour)}, token.Fresh},
+		"a synced clock judges by its time":                   {clock.Reading{Now: issued.Add(time.Minute), State: visit.ClockSynced, Skew: skew}, time.Time{}, token.Expired},
+		"holdover too":                                        {clock.Reading{Now: issued.Add(-time.Minute), State: visit.ClockHoldover, Skew: skew}, time.Time{}, token.NotYetValid},
+		"a synced clock does not ask the floor":               {clock.Reading{Now: issued, State: visit.ClockSynced, Skew: skew}, issued.Add(time.Hour), token.Fresh},
+		"an untrusted clock is not believed to be late":       {clock.Reading{Now: issued.Add(time.Hour)}, time.Time{}, token.Fresh},
+		"an untrusted clock is not believed to be early":      {clock.Reading{Now: issued.Add(-time.Hour)}, time.Time{}, token.Fresh},
+		"an untrusted clock refuses what the floor disproves": {clock.Reading{Now: issued}, issued.Add(time.Minute), token.Expired},
 	} {
-		if got := freshness(code, c.at); got != c.want {
+		if got := freshness(code, c.at, &fixedClock{floor: c.floor}); got != c.want {
 			t.Errorf("%s: %v, want %v", rule, got, c.want)
 		}
 	}

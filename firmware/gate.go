@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kipass/kipass/drivers"
+	"github.com/kipass/kipass/firmware/clock"
 	"github.com/kipass/kipass/firmware/health"
 	"github.com/kipass/kipass/token"
 	"github.com/kipass/kipass/visit"
@@ -33,9 +34,11 @@ type Trust interface {
 }
 
 // Clock tells the time and how well it is known, and learns from genuine codes that it is at least their time of issue.
+// MayBeFresh is all it can say of a code while it is untrusted.
 type Clock interface {
-	Read() Instant
+	Read() clock.Reading
 	Evidence(issuer string, iat time.Time)
+	MayBeFresh(issuer string, iat time.Time, life time.Duration) bool
 }
 
 // Display is the visitor's screen. Show never blocks.
@@ -107,7 +110,7 @@ func (g *Gate) Revoke(revoked bool) {
 func (g *Gate) InService() bool { return g.service(g.o.Clock.Read()) != nil }
 
 // service returns the journal if the gate is in service at that moment, else nil.
-func (g *Gate) service(at Instant) Journal {
+func (g *Gate) service(at clock.Reading) Journal {
 	unsure := at.State == visit.ClockUntrusted
 	if unsure {
 		g.o.Board.Set(health.ClockUntrusted, "", "")
@@ -165,7 +168,7 @@ func (g *Gate) serve(ctx context.Context, frames <-chan drivers.Read) {
 // judge is the way of one scan up to its outcome.
 func (g *Gate) judge(ctx context.Context, f drivers.Read) visit.Outcome {
 	at := g.o.Clock.Read()
-	at.Time = at.Time.Add(-time.Since(f.At)) // the moment it was read, however long it has waited
+	at.Now = at.Now.Add(-time.Since(f.At)) // the moment it was read, however long it has waited
 	journal := g.service(at)
 	facts := Facts{InService: journal != nil}
 	if !facts.InService {
@@ -177,7 +180,7 @@ func (g *Gate) judge(ctx context.Context, f drivers.Read) visit.Outcome {
 		return Decide(facts)
 	}
 	g.o.Clock.Evidence(code.Issuer(), code.IssuedAt())
-	facts.Freshness = freshness(code, at)
+	facts.Freshness = freshness(code, at, g.o.Clock)
 
 	wanted := facts
 	wanted.Durable = true
@@ -198,7 +201,7 @@ func verify(text []byte, trust token.Keyring) (token.Code, error) {
 
 // record journals the code's visit unless this gate already has. Two readers that see one code at once are told apart
 // here: the second waits for what becomes of the first.
-func (g *Gate) record(ctx context.Context, journal Journal, code token.Code, at Instant) (seen, durable bool) {
+func (g *Gate) record(ctx context.Context, journal Journal, code token.Code, at clock.Reading) (seen, durable bool) {
 	keep := token.Lifetime + 2*at.Skew
 	if at.State == visit.ClockUntrusted {
 		keep = unsureKeep
@@ -219,12 +222,12 @@ func (g *Gate) record(ctx context.Context, journal Journal, code token.Code, at 
 	}
 }
 
-func (g *Gate) append(ctx context.Context, journal Journal, code token.Code, at Instant) bool {
+func (g *Gate) append(ctx context.Context, journal Journal, code token.Code, at clock.Reading) bool {
 	limited, cancel := context.WithTimeout(ctx, appendLimit)
 	defer cancel()
-	stale := g.o.Trust.Stale(at.Time)
+	stale := g.o.Trust.Stale(at.Now)
 	_, err := journal.Append(limited, visit.Visit{
-		At: at.Time.UTC().Truncate(time.Millisecond), Issuer: code.Issuer(), CTI: visit.CTI(code.CTI()),
+		At: at.Now.UTC().Truncate(time.Millisecond), Issuer: code.Issuer(), CTI: visit.CTI(code.CTI()),
 		Clock: at.State, Skew: at.Skew.Truncate(time.Millisecond), StaleTrust: stale,
 	})
 	if stale {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/kipass/kipass/drivers"
 	"github.com/kipass/kipass/drivers/drivertest"
+	"github.com/kipass/kipass/firmware/clock"
 	"github.com/kipass/kipass/firmware/health"
 	"github.com/kipass/kipass/token"
 	"github.com/kipass/kipass/visit"
@@ -190,10 +191,10 @@ type fixedClock struct {
 	floor time.Time
 }
 
-func (c *fixedClock) Read() Instant {
+func (c *fixedClock) Read() clock.Reading {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return Instant{Time: time.Now(), State: c.state, Skew: 2 * time.Second, Floor: c.floor}
+	return clock.Reading{Now: time.Now(), State: c.state, Skew: 2 * time.Second, Floor: c.floor}
 }
 
 func (c *fixedClock) Evidence(_ string, iat time.Time) {
@@ -202,6 +203,12 @@ func (c *fixedClock) Evidence(_ string, iat time.Time) {
 	if iat.After(c.floor) {
 		c.floor = iat
 	}
+}
+
+func (c *fixedClock) MayBeFresh(_ string, iat time.Time, life time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.floor.After(iat.Add(life))
 }
 
 func (c *fixedClock) set(s visit.ClockState) {

@@ -12,6 +12,7 @@ import (
 	"github.com/kipass/kipass/firmware/clock"
 	"github.com/kipass/kipass/firmware/health"
 	"github.com/kipass/kipass/firmware/journal"
+	"github.com/kipass/kipass/firmware/screen"
 	"github.com/kipass/kipass/token"
 	"github.com/kipass/kipass/uplink"
 	"github.com/kipass/kipass/uplink/wire"
@@ -106,11 +107,24 @@ func (s *station) destroy() {
 	if now.State == visit.ClockUntrusted {
 		return
 	}
-	if n, err := s.journal.Destroy(now.Time); err != nil {
+	if n, err := s.journal.Destroy(now.Now); err != nil {
 		s.log.Error("destroying records past their retention", "error", err)
 	} else if n > 0 {
 		s.log.Warn("records past their retention destroyed undelivered", "records", n)
 	}
+}
+
+// status implements screen.Options.Status. The uplink is nil until it is made.
+func (s *station) status(u *uplink.Uplink) screen.Status {
+	shown := s.board.Shown()
+	status := screen.Status{
+		InService: s.gate.InService() && (len(shown) == 0 || health.KindOf(shown[0].Code).Severity < health.Down),
+		Backlog:   s.journal.Stats().Backlog, Clock: s.clock.Read().State, Faults: shown,
+	}
+	if u != nil {
+		status.Reached = u.Status().Reached
+	}
+	return status
 }
 
 // heartbeat implements uplink.Options.Heartbeat.
