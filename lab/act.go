@@ -17,7 +17,7 @@ const (
 	betweenScans = 250 * time.Millisecond
 	lookFor      = 4 * time.Second        // how long a visitor looks at the screen before showing the code again
 	patience     = time.Minute            // after this long without any outcome the run is given up
-	staleAge     = 21 * time.Second       // past 15 s and any skew allowance of a gate that knows the time
+	staleAge     = 50 * time.Second       // past 15 s and any skew allowance, even that of a gate that has just lost the time
 	againAfter   = 3 * time.Second        // past the time in which the same bytes are one presentation
 	againBefore  = 9 * time.Second        // while an admitted code is surely still fresh
 	echoWindow   = 700 * time.Millisecond // how long a held code is watched for a second outcome
@@ -82,7 +82,7 @@ func (d *door) perform(ctx context.Context, a act) error {
 		}
 		return d.enter(ctx, actEntry)
 	case actStale:
-		if time.Since(d.stock[0].issued) < staleAge {
+		if time.Since(d.stock[0].issued) < staleAge || !d.knowsTime(ctx) {
 			return d.enter(ctx, actEntry)
 		}
 		code := d.stock[0]

@@ -182,7 +182,7 @@ func (s *stage) play(ctx context.Context, o Options, truth *truth, table *table)
 	}
 	d := &door{
 		line: s.line, watch: newWatch(s.screen), truth: truth, issuers: s.issuers, strange: strange,
-		rng: rand.New(rand.NewPCG(o.Seed, 1)), generation: s.generation,
+		rng: rand.New(rand.NewPCG(o.Seed, 1)), generation: s.generation, knowsTime: s.knowsTime,
 	}
 	playing, stop := context.WithCancel(ctx)
 	defer stop()

@@ -34,7 +34,7 @@ func (s *stage) metric(ctx context.Context, name string) (float64, error) {
 
 // backlog returns how many visits wait on the gate.
 func (s *stage) backlog(ctx context.Context) (int, error) {
-	n, err := s.metric(ctx, "kipass_gate_backlog")
+	n, err := s.metric(ctx, "kipass_gate_backlog_visits")
 	return int(n), err
 }
 
@@ -51,4 +51,10 @@ func (s *stage) inService(ctx context.Context) error {
 		}
 	}
 	return fmt.Errorf("the gate was not in service within %v", readyWithin)
+}
+
+// knowsTime reports whether the gate's clock is trusted.
+func (s *stage) knowsTime(ctx context.Context) bool {
+	untrusted, err := s.metric(ctx, `kipass_gate_clock_state{state="untrusted"}`)
+	return err == nil && untrusted == 0
 }
