@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Sign makes the text of a code, 225 to 250 characters of the QR alphanumeric set. issuer is the short name; iat is cut
+// Sign makes the text of a code, 227 to 250 characters of the QR alphanumeric set. issuer is the short name; iat is cut
 // to whole seconds; cti is made by the issuer. The error says which argument is wrong.
 func Sign(key ed25519.PrivateKey, issuer string, iat time.Time, cti CTI) (string, error) {
 	if !validIssuer(issuer) {

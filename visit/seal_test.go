@@ -172,6 +172,18 @@ func TestUnsealableElsewhere(t *testing.T) {
 	}
 }
 
+func TestOpenerRefusesNoPlaces(t *testing.T) {
+	e := newSealer(t, 1).Epoch()
+	for _, name := range []string{"", "Cafe", strings.Repeat("z", 33), strings.Repeat("z", 300)} {
+		if o, err := visit.NewOpener(serverKey(t), visit.Facility(name), gate, e); o != nil || !errors.Is(err, visit.ErrUnsealable) {
+			t.Errorf("facility %q: %v", name, err)
+		}
+		if o, err := visit.NewOpener(serverKey(t), facility, visit.Gate(name), e); o != nil || !errors.Is(err, visit.ErrUnsealable) {
+			t.Errorf("gate %q: %v", name, err)
+		}
+	}
+}
+
 func TestAnyBitChangedIsUnsealable(t *testing.T) {
 	s := newSealer(t, 1)
 	sealed := s.Seal(nil, 1, record(t))
@@ -305,7 +317,7 @@ func TestSealKeys(t *testing.T) {
 			t.Errorf("a public key of %d bytes", n)
 		}
 	}
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%X", "%d", "%q"} {
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%X", "%d", "%q", "%t", "%e", "%c", "%U"} {
 		for _, x := range []any{k, &k, []visit.SealPrivateKey{k}, struct{ K visit.SealPrivateKey }{k}} {
 			s := fmt.Sprintf(verb, x)
 			if strings.Contains(s, fmt.Sprintf("%x", secret[:8])) || strings.Contains(s, strings.Trim(fmt.Sprint(secret[:8]), "[]")) || strings.Contains(s, string(secret[:8])) {

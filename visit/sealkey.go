@@ -57,7 +57,7 @@ func GenerateSealKey() (SealPrivateKey, error) {
 // ParseSealPrivateKey reads a private key of 32 bytes, as Bytes returned it. It keeps nothing of b.
 func ParseSealPrivateKey(b []byte) (SealPrivateKey, error) {
 	kem, _, _ := suite()
-	key, err := kem.NewPrivateKey(bytes.Clone(b))
+	key, err := kem.NewPrivateKey(b)
 	if err != nil {
 		return SealPrivateKey{}, fmt.Errorf("sealing private key of %d bytes: %w", len(b), err)
 	}

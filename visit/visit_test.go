@@ -218,7 +218,7 @@ func TestNothingPrintsACTI(t *testing.T) {
 			}
 		}
 	}
-	if !strings.Contains(shown["visit with %v"], "redacted") || !strings.Contains(shown["visit in a log"], "naver") {
+	if !strings.Contains(shown["visit with %v"], "redacted") || !strings.Contains(shown["visit in a log"], `"issuer":"naver"`) {
 		t.Error("placeholder or issuer are not shown either")
 	}
 	if _, err := json.Marshal(v); err == nil {
