@@ -57,6 +57,15 @@ func NewID() ID {
 // String returns 32 hexadecimal digits.
 func (id ID) String() string { return hex.EncodeToString(id[:]) }
 
+// ParseID reads what String wrote.
+func ParseID(s string) (ID, error) {
+	b, err := hex.DecodeString(s)
+	if err != nil || len(b) != len(ID{}) {
+		return ID{}, fmt.Errorf("order id %q is not 32 hexadecimal digits", s)
+	}
+	return ID(b), nil
+}
+
 // Order asks for the visits of one facility in one window. Times are whole seconds.
 type Order struct {
 	ID        ID
