@@ -19,6 +19,7 @@ const (
 	partial                 // perhaps the beginning of one
 	accepted                // the answer yes
 	refused                 // the answer no
+	damaged                 // an answer that did not arrive whole: the command is to be sent again
 )
 
 // matcher looks for an answer at the beginning of b and returns its length.
@@ -55,7 +56,7 @@ func either(ms ...matcher) matcher {
 		best := foreign
 		for _, m := range some {
 			switch n, v := m(b); v {
-			case accepted, refused:
+			case accepted, refused, damaged:
 				return n, v
 			case partial:
 				best = partial
@@ -77,6 +78,7 @@ type command struct {
 type dialogue struct {
 	write func([]byte) error
 	heard func(p purpose, v verdict) // called for each command when its fate is known; partial means no answer came
+	reset func()                     // called when the reader shows that it has lost its volatile settings
 	trail string                     // bytes of which one may follow an answer, alone
 
 	queue   []command
@@ -136,6 +138,10 @@ func (d *dialogue) expecting(now time.Time) matcher {
 
 // answer takes an answer that arrived.
 func (d *dialogue) answer(now time.Time, v verdict, b []byte) {
+	if v == damaged {
+		d.again(now)
+		return
+	}
 	d.owed = max(0, d.owed-1)
 	if d.current != nil && d.current.reply != nil {
 		d.settle(now, v, b)
