@@ -86,6 +86,7 @@ type ssi struct {
 	buf    []byte // a packet in the making
 	at     time.Time
 	parts  []byte // what earlier packets of this code held
+	broken bool   // something arrived damaged and was not asked for again yet
 	last   []byte // the data of the packet accepted last, to know it when its ACK got lost
 	lastAt time.Time
 }
@@ -99,7 +100,9 @@ func (s *ssi) push(at time.Time, p []byte) {
 	s.buf = append(s.buf, p...)
 	for len(s.buf) > 0 {
 		if !ssiPlausible(s.buf) {
-			s.plain.Push(at, s.buf[:1], s.unpacked)
+			if !s.broken {
+				s.plain.Push(at, s.buf[:1], s.unpacked)
+			}
 			s.buf = s.buf[1:]
 			continue
 		}
@@ -107,14 +110,17 @@ func (s *ssi) push(at time.Time, p []byte) {
 		if len(s.buf) < end {
 			break
 		}
-		packet := s.buf[:end]
-		s.buf = s.buf[end:]
-		if body := packet[:end-ssiSum]; binary.BigEndian.Uint16(packet[end-ssiSum:]) == ssiChecksum(body) {
-			s.plain.Drop()
-			s.take(at, body)
-		} else {
-			s.refuse()
+		body, sum := s.buf[:end-ssiSum], s.buf[end-ssiSum:end]
+		if binary.BigEndian.Uint16(sum) != ssiChecksum(body) {
+			// A byte may be missing, so that the next packet begins within this one.
+			s.breaks()
+			s.buf = s.buf[1:]
+			continue
 		}
+		s.broken = false
+		s.plain.Drop()
+		s.buf = s.buf[end:]
+		s.take(at, body)
 	}
 	s.buf = bytes.Clone(s.buf)
 }
@@ -124,34 +130,39 @@ func ssiPlausible(b []byte) bool {
 	return b[0] >= ssiHeader && (len(b) < 2 || slices.Contains(ssiFromReader, b[1])) && (len(b) < 3 || b[2] == 0)
 }
 
+// idle asks for what arrived damaged, once, when the reader has fallen silent to wait for our answer.
 func (s *ssi) idle(now time.Time) {
-	switch silence := now.Sub(s.at); {
-	case silence < holdFor:
+	silence := now.Sub(s.at)
+	if silence < holdFor {
 		return
-	case len(s.buf) >= 3: // a packet that lost a byte
-		s.buf = nil
-		s.refuse()
-	case len(s.buf) > 0:
+	}
+	if len(s.buf) >= ssiHeader-1 { // a packet that lost a byte
+		s.breaks()
+	} else if len(s.buf) > 0 && !s.broken {
 		s.plain.Push(s.at, s.buf, s.unpacked)
-		s.buf = nil
-	case len(s.parts) > 0 && silence >= answerLate: // the rest does not come any more
+	}
+	s.buf = nil
+	s.plain.Idle(now, s.unpacked)
+	if s.broken {
+		s.broken = false
+		s.plain.Drop()
+		_ = s.dialogue.write(ssiPacket(ssiNAK, ssiResend))
+		s.frame(framing.Frame{At: s.at, Garbled: true})
+	}
+	if len(s.parts) > 0 && silence >= answerLate { // the rest does not come any more
 		s.parts = nil
 		s.frame(framing.Frame{At: s.at, Garbled: true})
 	}
-	s.plain.Idle(now, s.unpacked)
 }
 
-// refuse asks for the packet once more.
-func (s *ssi) refuse() {
-	_ = s.dialogue.write(ssiPacket(ssiNAK, ssiResend))
-	s.frame(framing.Frame{At: s.at, Garbled: true})
-}
+// breaks notes that something arrived damaged. What comes again now is that, and not the packet before it.
+func (s *ssi) breaks() { s.broken, s.last = true, nil }
 
 // unpacked takes a frame that came without a packet around it: from a reader that has lost its settings, or what is left
 // of a packet.
 func (s *ssi) unpacked(f framing.Frame) {
 	if f.Garbled {
-		s.refuse()
+		s.breaks()
 		return
 	}
 	s.frame(f)
