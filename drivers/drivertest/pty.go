@@ -50,7 +50,7 @@ func (p *Pty) Replug() error {
 	if p.master != nil {
 		return nil
 	}
-	master, slave, err := pty.Open()
+	master, slave, err := openPty()
 	if err != nil {
 		return fmt.Errorf("opening a pseudo terminal: %w", err)
 	}
@@ -66,6 +66,24 @@ func (p *Pty) Replug() error {
 	}
 	p.master, p.slave = master, slave
 	return nil
+}
+
+// openPty returns both ends of a new pseudo terminal. The package pty leaves the master in blocking mode, in which closing
+// it waits for a read under way and so never hangs up the line; ours is not.
+func openPty() (master, slave *os.File, err error) {
+	blocking, slave, err := pty.Open()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer blocking.Close()
+	fd, err := unix.FcntlInt(blocking.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err == nil {
+		err = unix.SetNonblock(fd, true)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, slave.Close())
+	}
+	return os.NewFile(uintptr(fd), blocking.Name()), slave, nil
 }
 
 // makeRaw keeps the terminal from echoing and gathering lines before a driver has set it up.

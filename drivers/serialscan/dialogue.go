@@ -2,6 +2,7 @@ package serialscan
 
 import (
 	"bytes"
+	"slices"
 	"time"
 )
 
@@ -19,6 +20,7 @@ const (
 	partial                 // perhaps the beginning of one
 	accepted                // the answer yes
 	refused                 // the answer no
+	damaged                 // an answer that did not arrive whole: the command is to be sent again
 )
 
 // matcher looks for an answer at the beginning of b and returns its length.
@@ -55,7 +57,7 @@ func either(ms ...matcher) matcher {
 		best := foreign
 		for _, m := range some {
 			switch n, v := m(b); v {
-			case accepted, refused:
+			case accepted, refused, damaged:
 				return n, v
 			case partial:
 				best = partial
@@ -77,14 +79,20 @@ type command struct {
 type dialogue struct {
 	write func([]byte) error
 	heard func(p purpose, v verdict) // called for each command when its fate is known; partial means no answer came
+	reset func()                     // called when the reader shows that it has lost its volatile settings
 	trail string                     // bytes of which one may follow an answer, alone
 
 	queue   []command
 	current *command
 	sent    time.Time
 	tries   int
-	owed    int     // answers that may still come
-	last    matcher // what they look like
+	owed    []owing // one for each sending that may still be answered, oldest first
+}
+
+// owing is an answer that may still come.
+type owing struct {
+	to    *command
+	until time.Time
 }
 
 // ask replaces what is still to be said by cmds. The command under way is not interrupted.
@@ -106,9 +114,6 @@ func (d *dialogue) tick(now time.Time) {
 		next := d.queue[0]
 		d.queue = d.queue[1:]
 		d.current, d.tries = &next, 0
-		if next.reply != nil {
-			d.last, d.owed = next.reply, 0
-		}
 		d.say(now)
 		if next.reply == nil {
 			d.current = nil
@@ -120,39 +125,59 @@ func (d *dialogue) say(now time.Time) {
 	d.sent = now
 	d.tries++
 	if d.current.reply != nil {
-		d.owed++
+		d.owed = append(d.owed, owing{d.current, now.Add(answerLate)})
 	}
 	// A failed write is no news: a device that is gone is noticed by reading, one that is stuck by its silence.
 	_ = d.write(d.current.bytes)
 }
 
-// expecting returns the matcher for the answers that may come, nil if there are none.
-func (d *dialogue) expecting(now time.Time) matcher {
-	if d.owed == 0 || now.Sub(d.sent) > answerLate {
-		return nil
+// expecting tells whether answers may come.
+func (d *dialogue) expecting(now time.Time) bool {
+	for len(d.owed) > 0 && now.After(d.owed[0].until) {
+		d.owed = d.owed[1:]
 	}
-	return d.last
+	return len(d.owed) > 0
 }
 
-// answer takes an answer that arrived.
+// match looks for an answer at the beginning of b and returns its length. A command that was repeated, and then perhaps
+// given up, may be answered as often, and late: those answers are found among the codes too, but settle nothing any more.
+func (d *dialogue) match(now time.Time, b []byte) (int, verdict) {
+	best := foreign
+	for i := range d.owed {
+		switch n, v := d.owed[i].to.reply(b); v {
+		case foreign:
+		case partial:
+			best = partial
+		default:
+			d.answered(now, i, v, b[:n])
+			return n, v
+		}
+	}
+	return 0, best
+}
+
+// answer takes an answer that says by itself that it is one; it is to the command under way.
 func (d *dialogue) answer(now time.Time, v verdict, b []byte) {
-	d.owed = max(0, d.owed-1)
-	if d.current != nil && d.current.reply != nil {
+	for i := range d.owed {
+		if d.owed[i].to == d.current {
+			d.answered(now, i, v, b)
+			return
+		}
+	}
+}
+
+func (d *dialogue) answered(now time.Time, i int, v verdict, b []byte) {
+	to := d.owed[i].to
+	d.owed = slices.Delete(d.owed, i, i+1)
+	switch {
+	case to != d.current:
+	case v == damaged && d.tries < attempts:
+		d.say(now)
+	case v == damaged:
+		d.settle(now, partial, nil)
+	default:
 		d.settle(now, v, b)
 	}
-}
-
-// again sends the current command once more, as a reader asks for that received it damaged.
-func (d *dialogue) again(now time.Time) {
-	if d.current == nil {
-		return
-	}
-	d.owed = max(0, d.owed-1)
-	if d.tries < attempts {
-		d.say(now)
-		return
-	}
-	d.settle(now, partial, nil)
 }
 
 func (d *dialogue) settle(now time.Time, v verdict, b []byte) {

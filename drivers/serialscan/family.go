@@ -28,7 +28,8 @@ var Models = []Model{Generic, Honeywell, ZebraSSI, Grow, Newland, Datalogic}
 type Commands struct {
 	Setup    []byte // puts the reader into the mode in which the family talks; sent first
 	Identify []byte // asks for a sign of life
-	Present  []byte // lets the reader sense and read codes by itself
+	Present  []byte // lets the reader sense and read codes by itself (presentation mode)
+	Manual   []byte // lets it read only when triggered
 	Enable   []byte // permits reading
 	Disable  []byte // forbids reading
 	Trigger  []byte // starts a reading
@@ -36,8 +37,9 @@ type Commands struct {
 	LightOn  []byte
 	LightOff []byte
 
-	Accepted []byte // an answer that means yes, beside those the family knows; it may stand glued to a code
-	Refused  []byte // an answer that means no
+	// Answers beside those the family knows; they may stand glued to a code. ZebraSSI has packets instead.
+	Accepted []byte
+	Refused  []byte
 }
 
 // replacedBy returns c with every field that is set in by taken from there.
@@ -46,7 +48,7 @@ func (c Commands) replacedBy(by Commands) Commands {
 		own  *[]byte
 		with []byte
 	}{
-		{&c.Setup, by.Setup}, {&c.Identify, by.Identify}, {&c.Present, by.Present}, {&c.Enable, by.Enable},
+		{&c.Setup, by.Setup}, {&c.Identify, by.Identify}, {&c.Present, by.Present}, {&c.Manual, by.Manual}, {&c.Enable, by.Enable},
 		{&c.Disable, by.Disable}, {&c.Trigger, by.Trigger}, {&c.Stop, by.Stop}, {&c.LightOn, by.LightOn},
 		{&c.LightOff, by.LightOff}, {&c.Accepted, by.Accepted}, {&c.Refused, by.Refused},
 	} {
@@ -72,17 +74,18 @@ type family struct {
 	// newDecoder returns the family's decoder for a fresh connection.
 	newDecoder func(rule framing.Rule, d *dialogue, frame func(framing.Frame)) decoder
 	// prepare, where not nil, replaces the plain sending of a command of which bytes are not replaced in Options.
-	prepare func(p purpose) []command
+	prepare func(f family, p purpose) []command
 }
 
-// switches tells whether the family can be told to stop reading.
-func (f family) switches() bool {
-	return len(f.bytes.Disable) > 0 || len(f.bytes.Stop) > 0 || f.prepare != nil
-}
+// can tells whether the family has a command for p.
+func (f family) can(p purpose) bool { return len(f.commands(p)) > 0 }
 
 var families = map[Model]func() family{
 	Generic:   func() family { return family{} },
 	Honeywell: honeywell,
+	ZebraSSI:  zebraSSI,
+	Grow:      grow,
+	Newland:   newland,
 	Datalogic: datalogic,
 }
 
@@ -110,6 +113,7 @@ const (
 	doSetup    purpose = "setup"
 	doIdentify purpose = "identify"
 	doPresent  purpose = "present"
+	doManual   purpose = "manual"
 	doEnable   purpose = "enable"
 	doDisable  purpose = "disable"
 	doTrigger  purpose = "trigger"
@@ -120,7 +124,7 @@ const (
 
 func (c Commands) of(p purpose) []byte {
 	return map[purpose][]byte{
-		doSetup: c.Setup, doIdentify: c.Identify, doPresent: c.Present, doEnable: c.Enable, doDisable: c.Disable,
+		doSetup: c.Setup, doIdentify: c.Identify, doPresent: c.Present, doManual: c.Manual, doEnable: c.Enable, doDisable: c.Disable,
 		doTrigger: c.Trigger, doStop: c.Stop, doLightOn: c.LightOn, doLightOff: c.LightOff,
 	}[p]
 }
@@ -134,7 +138,7 @@ func (f family) commands(p purpose) []command {
 		return []command{{purpose: p, bytes: b, reply: f.reply(b)}}
 	}
 	if f.prepare != nil {
-		return f.prepare(p)
+		return f.prepare(f, p)
 	}
 	return nil
 }
@@ -150,7 +154,7 @@ func (f family) plan(o Options, active bool) []command {
 	}
 	switch {
 	case active && o.Trigger == TriggerHost:
-		steps = append(steps, doEnable, doTrigger)
+		steps = append(steps, doEnable, doManual, doTrigger)
 	case active:
 		steps = append(steps, doEnable, doPresent)
 	case o.Trigger == TriggerHost:

@@ -15,6 +15,7 @@ func honeywell() family {
 		bytes: Commands{
 			Identify: menu("SCNLED?."),
 			Present:  menu("PAPPST!"),
+			Manual:   menu("PAPHHF!"),
 			Disable:  menu("PAPHHF!"),
 			Trigger:  []byte("\x16T\r"),
 			Stop:     []byte("\x16U\r"),

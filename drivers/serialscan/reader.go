@@ -25,7 +25,6 @@ type Reader struct {
 	state    error // why the device is not open; nil while it is
 	garbled  int   // frames of noise since the last good one
 	silent   bool  // commands go unanswered since the last good frame
-	identity string
 }
 
 // New checks the options and returns a reader that Run will open. Its errors say which option is wrong.
@@ -35,8 +34,11 @@ func New(o Options) (*Reader, error) {
 		return nil, fmt.Errorf("serial reader %q: %w", o.Name, err)
 	}
 	fam := familyOf(o)
-	if o.Trigger == TriggerHost && len(fam.bytes.Trigger) == 0 {
-		return nil, fmt.Errorf("serial reader %q: model %s has no known trigger command: give it in the commands, or let the reader trigger itself", o.Name, o.Model)
+	needs := map[purpose]bool{doTrigger: o.Trigger == TriggerHost, doLightOn: o.Light == LightOn, doLightOff: o.Light == LightOff}
+	for p, needed := range needs {
+		if needed && !fam.can(p) {
+			return nil, fmt.Errorf("serial reader %q: no %s command is known for model %s: give its bytes in the commands, or leave the option out", o.Name, p, o.Model)
+		}
 	}
 	return &Reader{opts: o, fam: fam, state: fmt.Errorf("%w: not opened yet", drivers.ErrUnavailable)}, nil
 }
@@ -134,7 +136,7 @@ func (r *Reader) SetActive(_ context.Context, on bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.inactive = !on
-	if !r.fam.switches() {
+	if !r.fam.can(doDisable) && !(r.fam.can(doStop) && r.opts.Trigger == TriggerHost) {
 		return fmt.Errorf("%s: model %s has no command to stop reading: %w", r.String(), r.opts.Model, errors.ErrUnsupported)
 	}
 	return nil

@@ -39,26 +39,33 @@ func bench(o Options, how drivertest.Hangup, ends ...string) func(t *testing.T) 
 		if how == drivertest.HungUp && os.Geteuid() != 0 {
 			t.Skip("hanging up a terminal needs root")
 		}
-		p := newPty(t)
-		o.Device = p.Path()
-		do := func(err error) {
-			if err != nil {
-				t.Error(err)
-			}
+		var p *drivertest.Pty
+		return benchOn(t, o, how, &p, ends...)
+	}
+}
+
+// benchOn is a bench on a new line, which it tells.
+func benchOn(t *testing.T, o Options, how drivertest.Hangup, line **drivertest.Pty, ends ...string) drivertest.Bench {
+	p := newPty(t)
+	*line = p
+	o.Device = p.Path()
+	do := func(err error) {
+		if err != nil {
+			t.Error(err)
 		}
-		return drivertest.Bench{
-			Reader: newReader(t, o),
-			Name:   "front",
-			Type:   func(b []byte) { _, err := p.Write(b); do(err) },
-			Ends:   ends,
-			Hush:   func() { p.Drained(10 * time.Second); time.Sleep(2 * readWait) },
-			Unplug: func() { do(p.Unplug(how)) },
-			Replug: func() { do(p.Replug()) },
-			Settle: func() { p.Drained(10 * time.Second) },
-			Bytes:  true,
-			Flood:  true,
-			AIM:    true,
-		}
+	}
+	return drivertest.Bench{
+		Reader: newReader(t, o),
+		Name:   "front",
+		Type:   func(b []byte) { _, err := p.Write(b); do(err) },
+		Ends:   ends,
+		Hush:   func() { p.Drained(patience); time.Sleep(2 * readWait) },
+		Unplug: func() { do(p.Unplug(how)) },
+		Replug: func() { do(p.Replug()) },
+		Settle: func() { p.Drained(patience) },
+		Bytes:  true,
+		Flood:  true,
+		AIM:    true,
 	}
 }
 

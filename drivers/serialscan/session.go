@@ -23,7 +23,7 @@ type session struct {
 
 func newSession(r *Reader, l *line, frame func(framing.Frame)) *session {
 	s := &session{r: r}
-	s.dialogue = &dialogue{write: l.write, heard: s.answered, trail: r.fam.trail}
+	s.dialogue = &dialogue{write: l.write, heard: s.answered, reset: func() { s.renewed = time.Time{} }, trail: r.fam.trail}
 	s.decoder = r.fam.newDecoder(r.opts.rule(), s.dialogue, func(f framing.Frame) {
 		s.pulled = time.Time{}
 		frame(f)

@@ -33,19 +33,18 @@ func (s *stream) push(at time.Time, p []byte) {
 		}
 		s.answered = time.Time{}
 	}
-	if len(s.held) == 0 && s.dialogue.expecting(at) == nil {
+	if len(s.held) == 0 && !s.dialogue.expecting(at) {
 		s.framer.Push(at, p, s.frame)
 		return
 	}
 	b := append(s.held, p...)
 	s.held = nil
 	for from := 0; ; {
-		m := s.dialogue.expecting(at)
-		if m == nil || from == len(b) {
+		if from == len(b) || !s.dialogue.expecting(at) {
 			s.framer.Push(at, b, s.frame)
 			return
 		}
-		switch n, v := m(b[from:]); v {
+		switch n, v := s.dialogue.match(at, b[from:]); v {
 		case foreign:
 			from++
 		case partial:
@@ -54,7 +53,6 @@ func (s *stream) push(at time.Time, p []byte) {
 			return
 		default:
 			s.framer.Push(at, b[:from], s.frame)
-			s.dialogue.answer(at, v, b[from:from+n])
 			if b, from = b[from+n:], 0; len(b) == 0 {
 				s.answered = at
 				return

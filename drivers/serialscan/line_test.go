@@ -1,0 +1,323 @@
+package serialscan
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tarm/serial"
+	"golang.org/x/sys/unix"
+
+	"github.com/kipass/kipass/drivers"
+	"github.com/kipass/kipass/drivers/drivertest"
+	"github.com/kipass/kipass/drivers/framing"
+)
+
+func TestWhatCannotBeOpenedIsExplained(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte("KIP1:A\r"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ rule, device, words string }{
+		{"absent", filepath.Join(t.TempDir(), "absent"), "plugged in"},
+		{"a file", file, "not a serial line"},
+		{"a folder", t.TempDir(), "not a serial line"},
+		{"a device of another kind", "/dev/null", "not a serial line"},
+		{"the console", "/dev/ptmx", "console"},
+	} {
+		t.Run(c.rule, func(t *testing.T) { refuses(t, c.device, c.words) })
+	}
+}
+
+// refuses checks that device cannot be opened, for the reason in words.
+func refuses(t *testing.T, device, words string) {
+	t.Helper()
+	r := newReader(t, Options{Device: device})
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	err := r.Run(ctx, func(drivers.Read) { t.Error("a frame was delivered") })
+	if !errors.Is(err, drivers.ErrUnavailable) || !strings.Contains(err.Error(), words) || !strings.Contains(err.Error(), device) {
+		t.Errorf("Run returned %v, want ErrUnavailable that says %q of %s", err, words, device)
+	}
+	if check := r.Check(); !errors.Is(check, drivers.ErrUnavailable) || !strings.Contains(check.Error(), words) {
+		t.Errorf("Check says %v", check)
+	}
+}
+
+func TestALineWithoutPermissionIsExplained(t *testing.T) {
+	p := newPty(t)
+	device, err := filepath.EvalSymlinks(p.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() {
+		defer close(done)
+		if os.Geteuid() != 0 {
+			done <- os.Chmod(device, 0)
+		} else {
+			// Root opens everything, so this thread opens files as nobody. It stays locked and ends with its goroutine.
+			runtime.LockOSThread()
+			const nobody = 65534
+			done <- unix.Setfsuid(nobody)
+		}
+		refuses(t, device, "dialout")
+	}()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	<-done
+}
+
+func TestALineInUseIsExplained(t *testing.T) {
+	p := newPty(t)
+	first := newReader(t, Options{Device: p.Path()})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- first.Run(ctx, func(drivers.Read) {}) }()
+	awaitCheck(t, first, func(err error) bool { return err == nil })
+	refuses(t, p.Path(), "in use by another program")
+	cancel()
+	<-done
+	// The lock goes with the line: the next one gets it.
+	second := newReader(t, Options{Device: p.Path()})
+	ctx, cancel = context.WithCancel(context.Background())
+	go func() { done <- second.Run(ctx, func(drivers.Read) {}) }()
+	awaitCheck(t, second, func(err error) bool { return err == nil })
+	cancel()
+	<-done
+	if check := second.Check(); !errors.Is(check, drivers.ErrUnavailable) {
+		t.Errorf("Check says %v of a closed reader", check)
+	}
+}
+
+func TestEveryBaudRateIsSupportedByTheLibrary(t *testing.T) {
+	p := newPty(t)
+	for _, baud := range Bauds {
+		port, err := serial.OpenPort(&serial.Config{Name: p.Path(), Baud: baud, ReadTimeout: readWait})
+		if err != nil {
+			t.Errorf("%d: %v", baud, err)
+			continue
+		}
+		port.Close()
+	}
+}
+
+func TestWrongOptionsAreExplained(t *testing.T) {
+	ok := Options{Name: "front", Device: "/dev/ttyACM0"}
+	for _, c := range []struct {
+		words  string
+		change func(*Options)
+	}{
+		{"needs a name", func(o *Options) { o.Name = "" }},
+		{"needs a device", func(o *Options) { o.Device = "" }},
+		{"baud rate 250000 is not supported: use one of 1200", func(o *Options) { o.Baud = 250000 }},
+		{"baud rate -1", func(o *Options) { o.Baud = -1 }},
+		{"unknown terminator", func(o *Options) { o.Terminator = "return" }},
+		{"idle gap", func(o *Options) { o.IdleGap = -time.Second }},
+		{"unknown reader model", func(o *Options) { o.Model = "acme" }},
+		{"unknown trigger", func(o *Options) { o.Trigger = "foot" }},
+		{"unknown light", func(o *Options) { o.Light = "blue" }},
+		{"no trigger command is known for model generic", func(o *Options) { o.Trigger = TriggerHost }},
+		{"no light off command is known for model zebra-ssi", func(o *Options) { o.Model, o.Light = ZebraSSI, LightOff }},
+	} {
+		t.Run(c.words, func(t *testing.T) {
+			o := ok
+			c.change(&o)
+			if _, err := New(o); err == nil || !strings.Contains(err.Error(), c.words) {
+				t.Errorf("New returned %v", err)
+			}
+		})
+	}
+	if r, err := New(ok); err != nil || r.String() != "serial /dev/ttyACM0 (front)" {
+		t.Errorf("New returned %v, %v", r, err)
+	}
+	ok.Trigger, ok.Commands.Trigger = TriggerHost, []byte("T")
+	if _, err := New(ok); err != nil {
+		t.Errorf("a trigger command given in the options is not taken: %v", err)
+	}
+}
+
+// running starts a reader of its own and returns what it delivers.
+func running(t *testing.T, p *drivertest.Pty, o Options) (*Reader, chan string) {
+	t.Helper()
+	o.Device = p.Path()
+	r := newReader(t, o)
+	ctx, cancel := context.WithCancel(context.Background())
+	done, got := make(chan error, 1), make(chan string, 1<<10)
+	go func() { done <- r.Run(ctx, func(f drivers.Read) { got <- string(f.Data) }) }()
+	t.Cleanup(func() {
+		cancel()
+		select {
+		case <-done:
+		case <-time.After(patience):
+			t.Error("Run did not return")
+		}
+	})
+	awaitCheck(t, r, func(err error) bool { return err == nil })
+	return r, got
+}
+
+func next(t *testing.T, got chan string) string {
+	t.Helper()
+	select {
+	case s := <-got:
+		return s
+	case <-time.After(patience):
+		t.Fatal("nothing was delivered")
+		return ""
+	}
+}
+
+func say(t *testing.T, p *drivertest.Pty, s string) {
+	t.Helper()
+	if _, err := p.Write([]byte(s)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWhatWaitedBeforeOpeningIsDiscarded(t *testing.T) {
+	p := newPty(t)
+	say(t, p, "KIP1:STALE\rKIP1:ST")
+	_, got := running(t, p, Options{})
+	say(t, p, "KIP1:A\r")
+	if s := next(t, got); s != "KIP1:A" {
+		t.Errorf("got %q first", s)
+	}
+}
+
+func TestNoiseIsReportedAndForgotten(t *testing.T) {
+	p := newPty(t)
+	r, got := running(t, p, Options{Baud: 9600})
+	for i := range garbledLimit {
+		if err := r.Check(); err != nil {
+			t.Fatalf("Check says %v after %d frames of noise", err, i)
+		}
+		say(t, p, "\xf8\x86\x00\xe6\r")
+		next(t, got)
+	}
+	if err := r.Check(); !errors.Is(err, drivers.ErrGarbled) || !strings.Contains(err.Error(), "check baud (now 9600)") {
+		t.Errorf("Check says %v after %d frames of noise", err, garbledLimit)
+	}
+	say(t, p, "KIP1:A\r")
+	next(t, got)
+	if err := r.Check(); err != nil {
+		t.Errorf("Check says %v after a good frame", err)
+	}
+	for range garbledLimit {
+		say(t, p, strings.Repeat("x", 2000)+"\r")
+	}
+	awaitCheck(t, r, func(err error) bool { return errors.Is(err, drivers.ErrGarbled) })
+}
+
+func TestATerminatedCodeDoesNotWaitForSilence(t *testing.T) {
+	p := newPty(t)
+	_, got := running(t, p, Options{IdleGap: 2 * time.Second})
+	say(t, p, "KIP1:A")
+	p.Drained(patience)
+	began := time.Now()
+	say(t, p, "\r")
+	next(t, got)
+	if d := time.Since(began); d > time.Second {
+		t.Errorf("it came after %s", d)
+	}
+}
+
+func TestSilenceEndsACodeAtTheTimeOfItsLastByte(t *testing.T) {
+	p := newPty(t)
+	r := newReader(t, Options{Device: p.Path(), Terminator: framing.None, IdleGap: 300 * time.Millisecond})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	got, done := make(chan drivers.Read, 1), make(chan error, 1)
+	go func() { done <- r.Run(ctx, func(f drivers.Read) { got <- f }) }()
+	awaitCheck(t, r, func(err error) bool { return err == nil })
+	say(t, p, "KIP1:\rA")
+	select {
+	case f := <-got:
+		if string(f.Data) != "KIP1:\rA" || time.Since(f.At) < 300*time.Millisecond {
+			t.Errorf("got %q, %s after its last byte", f.Data, time.Since(f.At))
+		}
+	case <-time.After(patience):
+		t.Error("silence did not end the code")
+	}
+	cancel()
+	<-done
+}
+
+// TestADeviceThatTakesNoBytes holds that commands nobody takes neither stop the reading nor the closing.
+func TestADeviceThatTakesNoBytes(t *testing.T) {
+	p := newPty(t)
+	fd, err := unix.Open(p.Path(), unix.O_WRONLY|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	r, got := running(t, p, Options{Model: Honeywell, Recheck: time.Millisecond})
+	for {
+		if _, err := unix.Write(fd, make([]byte, 1024)); errors.Is(err, unix.EAGAIN) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	awaitCheck(t, r, func(err error) bool { return err != nil && strings.Contains(err.Error(), "answers no command") })
+	for range 3 {
+		say(t, p, "KIP1:A\r")
+		if s := next(t, got); s != "KIP1:A" {
+			t.Errorf("got %q", s)
+		}
+	}
+}
+
+// TestAnIdleLineCostsNothing counts the reads of a silent line: a loop that spins makes thousands.
+func TestAnIdleLineCostsNothing(t *testing.T) {
+	p := newPty(t)
+	l, err := openLine(p.Path(), DefaultBaud)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	buf, reads := make([]byte, 64), 0
+	for began := time.Now(); time.Since(began) < 5*readWait; reads++ {
+		if n, err := l.read(buf); n != 0 || err != nil {
+			t.Fatalf("read %d bytes, %v", n, err)
+		}
+	}
+	if reads > 8 {
+		t.Errorf("%d reads in %s of silence", reads, 5*readWait)
+	}
+}
+
+// TestEveryHangUpIsNoticed holds that a line that is gone ends in ErrLost after a few reads, however it went.
+func TestEveryHangUpIsNoticed(t *testing.T) {
+	for name, how := range map[string]drivertest.Hangup{"line closed": drivertest.Closed, "line hung up": drivertest.HungUp} {
+		t.Run(name, func(t *testing.T) {
+			if how == drivertest.HungUp && os.Geteuid() != 0 {
+				t.Skip("hanging up a terminal needs root")
+			}
+			p := newPty(t)
+			l, err := openLine(p.Path(), DefaultBaud)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.close()
+			if err := p.Unplug(how); err != nil {
+				t.Fatal(err)
+			}
+			buf := make([]byte, 64)
+			for i := 1; ; i++ {
+				if _, err := l.read(buf); errors.Is(err, drivers.ErrLost) {
+					return
+				}
+				if i == 3 {
+					t.Fatal("not noticed after 3 reads")
+				}
+			}
+		})
+	}
+}

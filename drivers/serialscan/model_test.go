@@ -1,0 +1,339 @@
+package serialscan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kipass/kipass/drivers"
+	"github.com/kipass/kipass/drivers/drivertest"
+)
+
+const patience = 20 * time.Second
+
+// station is a reader with a simulated device, run as the gate does.
+type station struct {
+	t     *testing.T
+	ctx   context.Context
+	pty   *drivertest.Pty
+	sim   *drivertest.Simulator
+	r     *Reader
+	reads chan drivers.Read
+}
+
+func newStation(t *testing.T, o Options, v drivertest.Vices) *station {
+	t.Helper()
+	p := newPty(t)
+	sim, err := drivertest.Simulate(p, string(o.Model), v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Device = p.Path()
+	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
+	st := &station{t: t, ctx: ctx, pty: p, sim: sim, r: newReader(t, o), reads: make(chan drivers.Read, 1<<12)}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			err := st.r.Run(ctx, func(r drivers.Read) { st.reads <- r })
+			if ctx.Err() == nil && !errors.Is(err, drivers.ErrLost) && !errors.Is(err, drivers.ErrUnavailable) {
+				t.Errorf("Run returned %v", err)
+			}
+			time.Sleep(2 * time.Millisecond)
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+		if err := sim.Close(); err != nil {
+			t.Error(err)
+		}
+		if n := sim.State().Flashed; n > 0 {
+			t.Errorf("%d commands went to the flash memory", n)
+		}
+		for len(st.reads) > 0 {
+			t.Errorf("%q was delivered beyond what was shown", (<-st.reads).Data)
+		}
+	})
+	return st
+}
+
+func (s *station) await(what string, wish func(drivertest.State) bool) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	defer cancel()
+	if err := s.sim.Await(ctx, wish); err != nil {
+		s.t.Fatalf("%s: %v", what, err)
+	}
+}
+
+func reads(st drivertest.State) bool { return st.Reads }
+
+// scan shows codes one after the other, each as soon as the reader would read it, and wants them whole.
+func (s *station) scan(from, n, size int) {
+	s.t.Helper()
+	for i := from; i < from+n; i++ {
+		code := fmt.Sprintf("KIP1:%04d", i)
+		for k := 0; len(code) < size; k++ {
+			code += fmt.Sprintf(":%X", k*i+k)
+		}
+		for s.await("reading", reads); !s.sim.Scan(code); s.await("reading", reads) {
+		}
+		s.want(code)
+	}
+}
+
+func (s *station) want(code string) {
+	s.t.Helper()
+	select {
+	case r := <-s.reads:
+		if string(r.Data) != code {
+			s.t.Fatalf("got %.60q of %d bytes, want %.60q of %d", r.Data, len(r.Data), code, len(code))
+		}
+	case <-time.After(patience):
+		s.t.Fatalf("%.20q was not delivered", code)
+	}
+}
+
+func TestModels(t *testing.T) {
+	for _, o := range []Options{
+		{Model: Generic},
+		{Model: Honeywell},
+		{Model: Honeywell, Trigger: TriggerHost, Light: LightOff},
+		{Model: ZebraSSI},
+		{Model: ZebraSSI, Trigger: TriggerHost},
+		{Model: Grow, Light: LightOn},
+		{Model: Grow, Trigger: TriggerHost, Light: LightOff},
+		{Model: Newland},
+		{Model: Datalogic},
+	} {
+		t.Run(fmt.Sprintf("%s, triggered by the %s", o.Model, o.withTrigger()), func(t *testing.T) {
+			t.Parallel()
+			o.Recheck = 300 * time.Millisecond
+			st := newStation(t, o, drivertest.Vices{})
+			ready := o.Model == Generic || o.Model == Newland || o.Model == Datalogic
+			if ready {
+				st.probe()
+			}
+			st.scan(0, 5, 300)
+			if o.Light != "" {
+				st.await("light", func(s drivertest.State) bool { return s.Light == (o.Light == LightOn) })
+			}
+
+			err := st.r.SetActive(st.ctx, false)
+			if o.Model == Generic || o.Model == Newland {
+				if !errors.Is(err, errors.ErrUnsupported) {
+					t.Errorf("switching off gave %v, want ErrUnsupported", err)
+				}
+			} else {
+				if err != nil {
+					t.Fatal(err)
+				}
+				st.await("out of service", func(s drivertest.State) bool { return !s.Reads })
+				if err := st.r.SetActive(st.ctx, true); err != nil {
+					t.Fatal(err)
+				}
+			}
+			st.scan(10, 3, 50)
+
+			st.sim.FactoryReset()
+			st.scan(20, 3, 50)
+
+			if err := st.pty.Unplug(drivertest.Closed); err != nil {
+				t.Fatal(err)
+			}
+			st.await("without power", func(s drivertest.State) bool {
+				return o.Model == Generic || o.Model == Newland || o.Model == Datalogic || !s.Reads
+			})
+			if err := st.pty.Replug(); err != nil {
+				t.Fatal(err)
+			}
+			if ready {
+				st.probe()
+			}
+			st.scan(30, 3, 50)
+			if err := st.r.Check(); err != nil {
+				t.Errorf("Check says %v of a reader that works", err)
+			}
+		})
+	}
+}
+
+func (o Options) withTrigger() Trigger {
+	if o.Trigger == "" {
+		return TriggerReader
+	}
+	return o.Trigger
+}
+
+// probe shows codes until one comes through, for readers that read before anyone listens.
+func (s *station) probe() {
+	s.t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		s.sim.Scan("PROBE")
+		select {
+		case <-s.reads:
+			for {
+				select {
+				case <-s.reads:
+				case <-time.After(300 * time.Millisecond):
+					return
+				}
+			}
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	s.t.Fatal("the reader delivers nothing")
+}
+
+func TestVices(t *testing.T) {
+	cases := []struct {
+		vice   string
+		models []Model
+		vices  drivertest.Vices
+		size   int
+	}{
+		{"answers glued to codes", []Model{Honeywell, Grow, ZebraSSI, Newland}, drivertest.Vices{GlueAnswers: true}, 100},
+		{"every third message loses a byte", []Model{ZebraSSI}, drivertest.Vices{LoseByte: 3}, 100},
+		{"every second packet of a long code loses a byte", []Model{ZebraSSI}, drivertest.Vices{LoseByte: 2}, 700},
+		{"wrong check sums", []Model{ZebraSSI, Grow}, drivertest.Vices{WrongSums: 2}, 100},
+		{"9600 baud", []Model{Generic, Honeywell, Grow, ZebraSSI, Newland, Datalogic}, drivertest.Vices{Baud: 9600}, 200},
+	}
+	for _, c := range cases {
+		for _, m := range c.models {
+			t.Run(c.vice+", "+string(m), func(t *testing.T) {
+				t.Parallel()
+				begin := c.vices
+				begin.LoseByte = 0 // the protocol numbers no packets: what is lost among the first settings cannot be told apart
+				st := newStation(t, Options{Model: m}, begin)
+				switch m {
+				case Generic, Datalogic:
+					st.probe()
+				case Newland:
+					st.await("opened", func(s drivertest.State) bool { return s.Commands > 0 })
+				}
+				if c.vices.LoseByte > 0 {
+					st.scan(0, 1, 50)
+					st.sim.SetVices(c.vices)
+				}
+				if c.vices.GlueAnswers {
+					for i := range 5 {
+						code := fmt.Sprintf("KIP1:%04d", i)
+						st.await("an answer held back", func(s drivertest.State) bool { return s.Held > 0 || s.Reads })
+						if st.sim.Scan(code) {
+							st.want(code)
+							continue
+						}
+						st.sim.SetVices(drivertest.Vices{}) // it does not read yet: let the settings through
+						st.await("reading", reads)
+						st.sim.SetVices(c.vices)
+					}
+				}
+				st.scan(100, 6, c.size)
+			})
+		}
+	}
+}
+
+func TestLostBytesInAnswersAreSurvived(t *testing.T) {
+	for _, m := range []Model{Honeywell, Grow} {
+		t.Run(string(m), func(t *testing.T) {
+			t.Parallel()
+			st := newStation(t, Options{Model: m, Recheck: 300 * time.Millisecond}, drivertest.Vices{LoseByte: 2})
+			st.await("reading", reads)
+			st.sim.SetVices(drivertest.Vices{})
+			// What is left of a spoiled answer may come as a frame or spoil one code; after that all is well.
+			st.probe()
+			st.scan(0, 5, 100)
+		})
+	}
+}
+
+func TestAReaderThatAnswersNothingIsReported(t *testing.T) {
+	for _, m := range []Model{Honeywell, Grow, ZebraSSI, Newland} {
+		t.Run(string(m), func(t *testing.T) {
+			t.Parallel()
+			st := newStation(t, Options{Model: m}, drivertest.Vices{Mute: true})
+			awaitCheck(t, st.r, func(err error) bool {
+				return err != nil && strings.Contains(err.Error(), string(m)) && !errors.Is(err, drivers.ErrGarbled) && !errors.Is(err, drivers.ErrUnavailable)
+			})
+			if _, err := st.pty.Write([]byte("KIP1:A\r")); err != nil {
+				t.Fatal(err)
+			}
+			st.want("KIP1:A")
+		})
+	}
+}
+
+func awaitCheck(t *testing.T, r *Reader, wish func(error) bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !wish(r.Check()); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("Check stays at %v", r.Check())
+		}
+	}
+}
+
+func TestCommandsCanBeReplaced(t *testing.T) {
+	p := newPty(t)
+	r := newReader(t, Options{Device: p.Path(), Model: Honeywell, Commands: Commands{
+		Identify: []byte{}, Present: []byte("GO"), Disable: []byte("HALT"), Accepted: []byte("OK"),
+	}})
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	done, got := make(chan error, 1), make(chan string, 8)
+	go func() { done <- r.Run(ctx, func(f drivers.Read) { got <- string(f.Data) }) }()
+	hear := func(want string) {
+		t.Helper()
+		b := make([]byte, len(want))
+		for n := 0; n < len(b); {
+			k, err := p.Read(b[n:])
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += k
+		}
+		if string(b) != want {
+			t.Fatalf("the reader was told %q, want %q", b, want)
+		}
+	}
+	say := func(s string) {
+		t.Helper()
+		if _, err := p.Write([]byte(s)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hear("GO")
+	say("OKKIP1:A\r")
+	if f := <-got; f != "KIP1:A" {
+		t.Fatalf("got %q, want the code without the answer", f)
+	}
+	if err := r.SetActive(ctx, false); err != nil {
+		t.Fatal(err)
+	}
+	hear("HALT")
+	cancel()
+	<-done
+}
+
+func TestSuiteWithTalkingReaders(t *testing.T) {
+	for _, m := range []Model{Honeywell, Grow, Datalogic, Newland} {
+		t.Run(string(m), func(t *testing.T) {
+			drivertest.ReaderSuite(t, func(t *testing.T) drivertest.Bench {
+				var p *drivertest.Pty
+				b := benchOn(t, Options{Model: m, Recheck: 50 * time.Millisecond}, drivertest.Closed, &p, "\r\n")
+				sim, err := drivertest.Simulate(p, string(m), drivertest.Vices{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { sim.Close() })
+				b.Replugs = 20
+				b.Bytes = false // noise may hold an answer, which is then taken out
+				return b
+			})
+		})
+	}
+}
