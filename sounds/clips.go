@@ -4,7 +4,6 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
-	"path"
 	"slices"
 	"strings"
 
@@ -61,12 +60,11 @@ func SpokenLanguages() []string {
 
 // Spoken reports whether there are voice clips in a language.
 func Spoken(language string) bool {
-	f, err := clips.Open(path.Join("clips", language, visit.Admitted.String()+".wav"))
-	if err != nil {
+	if !slices.Contains(languages, language) {
 		return false
 	}
-	f.Close()
-	return true
+	_, err := fs.Stat(clips, "clips/"+language)
+	return err == nil
 }
 
 // ClipNames returns what is played for an outcome: its tone, then its words in each of the languages in turn, each

@@ -19,9 +19,9 @@ keys="admitted admitted-again expired not-yet-valid unknown-issuer not-genuine n
 spoken() {
 	awk -F '\t' -v lang="$1" -v key="$2" '
 		NR == 1 { for (i = 2; i <= NF; i++) if ($i == lang) column = i }
-		NR > 1 && $1 == key && column { print $column; found = 1 }
+		NR > 1 && $1 == key && column { text = $column; if (lang == "ko") gsub(/QR/, "큐알", text); print text; found = 1 }
 		END { if (!found) { print "words.tsv: no text for " lang "/" key > "/dev/stderr"; exit 1 } }
-	' "$here/words.tsv" | if [ "$1" = ko ]; then sed 's/QR/큐알/g'; else cat; fi
+	' "$here/words.tsv"
 }
 
 # level FILE: its loudness in LUFS: the two K-weighting filters of ITU-R BS.1770-4 at 48 kHz over all but the pauses.
