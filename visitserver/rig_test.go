@@ -6,8 +6,10 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -347,4 +349,11 @@ func (r *rig) stored(f visit.Facility) uint64 {
 	}
 	r.t.Fatalf("facility %s is not in the ledger", f)
 	return 0
+}
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+func sha256Hex(s string) string {
+	h := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(h[:])
 }
