@@ -32,16 +32,8 @@ func opened(t *testing.T, f Folder, clock *driven) (*Server, *closers) {
 // tombstones are the destructions an auditor finds in the log.
 func tombstones(t *testing.T, f Folder) map[string]auditlog.Entry {
 	t.Helper()
-	vkey, err := os.ReadFile(filepath.Join(f.Dir, "audit.vkey"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	report, err := auditlog.VerifyDir(f.Audit(), strings.TrimSpace(string(vkey)))
-	if err != nil {
-		t.Fatalf("the audit log does not hold: %v", err)
-	}
 	found := map[string]auditlog.Entry{}
-	for _, e := range report.Entries {
+	for _, e := range auditEntries(t, f) {
 		if e.Kind != auditlog.KindDestruction {
 			continue
 		}
@@ -300,4 +292,18 @@ func TestDataWithoutTheMasterKeyRevealsNoCode(t *testing.T) {
 			}
 		}
 	}
+}
+
+// auditEntries are the entries of the audit log, which must hold.
+func auditEntries(t *testing.T, f Folder) []auditlog.Entry {
+	t.Helper()
+	vkey, err := os.ReadFile(filepath.Join(f.Dir, "audit.vkey"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := auditlog.VerifyDir(f.Audit(), strings.TrimSpace(string(vkey)))
+	if err != nil {
+		t.Fatalf("the audit log does not hold: %v", err)
+	}
+	return report.Entries
 }

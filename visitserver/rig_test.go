@@ -357,3 +357,23 @@ func sha256Hex(s string) string {
 	h := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(h[:])
 }
+
+func hexOf(b []byte) string { return hex.EncodeToString(b) }
+
+// get asks without a body.
+func get[T any](r *rig, c *http.Client, path, respType string) (T, error) {
+	var zero T
+	resp, err := c.Get("https://" + r.addr + path)
+	if err != nil {
+		return zero, err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return zero, err
+	}
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != respType {
+		return zero, fmt.Errorf("status %d, content type %q", resp.StatusCode, resp.Header.Get("Content-Type"))
+	}
+	return wire.Decode[T](b)
+}
