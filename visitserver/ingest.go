@@ -67,7 +67,7 @@ func (s *Server) ingest(ctx context.Context, t terminalName, seg visit.Segment) 
 	for d, rows := range in.days {
 		n, err := s.store.Put(ctx, t.facility, d, rows.rows)
 		if errors.Is(err, store.ErrRetired) {
-			// The day ended its four weeks between reading the clock and storing.
+			// The day was destroyed between reading the clock and storing; asked again, its records are too old.
 			return taken{}, &wire.Problem{Code: codeBusy, Detail: "a day of visit was destroyed meanwhile; send again"}
 		}
 		if err != nil {
@@ -128,18 +128,22 @@ func (in *intake) take(ctx context.Context, seg visit.Segment, rec visit.Sealed)
 		in.refused = append(in.refused, visit.Refusal{Seq: rec.Seq, Reason: refuseTooOld})
 		return nil
 	}
+	d := visit.DayOf(p.at)
+	key, err := in.s.keys.Make(d)
+	if errors.Is(err, daykey.ErrNoKey) { // destroyed, and the clock put back since
+		in.refused = append(in.refused, visit.Refusal{Seq: rec.Seq, Reason: refuseTooOld})
+		return nil
+	}
+	if err != nil {
+		return err
+	}
 	in.offered++
 	held, err := in.heldElsewhere(ctx, v, p)
 	if err != nil || held {
 		return err
 	}
-	d := visit.DayOf(p.at)
 	rows := in.days[d]
 	if rows == nil {
-		key, err := in.s.keys.Make(d)
-		if err != nil {
-			return err
-		}
 		rows = &dayRows{key: key}
 		in.days[d] = rows
 	}

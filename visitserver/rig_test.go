@@ -6,8 +6,10 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -347,4 +349,31 @@ func (r *rig) stored(f visit.Facility) uint64 {
 	}
 	r.t.Fatalf("facility %s is not in the ledger", f)
 	return 0
+}
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+func sha256Hex(s string) string {
+	h := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(h[:])
+}
+
+func hexOf(b []byte) string { return hex.EncodeToString(b) }
+
+// get asks without a body.
+func get[T any](r *rig, c *http.Client, path, respType string) (T, error) {
+	var zero T
+	resp, err := c.Get("https://" + r.addr + path)
+	if err != nil {
+		return zero, err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return zero, err
+	}
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != respType {
+		return zero, fmt.Errorf("status %d, content type %q", resp.StatusCode, resp.Header.Get("Content-Type"))
+	}
+	return wire.Decode[T](b)
 }

@@ -76,6 +76,13 @@ func New(ctx context.Context, p Parts) (*Server, error) {
 		return nil, fmt.Errorf("visit server: %w", err)
 	}
 	s.trust.Store(list.version)
+	retired, err := s.store.Retired(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("visit server: %w", err)
+	}
+	for _, t := range retired {
+		s.keys.Forbid(t.Day)
+	}
 	return s, nil
 }
 

@@ -118,8 +118,8 @@ func (r *Ring) Days() ([]visit.Day, error) {
 // Key returns the day's key, or an error wrapping [ErrNoKey].
 func (r *Ring) Key(d visit.Day) (*Key, error) { return r.key(d, false) }
 
-// Make returns the day's key and makes it, durably, if there is none. A day whose key was destroyed by this Ring gets no
-// new one.
+// Make returns the day's key and makes it, durably, if there is none. A day whose key was destroyed gets no new one: the
+// error wraps [ErrNoKey].
 func (r *Ring) Make(d visit.Day) (*Key, error) { return r.key(d, true) }
 
 func (r *Ring) key(d visit.Day, create bool) (*Key, error) {
@@ -181,6 +181,13 @@ func (r *Ring) write(d visit.Day) ([]byte, error) {
 		return nil, err
 	}
 	return wrapped, syncFolder(r.dir)
+}
+
+// Forbid keeps a day whose key is gone from getting a new one.
+func (r *Ring) Forbid(d visit.Day) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.destroyed[d] = true
 }
 
 // Destroy overwrites the day's key file, unlinks it and syncs the folder. It may be called again, after a crash too.

@@ -1,0 +1,309 @@
+package visitserver
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kipass/kipass/inquiry/auditlog"
+	"github.com/kipass/kipass/visit"
+)
+
+// opened is a server opened on a folder without serving.
+func opened(t *testing.T, f Folder, clock *driven) (*Server, *closers) {
+	t.Helper()
+	parts := &closers{}
+	s, err := open(t.Context(), Config{Folder: f, Now: clock.Now, Logger: discard()}, parts)
+	if err != nil {
+		_ = parts.close()
+		t.Fatal(err)
+	}
+	return s, parts
+}
+
+// tombstones are the destructions an auditor finds in the log.
+func tombstones(t *testing.T, f Folder) map[string]auditlog.Entry {
+	t.Helper()
+	found := map[string]auditlog.Entry{}
+	for _, e := range auditEntries(t, f) {
+		if e.Kind != auditlog.KindDestruction {
+			continue
+		}
+		if _, twice := found[e.Day]; twice {
+			t.Errorf("the log holds two tombstones of %s", e.Day)
+		}
+		found[e.Day] = e
+	}
+	return found
+}
+
+func exists(t *testing.T, path string) bool {
+	t.Helper()
+	_, err := os.Stat(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return err == nil
+}
+
+func TestNotOneVisitIsDestroyedEarlyOrLate(t *testing.T) {
+	r := newRig(t)
+	r.facility("cafe")
+	g := r.gate("cafe", "door")
+	first := visit.DayOf(noon)
+	for d := range 3 {
+		day := first + visit.Day(d)
+		r.clock.Set((day + 1).Start().Add(-time.Millisecond))
+		g.journalled(newVisit(day.Start()), newVisit((day + 1).Start().Add(-time.Millisecond)))
+		g.deliver()
+	}
+	kept := func(d visit.Day) bool {
+		key := exists(t, filepath.Join(r.folder.Dir, "keys", "days", d.String()+".key"))
+		rows := exists(t, filepath.Join(r.folder.Dir, "visits", "days", d.String()))
+		if key != rows {
+			t.Errorf("%v: key kept %v, rows kept %v", d, key, rows)
+		}
+		return key
+	}
+	r.clock.Set(first.DestroyAt().Add(-time.Millisecond))
+	for _, c := range []struct {
+		rule string
+		at   time.Time
+		gone int // days destroyed, of three
+	}{
+		{"a millisecond before the first day's end", first.DestroyAt().Add(-time.Millisecond), 0},
+		{"at its end", first.DestroyAt(), 1},
+		{"a millisecond before the second's", (first + 1).DestroyAt().Add(-time.Millisecond), 1},
+		{"at the second's", (first + 1).DestroyAt(), 2},
+		{"at the third's", (first + 2).DestroyAt(), 3},
+		{"the clock put back", first.Start(), 3},
+	} {
+		r.clock.Set(c.at)
+		r.wake <- c.at // the run before has ended: Destroyer waits again only then
+		r.wake <- c.at
+		for d := range 3 {
+			if kept(first+visit.Day(d)) != (d >= c.gone) {
+				t.Errorf("%s: day %d kept %v", c.rule, d, !(d >= c.gone))
+			}
+		}
+		stones := tombstones(t, r.folder)
+		if len(stones) != c.gone {
+			t.Errorf("%s: %d tombstones, want %d", c.rule, len(stones), c.gone)
+		}
+		for day, e := range stones {
+			if e.Count != 2 {
+				t.Errorf("%s: tombstone of %s counts %d visits, want 2", c.rule, day, e.Count)
+			}
+		}
+	}
+	if n := r.stored("cafe"); n != 6 {
+		t.Errorf("counts after destruction: %d, want 6", n)
+	}
+}
+
+func TestLateRecordsOfADestroyedDayAreRefused(t *testing.T) {
+	r := newRig(t)
+	r.facility("cafe")
+	g := r.gate("cafe", "door")
+	day := visit.DayOf(noon)
+	g.journalled(newVisit(noon))
+	g.deliver()
+	late := newVisit(noon.Add(time.Minute))
+	r.clock.Set(day.DestroyAt())
+	r.wake <- r.clock.Now()
+	r.wake <- r.clock.Now()
+	refused := func(rule string) {
+		t.Helper()
+		g.journalled(late)
+		seq := g.records[0].Seq
+		if got := g.deliver().Settled.Refused; !slices.Equal(got, []visit.Refusal{{Seq: seq, Reason: refuseTooOld}}) {
+			t.Errorf("%s: refused %v, want too-old", rule, got)
+		}
+	}
+	refused("at the moment of destruction")
+	r.clock.Set(noon)
+	refused("the clock put back")
+	r.restart()
+	refused("the clock put back, after a restart")
+	if n := r.stored("cafe"); n != 1 {
+		t.Errorf("stored %d, want 1", n)
+	}
+}
+
+// TestDestructionFinishesAfterACrashAtEachStep copies the server's whole folder at each durable step, as a crash would
+// leave it, and opens the copy.
+func TestDestructionFinishesAfterACrashAtEachStep(t *testing.T) {
+	r := newRig(t)
+	r.facility("cafe")
+	g := r.gate("cafe", "door")
+	day := visit.DayOf(noon)
+	v := newVisit(noon)
+	g.journalled(v, newVisit(noon.Add(24*time.Hour-time.Minute)))
+	r.clock.Add(24 * time.Hour)
+	g.deliver()
+	r.stop()
+
+	images := map[string]string{}
+	order := []string{}
+	s, parts := opened(t, r.folder, r.clock)
+	s.step = func(step string) {
+		dir := filepath.Join(shortDir(t), "image")
+		if err := os.CopyFS(dir, os.DirFS(r.folder.Dir)); err != nil {
+			t.Fatal(err)
+		}
+		images[step] = dir
+		order = append(order, step)
+	}
+	r.clock.Set(day.DestroyAt())
+	done, err := s.DestroyDue(t.Context())
+	if err != nil || len(done) != 1 || done[0].Visits != 1 {
+		t.Fatalf("destroyed %+v, %v; want one day of one visit", done, err)
+	}
+	if err := parts.close(); err != nil {
+		t.Fatal(err)
+	}
+	images["ended"], order = r.folder.Dir, append(order, "ended")
+	if len(order) != 5 {
+		t.Fatalf("steps %v, want five", order)
+	}
+	for _, step := range order {
+		t.Run("after "+step, func(t *testing.T) {
+			f := Folder{Dir: images[step]}
+			for run := range 2 {
+				s, parts := opened(t, f, r.clock)
+				again, err := s.DestroyDue(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if want := 1; run == 0 && step != "ended" && len(again) != want || run == 1 && len(again) != 0 {
+					t.Errorf("run %d finished %d days", run, len(again))
+				}
+				l, err := s.Ledger(t.Context())
+				if err != nil || len(l.Destroyed) != 1 || l.Destroyed[0] != done[0] || l.Facilities[0].Stored != 2 {
+					t.Errorf("ledger %+v, %v; want the tombstone %+v and 2 visits counted", l, err, done[0])
+				}
+				if err := parts.close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if exists(t, filepath.Join(f.Dir, "keys", "days", day.String()+".key")) || exists(t, filepath.Join(f.Dir, "visits", "days", day.String())) {
+				t.Error("key or rows are still there")
+			}
+			if !exists(t, filepath.Join(f.Dir, "visits", "days", (day+1).String())) {
+				t.Error("the day after is gone too")
+			}
+			stones := tombstones(t, f)
+			e := stones[day.String()]
+			if len(stones) != 1 || e.Count != 1 || e.Digest != done[0].Digest {
+				t.Errorf("tombstones %+v, want one of one visit", stones)
+			}
+		})
+	}
+}
+
+func TestTombstoneDigestIsOverTheCountsThatStay(t *testing.T) {
+	r := newRig(t)
+	r.facility("cafe")
+	g := r.gate("cafe", "door")
+	g.journalled(newVisit(noon), newVisit(noon))
+	g.deliver()
+	r.stop()
+	s, parts := opened(t, r.folder, r.clock)
+	defer parts.close()
+	r.clock.Set(visit.DayOf(noon).DestroyAt())
+	done, err := s.DestroyDue(context.Background())
+	want := sha256Hex("cafe door 12 2\n")
+	if err != nil || len(done) != 1 || done[0].Digest != want {
+		t.Errorf("destroyed %+v, %v; want digest %s", done, err, want)
+	}
+	c, err := s.DayCounts(context.Background(), "cafe", visit.DayOf(noon))
+	if err != nil || c.Total != 2 || c.Hours[0] != (HourCount{"door", 12, 2}) {
+		t.Errorf("counts that stay: %+v, %v", c, err)
+	}
+}
+
+// TestDataWithoutTheMasterKeyRevealsNoCode takes everything on the server's disk but the master key and looks for the
+// codes: in the clear, and through every door the server itself would use.
+func TestDataWithoutTheMasterKeyRevealsNoCode(t *testing.T) {
+	r := newRig(t)
+	r.facility("cafe")
+	g := r.gate("cafe", "door")
+	visits := []visit.Visit{newVisit(noon), newVisit(noon), newVisit(noon)}
+	g.journalled(visits...)
+	g.deliver()
+	r.restart() // flushes the memory tables to files
+	r.stop()
+	stolen := Folder{Dir: filepath.Join(shortDir(t), "stolen")}
+	if err := os.CopyFS(stolen.Dir, os.DirFS(r.folder.Dir)); err != nil {
+		t.Fatal(err)
+	}
+	master := filepath.Join(stolen.Dir, "master.key")
+	if err := os.Remove(master); err != nil {
+		t.Fatal(err)
+	}
+	files := 0
+	err := filepath.WalkDir(stolen.Dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		files++
+		for _, v := range visits {
+			if bytes.Contains(b, v.CTI[:]) || bytes.Contains(b, v.CTI[:12]) || strings.Contains(string(b), hex.EncodeToString(v.CTI[:])) {
+				t.Errorf("%s holds a code", path)
+			}
+		}
+		return nil
+	})
+	if err != nil || files < 10 {
+		t.Fatalf("looked through %d files, %v", files, err)
+	}
+	for rule, key := range map[string]string{"another key": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n", "no key": ""} {
+		if key != "" {
+			if err := os.WriteFile(master, []byte(key), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var parts closers
+		if _, err := open(t.Context(), Config{Folder: stolen, Now: r.clock.Now, Logger: discard()}, &parts); err == nil {
+			t.Errorf("%s: the server opened", rule)
+		}
+		if err := parts.close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if logged := r.log.Bytes(); !bytes.Contains(logged, []byte("cafe/door")) {
+		t.Error("the log does not tell who asked")
+	} else {
+		for _, v := range visits {
+			if bytes.Contains(logged, v.CTI[:8]) || bytes.Contains(logged, []byte(hex.EncodeToString(v.CTI[:8]))) {
+				t.Error("the log holds a code")
+			}
+		}
+	}
+}
+
+// auditEntries are the entries of the audit log, which must hold.
+func auditEntries(t *testing.T, f Folder) []auditlog.Entry {
+	t.Helper()
+	vkey, err := os.ReadFile(filepath.Join(f.Dir, "audit.vkey"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := auditlog.VerifyDir(f.Audit(), strings.TrimSpace(string(vkey)))
+	if err != nil {
+		t.Fatalf("the audit log does not hold: %v", err)
+	}
+	return report.Entries
+}

@@ -1,0 +1,313 @@
+package visitserver
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kipass/kipass/token"
+	"github.com/kipass/kipass/uplink/wire"
+)
+
+func TestEnrolmentCodes(t *testing.T) {
+	r := newRig(t)
+	r.facility("cafe")
+	_, csr := newKeyAndCSR(t)
+	_, other := newKeyAndCSR(t)
+	enrol := func(rule, code string, csr []byte, want string) {
+		t.Helper()
+		e, err := r.enrol(code, csr)
+		if problem(err) != want || (err == nil) != (want == "") {
+			t.Errorf("%s: %v, want %q", rule, err, want)
+		}
+		if err == nil && len(e.Certificate) == 0 {
+			t.Errorf("%s: no certificate", rule)
+		}
+	}
+	code := r.code("cafe", "door")
+	enrol("a made-up code", "AAAA-AAAA-AAAA-AAAA", csr, codeBadCode)
+	enrol("a good code, typed in small letters without dashes", strings.ToLower(strings.ReplaceAll(code, "-", " ")), csr, "")
+	enrol("the same device asks again, its answer was lost", code, csr, "")
+	enrol("another device with the used code", code, other, codeBadCode)
+	old := r.code("cafe", "door")
+	code = r.code("cafe", "door")
+	enrol("a code that a newer one has replaced", old, csr, codeBadCode)
+	r.clock.Add(EnrolmentLife)
+	enrol("at its last moment", code, csr, "")
+	code = r.code("cafe", "door")
+	r.clock.Add(EnrolmentLife + time.Millisecond)
+	enrol("after 24 hours", code, csr, codeBadCode)
+	enrol("after 24 hours, by whom it might be retried", code, csr, codeBadCode)
+	code = r.code("cafe", "door")
+	r.admin(nil, "terminal revoke", "cafe", "door")
+	enrol("for a gate revoked meanwhile", code, csr, codeBadCode)
+	r.restart()
+	enrol("for a gate taken back into service", r.code("cafe", "door"), csr, "")
+}
+
+func TestACodeEnrolsOneOfManyRacingDevices(t *testing.T) {
+	r := newRig(t)
+	r.facility("cafe")
+	code := r.code("cafe", "door")
+	const devices = 8
+	results := make(chan error, devices)
+	for range devices {
+		_, csr := newKeyAndCSR(t)
+		go func() {
+			_, err := r.enrol(code, csr)
+			results <- err
+		}()
+	}
+	won := 0
+	for range devices {
+		switch err := <-results; {
+		case err == nil:
+			won++
+		case problem(err) != codeBadCode:
+			t.Errorf("loser got %v", err)
+		}
+	}
+	if won != 1 {
+		t.Errorf("%d devices enrolled, want 1", won)
+	}
+}
+
+func TestCertificateCarriesTheTerminalsNameOnly(t *testing.T) {
+	r := newRig(t)
+	r.facility("cafe")
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
+		Subject: pkix.Name{CommonName: "club/door"}, DNSNames: []string{"localhost"}, URIs: nil,
+	}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := r.enrol(r.code("cafe", "door"), csr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(e.Certificate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(cert.URIs) != 1 || cert.URIs[0].String() != wire.TerminalURI("cafe", "door").String() || len(cert.DNSNames) > 0 || cert.Subject.CommonName != "cafe/door" {
+		t.Errorf("certificate of %v, URIs %v, DNS %v", cert.Subject, cert.URIs, cert.DNSNames)
+	}
+	if cert.IsCA || len(cert.ExtKeyUsage) != 1 || cert.ExtKeyUsage[0] != x509.ExtKeyUsageClientAuth || !cert.PublicKey.(*ecdsa.PublicKey).Equal(key.Public()) {
+		t.Error("certificate is good for more, or for another key")
+	}
+}
+
+func TestRequestsThatAreNoECDSAP256Requests(t *testing.T) {
+	r := newRig(t)
+	r.facility("cafe")
+	_, edKey, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ed, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, edKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	big, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p384, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, big)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, forged := newKeyAndCSR(t)
+	forged = bytes.Clone(forged)
+	forged[len(forged)-1] ^= 1
+	code := r.code("cafe", "door")
+	for rule, csr := range map[string][]byte{"Ed25519": ed, "P-384": p384, "not self-signed": forged, "empty": nil, "garbage": []byte("csr")} {
+		if _, err := r.enrol(code, csr); problem(err) != codeBadRequest {
+			t.Errorf("%s: %v, want bad-request", rule, err)
+		}
+	}
+	_, good := newKeyAndCSR(t)
+	if _, err := r.enrol(code, good); err != nil {
+		t.Errorf("the code was spent by requests that were refused: %v", err)
+	}
+}
+
+func renew(r *rig, g *gate, csr []byte) (wire.Enrolment, error) {
+	return ask[wire.Enrolment](r, g.client, wire.PathRenew, wire.TypeEnrol, wire.RenewRequest{CSR: csr}, wire.TypeEnrolment)
+}
+
+func TestRenewal(t *testing.T) {
+	r := newRig(t)
+	r.facility("cafe")
+	g := r.gate("cafe", "door")
+	key, csr := newKeyAndCSR(t)
+	r.clock.Add(terminalLife + time.Hour)
+	g.client = r.client(&g.cert)
+	g.journalled(newVisit(r.clock.Now()))
+	if _, err := g.send(g.segment(1)); err == nil || problem(err) != codeBadRequest {
+		t.Errorf("an expired certificate: %v, want bad-request", err)
+	}
+	e, err := renew(r, g, csr)
+	if err != nil {
+		t.Fatalf("renewing an expired certificate: %v", err)
+	}
+	renewed := tls.Certificate{Certificate: [][]byte{e.Certificate}, PrivateKey: key}
+	old := g.client
+	g.client = r.client(&renewed)
+	g.deliver()
+	r.admin(nil, "terminal revoke", "cafe", "door")
+	for rule, client := range map[string]*gate{"new certificate": g, "old certificate": {r: r, client: old}} {
+		if _, err := renew(r, client, csr); problem(err) != codeRevoked {
+			t.Errorf("%s renewed after revocation: %v, want revoked", rule, err)
+		}
+	}
+}
+
+func TestRevocationHoldsFromTheNextRequestOfAnOpenConnection(t *testing.T) {
+	r := newRig(t)
+	r.facility("cafe")
+	g := r.gate("cafe", "door")
+	g.journalled(newVisit(noon))
+	g.deliver()
+	r.admin(nil, "terminal revoke", "cafe", "door")
+	g.journalled(newVisit(noon))
+	if _, err := g.send(g.segment(1)); problem(err) != codeRevoked {
+		t.Errorf("%v, want revoked", err)
+	}
+	if _, err := ask[wire.Receipt](r, g.client, wire.PathHeartbeat, wire.TypeHeartbeat, wire.Heartbeat{Clock: "synced"}, wire.TypeReceipt); problem(err) != codeRevoked {
+		t.Errorf("heartbeat: %v, want revoked", err)
+	}
+	if n := r.stored("cafe"); n != 1 {
+		t.Errorf("stored %d, want 1", n)
+	}
+}
+
+func TestANewDeviceReplacesTheOldOne(t *testing.T) {
+	r := newRig(t)
+	r.facility("cafe")
+	old := r.gate("cafe", "door")
+	old.journalled(newVisit(noon))
+	fresh := r.gate("cafe", "door")
+	if _, err := old.send(old.segment(1)); problem(err) != codeRevoked {
+		t.Errorf("old device: %v, want revoked", err)
+	}
+	fresh.journalled(newVisit(noon))
+	fresh.deliver()
+}
+
+func TestForeignCertificatesAreNoTerminals(t *testing.T) {
+	r := newRig(t)
+	r.facility("cafe")
+	g := r.gate("cafe", "door")
+	foreign, err := newAuthority(commonAuthority+" terminals", noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, der := newKeyAndCSR(t)
+	csr, err := x509.ParseCertificateRequest(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := foreign.issue(terminalName{"cafe", "door"}, csr, noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rule, c := range map[string]*tls.Certificate{"none": nil, "of another authority": {Certificate: [][]byte{cert.Raw}, PrivateKey: key}} {
+		g.client = r.client(c)
+		g.records = nil
+		g.journalled(newVisit(noon))
+		if _, err := g.send(g.segment(1)); problem(err) != codeBadRequest {
+			t.Errorf("%s: %v, want bad-request", rule, err)
+		}
+	}
+	if n := r.stored("cafe"); n != 0 {
+		t.Errorf("stored %d, want 0", n)
+	}
+}
+
+func signedList(t *testing.T, root ed25519.PrivateKey, version uint64) []byte {
+	t.Helper()
+	raw, err := token.SignTrustList(root, token.TrustList{Version: version, IssuedAt: noon, Expires: noon.AddDate(0, 1, 0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func TestTrustListNeverRollsBack(t *testing.T) {
+	r := newRig(t)
+	r.facility("cafe")
+	g := r.gate("cafe", "door")
+	pub, root, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, stranger, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	install := func(rule string, raw []byte, ok bool) {
+		t.Helper()
+		if err := r.tryAdmin(nil, AdminRequest{Command: "trust-list", File: raw}); (err == nil) != ok {
+			t.Errorf("%s: %v", rule, err)
+		}
+	}
+	one, two := signedList(t, root, 1), signedList(t, root, 2)
+	install("before a root is set", one, false)
+	r.admin(nil, "trust-root", hexOf(pub))
+	if err := r.tryAdmin(nil, AdminRequest{Command: "trust-root", Args: []string{hexOf(pub)}}); err == nil {
+		t.Error("the root was set twice")
+	}
+	install("version 2", two, true)
+	r.restart()
+	install("version 1 after 2, after a restart", one, false)
+	install("a stranger's version 3", signedList(t, stranger, 3), false)
+	install("the same again", two, true)
+	p, err := get[wire.Provision](r, g.client, wire.PathProvision, wire.TypeProvision)
+	if err != nil || !bytes.Equal(p.TrustList, two) || !bytes.Equal(p.SealKey, g.sealKey.Bytes()) {
+		t.Errorf("provision holds another list or key: %v", err)
+	}
+	g.journalled(newVisit(noon))
+	if receipt := g.deliver(); receipt.Trust != 2 {
+		t.Errorf("receipt tells of list %d, want 2", receipt.Trust)
+	}
+}
+
+func TestOperatorsSocketAndKeysAreForTheOperatorAlone(t *testing.T) {
+	r := newRig(t)
+	info, err := os.Stat(r.folder.Socket())
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("socket: %v, %v", info.Mode(), err)
+	}
+	err = filepath.WalkDir(filepath.Join(r.folder.Dir, "keys"), func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err == nil && info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s is open to others: %v", path, info.Mode())
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if err := r.folder.Init([]string{"localhost"}, noon); !errors.Is(err, ErrExists) {
+		t.Errorf("made anew over a server: %v", err)
+	}
+}

@@ -1,0 +1,197 @@
+package visitserver
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"net/http"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+
+	"github.com/kipass/kipass/inquiry/auditlog"
+	"github.com/kipass/kipass/inquiry/order"
+	"github.com/kipass/kipass/visit"
+)
+
+// authority is the health authority's side: two officers and the key answers are encrypted to.
+type authority struct {
+	lee, kim ed25519.PrivateKey
+	identity *age.X25519Identity
+}
+
+func newAuthorityOf(r *rig) *authority {
+	a := &authority{}
+	var err error
+	if a.identity, err = age.GenerateX25519Identity(); err != nil {
+		r.t.Fatal(err)
+	}
+	for name, key := range map[string]*ed25519.PrivateKey{"lee": &a.lee, "kim": &a.kim} {
+		pub, private, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		*key = private
+		r.admin(nil, "officer add", name, order.FormatPublicKey(pub))
+	}
+	return a
+}
+
+func (a *authority) order(r *rig, f visit.Facility, from, to time.Time) order.Order {
+	now := r.clock.Now().Truncate(time.Second)
+	return order.Order{
+		ID: order.NewID(), Case: "2020-0042", Officer: "lee", Purpose: "contacts of a confirmed case", Facility: f, From: from, To: to,
+		Recipient: a.identity.Recipient().String(), IssuedAt: now, Expires: now.Add(time.Hour),
+	}
+}
+
+func (a *authority) approved(t *testing.T, o order.Order) []byte {
+	t.Helper()
+	signed, err := order.Sign(a.lee, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := order.Approve(a.kim, signed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// inquire sends an order and returns the opened answer, or the code of the refusal.
+func inquire(t *testing.T, r *rig, a *authority, raw []byte) (order.VisitAnswer, string) {
+	t.Helper()
+	status, contentType, body, err := r.post(r.client(nil), order.PathOrders, order.TypeOrder, raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status != http.StatusOK {
+		p, err := order.DecodeProblem(body)
+		if err != nil || contentType != order.TypeProblem {
+			t.Fatalf("status %d with %q: %v", status, contentType, err)
+		}
+		return order.VisitAnswer{}, p.Code
+	}
+	answer, err := order.OpenVisitAnswer(body, a.identity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer, ""
+}
+
+func TestAnOrderIsAnsweredWithItsWindowAndLogged(t *testing.T) {
+	r := newRig(t)
+	r.facility("cafe")
+	r.facility("club")
+	a := newAuthorityOf(r)
+	east, west, club := r.gate("cafe", "east"), r.gate("cafe", "west"), r.gate("club", "door")
+	midnight := visit.DayOf(noon).Start()
+	visits := []visit.Visit{
+		newVisit(midnight.Add(-time.Hour)), newVisit(midnight.Add(-time.Millisecond)), newVisit(midnight), newVisit(noon.Add(-time.Minute)), newVisit(noon),
+	}
+	visits[2].Issuer = "pass"
+	east.journalled(visits[0], visits[2], visits[4])
+	west.journalled(visits[1], visits[3])
+	club.journalled(newVisit(noon.Add(-time.Minute)))
+	for _, g := range []*gate{east, west, club} {
+		g.deliver()
+	}
+	o := a.order(r, "cafe", midnight.Add(-time.Second), noon)
+	answer, refused := inquire(t, r, a, a.approved(t, o))
+	if refused != "" {
+		t.Fatalf("refused: %s", refused)
+	}
+	want := []order.Scan{
+		{At: visits[1].At.UTC(), Facility: "cafe", Gate: "west", Issuer: "naver", CTI: visits[1].CTI},
+		{At: visits[2].At.UTC(), Facility: "cafe", Gate: "east", Issuer: "pass", CTI: visits[2].CTI},
+		{At: visits[3].At.UTC(), Facility: "cafe", Gate: "west", Issuer: "naver", CTI: visits[3].CTI},
+	}
+	if len(answer.Scans) != len(want) || answer.Order != o.ID {
+		t.Fatalf("answer of %d scans to order %v, want %d to %v", len(answer.Scans), answer.Order, len(want), o.ID)
+	}
+	for i := range want {
+		if answer.Scans[i] != want[i] {
+			t.Errorf("scan %d is not the one expected", i)
+		}
+	}
+	entries := auditEntries(t, r.folder)
+	e := entries[answer.Log]
+	if e.Kind != auditlog.KindInquiry || e.Order != o.ID.String() || e.Officer != "lee" || e.Approver != "kim" ||
+		e.Case != o.Case || e.Facility != "cafe" || e.Count != 3 || !e.From.Equal(o.From) || !e.To.Equal(o.To) {
+		t.Errorf("audit log says %+v", e)
+	}
+}
+
+func TestOrdersThatDoNotHoldGetNothing(t *testing.T) {
+	r := newRig(t)
+	r.facility("cafe")
+	a := newAuthorityOf(r)
+	g := r.gate("cafe", "door")
+	g.journalled(newVisit(noon.Add(-time.Hour)))
+	g.deliver()
+	o := a.order(r, "cafe", noon.Add(-2*time.Hour), noon)
+	good := a.approved(t, o)
+	signed, err := order.Sign(a.lee, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := bytes.Clone(good)
+	forged[len(forged)-1] ^= 1
+	strangers := *a
+	if _, strangers.kim, err = ed25519.GenerateKey(rand.Reader); err != nil {
+		t.Fatal(err)
+	}
+	for rule, c := range map[string]struct {
+		raw  []byte
+		want string
+	}{
+		"not approved":           {signed, "bad-order"},
+		"forged":                 {forged, "order-refused"},
+		"approved by a stranger": {strangers.approved(t, o), "order-refused"},
+		"garbage":                {[]byte("order"), "bad-order"},
+		"empty":                  {nil, "bad-order"},
+		"too large":              {make([]byte, order.MaxOrder+1), "too-large"},
+		"of an unknown facility": {a.approved(t, a.order(r, "nowhere", noon.Add(-time.Hour), noon)), "order-refused"},
+	} {
+		if answer, got := inquire(t, r, a, c.raw); got != c.want || len(answer.Scans) > 0 {
+			t.Errorf("%s: %q, want %q", rule, got, c.want)
+		}
+	}
+	if n := len(auditEntries(t, r.folder)); n != 0 {
+		t.Errorf("%d entries in the audit log, want none: nothing left", n)
+	}
+	if _, got := inquire(t, r, a, good); got != "" {
+		t.Errorf("the good order was refused: %s", got)
+	}
+	r.admin(nil, "officer remove", "kim")
+	if _, got := inquire(t, r, a, good); got != "order-refused" {
+		t.Errorf("approved by an officer removed since: %q", got)
+	}
+	r.clock.Add(2 * time.Hour)
+	if _, got := inquire(t, r, a, good); got != "order-refused" {
+		t.Errorf("expired: %q", got)
+	}
+}
+
+func TestNothingOfADayWhoseWeeksAreOverLeavesEvenBeforeItIsDestroyed(t *testing.T) {
+	r := newRig(t)
+	r.facility("cafe")
+	a := newAuthorityOf(r)
+	g := r.gate("cafe", "door")
+	day := visit.DayOf(noon)
+	g.journalled(newVisit(noon), newVisit((day + 1).Start()))
+	r.clock.Add(24 * time.Hour)
+	g.deliver()
+	for _, c := range []struct {
+		rule string
+		at   time.Time
+		want int
+	}{{"a second before", day.DestroyAt().Add(-time.Second), 2}, {"at the end", day.DestroyAt(), 1}} {
+		r.clock.Set(c.at)
+		answer, refused := inquire(t, r, a, a.approved(t, a.order(r, "cafe", day.Start(), (day+2).Start())))
+		if refused != "" || len(answer.Scans) != c.want {
+			t.Errorf("%s: %d scans, refused %q; want %d", c.rule, len(answer.Scans), refused, c.want)
+		}
+	}
+}
