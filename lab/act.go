@@ -32,7 +32,8 @@ type door struct {
 	issuers    []*issuerService
 	strange    ed25519.PrivateKey // a key nobody trusts
 	rng        *mathrand.Rand
-	generation func() int // how often the gate was started
+	generation func() int                 // how often the gate was started
+	knowsTime  func(context.Context) bool // whether the gate's clock is trusted: only then is an old code sure to be refused
 
 	visitors int
 	stock    []shownCode // codes growing old

@@ -48,10 +48,10 @@ var (
 	givenNames  = []string{"민준", "서연", "도윤", "하은", "시우", "지우", "예준", "수아", "주원", "지호", "하윤", "채원"}
 )
 
-// person returns the name and number of the i-th visitor; numbers are all different.
+// person returns the name and number (E.164) of the i-th visitor; numbers are all different.
 func person(i int) (name, number string) {
 	name = familyNames[i%len(familyNames)] + givenNames[i/len(familyNames)%len(givenNames)]
-	digits := []byte("01000000000")
+	digits := []byte("+821000000000")
 	for k, n := len(digits)-1, i; n > 0; k, n = k-1, n/10 {
 		digits[k] = byte('0' + n%10)
 	}

@@ -125,12 +125,6 @@ func perform(ctx context.Context, o Options, began time.Time) (summary Summary, 
 		return summary, err
 	}
 	defer s.line.close()
-	if o.Sound != "device" {
-		if s.voice, err = newVoice(o.Dir); err != nil {
-			return summary, err
-		}
-		defer s.voice.close()
-	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	table := newTable(o.Log)
 	if err := s.build(ctx, table.say); err != nil {
@@ -159,17 +153,14 @@ func perform(ctx context.Context, o Options, began time.Time) (summary Summary, 
 	summary.Journalled, summary.Synced, summary.Stored = device.Head.Seq, server.journal.Last, server.stored
 	summary.Lost, summary.Duplicated = v.lost, v.duplicated
 	summary.FalseGreen = truth.falseGreen + max(0, len(truth.green)-int(device.Head.Seq))
-	summary.Traced, summary.Truth = len(list)-v.strangers, v.truth
-	if v.strangers > 0 || int(server.stored) != len(list) {
-		err = fmt.Errorf("%d contacts are strangers; %d visits stored, %d traced", v.strangers, server.stored, len(list))
+	summary.Traced, summary.Truth = v.traced, v.truth
+	if v.strangers > 0 || int(server.stored) != v.traced {
+		err = fmt.Errorf("%d traced visits are of strangers; %d visits stored, %d traced", v.strangers, server.stored, v.traced)
 	}
 	summary.Surprises, summary.Restarts = truth.wrong, s.generation()-1
 	summary.Ledger = "ok"
 	if e := CheckLedger(device, server.journal); e != nil {
 		summary.Ledger = e.Error()
-	}
-	if s.voice != nil {
-		summary.Voiced = s.voice.admissions()
 	}
 	return summary, err
 }

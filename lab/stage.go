@@ -29,12 +29,14 @@ type stage struct {
 	programs programs
 	dir      string
 	line     *line
-	voice    *voice // nil: the machine's own sound device
 	network  *network
 	issuers  []*issuerService
 	visits   *program
 	others   []*program
-	screen   string // URL of the visitor's screen, without the last slash
+
+	officerKeys []string // public halves, in the order of officers
+	root        string   // the scheme operator's public key
+	screen      string   // URL of the visitor's screen, without the last slash
 
 	mu      sync.Mutex
 	gate    *program
@@ -68,31 +70,29 @@ func (s *stage) path(parts ...string) string {
 	return filepath.Join(append([]string{s.dir}, parts...)...)
 }
 
+// officers are the two who order and approve the inquiry.
+var officers = []string{"kim", "lee"}
+
 func (s *stage) makeAuthority(ctx context.Context) error {
-	for _, officer := range officers {
-		if _, err := s.programs.run(ctx, "kipass-inquiry", "keygen", "officer", "-dir", s.path("authority"), officer); err != nil {
-			return err
-		}
+	home := s.path("authority")
+	if _, err := s.programs.run(ctx, "kipass-inquiry", "keygen", "authority", "-home", home); err != nil {
+		return err
 	}
-	_, err := s.programs.run(ctx, "kipass-inquiry", "keygen", "authority", "-dir", s.path("authority"))
-	return err
-}
-
-var officers = []string{"kim-officer", "lee-officer"}
-
-func (s *stage) officerKey(name string) (string, error) {
-	b, err := os.ReadFile(s.path("authority", name+".pub"))
-	return strings.TrimSpace(string(b)), err
-}
-
-// tell registers both officers with one of the stores.
-func (s *stage) tellOfficers(ctx context.Context, program, dir string) error {
 	for _, officer := range officers {
-		key, err := s.officerKey(officer)
+		line, err := s.programs.run(ctx, "kipass-inquiry", "keygen", "officer", "-o", s.path(officer+".key"), officer)
 		if err != nil {
 			return err
 		}
-		if _, err := s.programs.run(ctx, program, "officer", "add", "-data", dir, officer, key); err != nil {
+		_, key, _ := strings.Cut(strings.TrimSpace(line), " ")
+		s.officerKeys = append(s.officerKeys, key)
+	}
+	return s.tellOfficers(ctx, "kipass-inquiry", "-home", home)
+}
+
+// tellOfficers registers both officers with one of the parties.
+func (s *stage) tellOfficers(ctx context.Context, program, folderFlag, dir string) error {
+	for i, officer := range officers {
+		if _, err := s.programs.run(ctx, program, "officer", "add", folderFlag, dir, officer, s.officerKeys[i]); err != nil {
 			return err
 		}
 	}
@@ -105,7 +105,7 @@ func (s *stage) startIssuers(ctx context.Context) error {
 		if _, err := s.programs.run(ctx, "kipass-issuer", "init", "-data", dir, "-name", i.name, "-display", i.display); err != nil {
 			return err
 		}
-		if err := s.tellOfficers(ctx, "kipass-issuer", dir); err != nil {
+		if err := s.tellOfficers(ctx, "kipass-issuer", "-data", dir); err != nil {
 			return err
 		}
 		prog, address, err := s.programs.start(ctx, "ready", nil, "kipass-issuer", "serve", "-data", dir, "-listen", "127.0.0.1:0", "-registration", "open")
@@ -154,20 +154,18 @@ func (s *stage) startVisits(ctx context.Context) error {
 	if s.network, err = newNetwork(u.Host); err != nil {
 		return err
 	}
-	return s.tellOfficers(ctx, "kipass-visits", dir)
+	return s.tellOfficers(ctx, "kipass-visits", "-data", dir)
 }
 
 func (s *stage) visitsURL() string { return "https://" + s.network.server }
 
 func (s *stage) signTrust(ctx context.Context) error {
-	root, err := s.programs.run(ctx, "kipass-scheme", "init", "-key", s.path("scheme.key"))
+	root, err := s.programs.run(ctx, "kipass-scheme", "init", "-root", s.path("scheme.key"))
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(s.path("scheme.pub"), []byte(root), 0o600); err != nil {
-		return err
-	}
-	sign := []string{"sign", "-key", s.path("scheme.key"), "-version", "1", "-out", s.path("trust.list")}
+	s.root = strings.TrimSpace(root)
+	sign := []string{"sign", "-root", s.path("scheme.key"), "-version", "1", "-o", s.path("trust.list")}
 	for i, issuer := range s.issuers {
 		about, err := s.programs.run(ctx, "kipass-issuer", "public-key", "-data", s.path("issuer-"+issuerNames[i].name), "-url", issuer.url)
 		if err != nil {
@@ -182,7 +180,7 @@ func (s *stage) signTrust(ctx context.Context) error {
 	if _, err := s.programs.run(ctx, "kipass-scheme", sign...); err != nil {
 		return err
 	}
-	if _, err := s.programs.run(ctx, "kipass-visits", "trust-root", "-data", s.path("visits"), strings.TrimSpace(root)); err != nil {
+	if _, err := s.programs.run(ctx, "kipass-visits", "trust-root", "-data", s.path("visits"), s.root); err != nil {
 		return err
 	}
 	_, err = s.programs.run(ctx, "kipass-visits", "trust-list", "-data", s.path("visits"), s.path("trust.list"))
@@ -230,17 +228,13 @@ func (s *stage) enrolGate(ctx context.Context) error {
 	if err := json.Unmarshal([]byte(raw), &terminal); err != nil || terminal.Code == "" {
 		return fmt.Errorf("no enrolment code in the answer of terminal add: %v", err)
 	}
-	root, err := os.ReadFile(s.path("scheme.pub"))
-	if err != nil {
-		return err
-	}
 	screen, err := freeAddress()
 	if err != nil {
 		return err
 	}
 	s.screen = "http://" + screen
 	config := fmt.Sprintf(gateConfig, facility, gateName, s.path("gate"), "https://"+s.network.address,
-		s.path("visits", "ca.pem"), terminal.Code, strings.TrimSpace(string(root)), s.line.device, s.line.baud, screen)
+		s.path("visits", "server-ca.pem"), terminal.Code, s.root, s.line.device, s.line.baud, screen)
 	return os.WriteFile(s.path("gate.toml"), []byte(config), 0o600)
 }
 
@@ -254,11 +248,7 @@ func freeAddress() (string, error) {
 }
 
 func (s *stage) startGate(ctx context.Context) error {
-	var env []string
-	if s.voice != nil {
-		env = s.voice.env()
-	}
-	prog, _, err := s.programs.start(ctx, "ready", env, "kipass-gate", "-config", s.path("gate.toml"))
+	prog, _, err := s.programs.start(ctx, "ready", nil, "kipass-gate", "-config", s.path("gate.toml"))
 	if err != nil {
 		return err
 	}

@@ -64,10 +64,11 @@ func (t *truth) doubt(name, number string) {
 	}
 }
 
-// contact is one row of a contact list.
+// contact is one person of a contact list, with a visit for each code of theirs that was scanned.
 type contact struct {
-	Name  string
-	Phone string
+	Name   string     `json:"name"`
+	Phone  string     `json:"phone"`
+	Visits []struct{} `json:"visits"`
 }
 
 // verdict is the truth held against a contact list.
@@ -75,6 +76,7 @@ type verdict struct {
 	lost       int // shown green, but not in the list
 	duplicated int // in the list more than once
 	strangers  int // in the list, but never shown green nor unsure, or under another name
+	traced     int // visits in the list
 	truth      int // visits that should be in the list: all green ones and those of the unsure that were stored
 }
 
@@ -84,13 +86,14 @@ func (t *truth) against(list []contact) verdict {
 	rows := map[string]int{}
 	var v verdict
 	for _, c := range list {
-		rows[c.Phone]++
+		rows[c.Phone] += len(c.Visits)
+		v.traced += len(c.Visits)
 		name, green := t.green[c.Phone]
 		if !green {
 			name = t.unsure[c.Phone]
 		}
 		if name == "" || name != c.Name {
-			v.strangers++
+			v.strangers += len(c.Visits)
 		}
 	}
 	for number := range t.green {

@@ -189,7 +189,7 @@ func (b *browser) until(condition string) {
 		const seen = new MutationObserver(() => { if (holds()) { seen.disconnect(); done(""); } });
 		seen.observe(document.documentElement, {attributes: true, subtree: true, childList: true, characterData: true});
 		setTimeout(() => done(JSON.stringify(document.body.dataset)), %d);
-	})`, condition, (patience / 2).Milliseconds()), &state)
+	})`, condition, (patience/2).Milliseconds()), &state)
 	if state != "" {
 		b.t.Fatalf("%s did not come true; the page is %s", condition, state)
 	}
