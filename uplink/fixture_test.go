@@ -108,6 +108,7 @@ type memory struct {
 	peekErrs   []error                         // of the next calls
 	settleErrs []struct{ before, after error } // of the next calls: with nothing done, or with it done
 	settles    int
+	empty      chan struct{} // closed when the last record is settled; nil when nobody waits
 }
 
 func newMemory(n int) *memory {
@@ -176,7 +177,24 @@ func (m *memory) Settle(s visit.Settlement) error {
 		m.prev = m.prev.Next(m.waiting[0])
 		m.waiting = m.waiting[1:]
 	}
+	if len(m.waiting) == 0 && m.empty != nil {
+		close(m.empty)
+		m.empty = nil
+	}
 	return fault.after
+}
+
+// awaitEmpty returns once everything has been settled.
+func (m *memory) awaitEmpty() {
+	m.mu.Lock()
+	if len(m.waiting) == 0 {
+		m.mu.Unlock()
+		return
+	}
+	empty := make(chan struct{})
+	m.empty = empty
+	m.mu.Unlock()
+	<-empty
 }
 
 func (m *memory) backlog() int {
