@@ -565,3 +565,19 @@ func (l *lockedBuffer) String() string {
 }
 
 func (l *lockedBuffer) count(s string) int { return strings.Count(l.String(), s) }
+
+// counted is a connection that is counted while open.
+type counted struct {
+	net.Conn
+	open *int
+}
+
+func (c counted) Close() error {
+	err := c.Conn.Close()
+	*c.open = 0
+	return err
+}
+
+func ignore(wire.Receipt) {}
+
+func noFaults() wire.Heartbeat { return wire.Heartbeat{Version: "test"} }

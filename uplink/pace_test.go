@@ -89,7 +89,11 @@ func inBubble(t *testing.T, records int, draw func() float64, span time.Duration
 		d := newDrain(drain{
 			source: b.journal, server: b.server, status: &b.status, draw: draw,
 			onReceipt: func(wire.Receipt) {}, onRevoked: func(r bool) { b.revoked = append(b.revoked, r) },
-			beat: pulse{content: func() wire.Heartbeat { return wire.Heartbeat{Faults: b.faults} }},
+			beat: pulse{content: func() wire.Heartbeat {
+				b.server.mu.Lock()
+				defer b.server.mu.Unlock()
+				return wire.Heartbeat{Faults: b.faults}
+			}},
 		}, slog.New(slog.NewTextHandler(&b.log, nil)))
 		ctx, cancel := context.WithTimeout(context.Background(), span)
 		defer cancel()
@@ -107,6 +111,19 @@ func inBubble(t *testing.T, records int, draw func() float64, span time.Duration
 		}
 	})
 	return b
+}
+
+// sleep lets synthetic time pass and everything come to rest; what the drain did is then seen without a race.
+func sleep(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// change changes what the server or the gate does from now on.
+func (b *bench) change(f func()) {
+	b.server.mu.Lock()
+	defer b.server.mu.Unlock()
+	f()
 }
 
 func (b *bench) gaps() (gaps []time.Duration) {
@@ -211,10 +228,10 @@ func TestPacingIsObeyedAndBounded(t *testing.T) {
 func TestGathering(t *testing.T) {
 	scanEvery := func(d time.Duration, n int) func(*bench) {
 		return func(b *bench) {
-			time.Sleep(time.Minute)
+			sleep(time.Minute)
 			for range n {
 				b.journal.append(1)
-				time.Sleep(d)
+				sleep(d)
 			}
 		}
 	}
@@ -242,9 +259,9 @@ func TestGathering(t *testing.T) {
 	}
 	t.Run("a full batch is sent at once", func(t *testing.T) {
 		b := inBubble(t, 0, always(0), 2*time.Minute, func(b *bench) {
-			time.Sleep(time.Minute)
+			sleep(time.Minute)
 			b.journal.append(1)
-			time.Sleep(300 * time.Millisecond)
+			sleep(300 * time.Millisecond)
 			b.journal.append(wire.MaxRecords)
 		})
 		if len(b.server.sends) != 2 || b.gaps()[0] > 500*time.Millisecond {
@@ -288,8 +305,8 @@ func TestHeartbeats(t *testing.T) {
 	}
 	t.Run("a fault that comes up is told within about a minute", func(t *testing.T) {
 		b := inBubble(t, 0, always(0.5), 4*time.Minute, func(b *bench) {
-			time.Sleep(90 * time.Second)
-			b.faults = []string{"reader-lost"}
+			sleep(90 * time.Second)
+			b.change(func() { b.faults = []string{"reader-lost"} })
 		})
 		if len(b.server.beats) < 2 || b.server.beats[1] > 3*time.Minute {
 			t.Errorf("heartbeats at %v", b.server.beats)
@@ -300,7 +317,7 @@ func TestHeartbeats(t *testing.T) {
 			b.server.onBeat = func() (wire.Receipt, error) {
 				return wire.Receipt{}, &refusal{problem: &wire.Problem{Code: wire.CodeBadRequest}, status: 400}
 			}
-			time.Sleep(30*time.Minute + time.Second)
+			sleep(30*time.Minute + time.Second)
 			b.journal.append(1)
 		})
 		if len(b.server.sends) != 1 || b.server.sends[0].at != 30*time.Minute+time.Second {
@@ -322,7 +339,7 @@ func TestRevokedKeepsTryingSlowlyAndDropsNothing(t *testing.T) {
 			}
 			return b.server.accept(batch), nil
 		}
-		time.Sleep(12 * time.Hour)
+		sleep(12 * time.Hour)
 		if s := b.status.get(); !s.Revoked || !s.Reached || b.journal.backlog() != 1500 || !strings.Contains(s.LastError, "revoked") {
 			t.Errorf("status %+v", s)
 		}
@@ -331,7 +348,7 @@ func TestRevokedKeepsTryingSlowlyAndDropsNothing(t *testing.T) {
 				t.Errorf("tried again after %v", gap)
 			}
 		}
-		no = false
+		b.change(func() { no = false })
 	})
 	if s := b.status.get(); s.Revoked || s.LastError != "" || b.journal.backlog() != 0 || !b.revoked[0] || b.revoked[len(b.revoked)-1] {
 		t.Errorf("status %+v", s)
@@ -352,7 +369,7 @@ func TestMalformedRecordIsFoundAndKept(t *testing.T) {
 			}
 			return b.server.accept(batch), nil
 		}
-		time.Sleep(2 * time.Hour)
+		sleep(2 * time.Hour)
 		if s := b.status.get(); s.Blocked != bad || !s.Reached || s.LastError == "" {
 			t.Errorf("status %+v", s)
 		}
@@ -365,7 +382,7 @@ func TestMalformedRecordIsFoundAndKept(t *testing.T) {
 		if n := len(b.server.beats); n < 15 {
 			t.Errorf("%d heartbeats in two hours", n)
 		}
-		takes = true
+		b.change(func() { takes = true })
 	})
 	if s := b.status.get(); s.Blocked != 0 || s.LastError != "" || b.journal.backlog() != 0 || len(b.server.held) != 3000 {
 		t.Errorf("status %+v, backlog %d", s, b.journal.backlog())
@@ -377,10 +394,15 @@ func TestJournalThatCannotSettleStopsSending(t *testing.T) {
 		for range 8 {
 			b.journal.settleErrs = append(b.journal.settleErrs, struct{ before, after error }{before: errors.New("input/output error")})
 		}
-		time.Sleep(90 * time.Second) // 1, 2, 4, … s: six attempts have failed
-		if n := len(b.server.sends); n != 1 || b.journal.settles < 6 || b.journal.settles > 8 {
-			t.Errorf("%d batches sent, %d settlements tried", n, b.journal.settles)
-		}
+		sleep(90 * time.Second) // 1, 2, 4, … s: six attempts have failed
+		b.journal.mu.Lock()
+		settles := b.journal.settles
+		b.journal.mu.Unlock()
+		b.change(func() {
+			if n := len(b.server.sends); n != 1 || settles < 6 || settles > 8 {
+				t.Errorf("%d batches sent, %d settlements tried", n, settles)
+			}
+		})
 		if s := b.status.get(); !strings.Contains(s.LastError, "input/output error") || !s.Reached {
 			t.Errorf("status %+v", s)
 		}
