@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fxamacker/cbor/v2"
 	"github.com/veraison/go-cose"
 )
 
@@ -59,6 +60,12 @@ type wireKey struct {
 
 const listFormat = 1
 
+// listMode reads as strictly as decMode, and the two levels deeper that a list has than a code.
+var listMode = must(cbor.DecOptions{
+	DupMapKey: cbor.DupMapKeyEnforcedAPF, IndefLength: cbor.IndefLengthForbidden, TagsMd: cbor.TagsForbidden,
+	MaxNestedLevels: 6, ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+}.DecMode())
+
 // SignTrustList returns the signed form of t: a tagged COSE_Sign1, deterministically encoded.
 func SignTrustList(root ed25519.PrivateKey, t TrustList) ([]byte, error) {
 	if err := t.check(); err != nil {
@@ -99,7 +106,7 @@ func OpenTrustList(root ed25519.PublicKey, raw []byte) (TrustList, error) {
 		return TrustList{}, fmt.Errorf("%w: signature does not match root key %v", ErrTrustList, KeyID(root))
 	}
 	var w wireList
-	if err := decMode.Unmarshal(msg.Payload, &w); err != nil {
+	if err := listMode.Unmarshal(msg.Payload, &w); err != nil {
 		return TrustList{}, fmt.Errorf("%w: %v", ErrTrustList, err)
 	}
 	if w.Format != listFormat {

@@ -58,7 +58,7 @@ func Check(entries, signed []byte, vkey string, older ...[]byte) (Report, error)
 		return Report{}, fmt.Errorf("auditing %s: %w", v.Name(), err)
 	}
 	r := Report{Size: uint64(t.size), Unsigned: int64(len(entries)) - length}
-	for i, leaf := range lines(entries[:length]) {
+	for i, leaf := range Leaves(entries[:length]) {
 		e, err := ParseEntry(leaf)
 		if err != nil {
 			return Report{}, fmt.Errorf("auditing %s: entry %d: %w", v.Name(), i, err)
@@ -130,10 +130,10 @@ func load(data, signed []byte, v note.Verifier) (tree, int64, error) {
 	return t, int64(len(data) - len(rest)), nil
 }
 
-// lines cuts whole lines; data is empty or ends with a newline.
-func lines(data []byte) [][]byte {
-	if len(data) == 0 {
+// Leaves cuts signed entries, as [Log.Snapshot] returns them, into leaves for [ParseEntry].
+func Leaves(entries []byte) [][]byte {
+	if len(entries) == 0 {
 		return nil
 	}
-	return bytes.Split(data[:len(data)-1], []byte("\n"))
+	return bytes.Split(bytes.TrimSuffix(entries, []byte("\n")), []byte("\n"))
 }

@@ -59,7 +59,7 @@ type VisitAnswer struct {
 
 // Question asks an issuer to open codes under an approved order.
 type Question struct {
-	Order []byte // the approved order, as the visit server was given it
+	Order []byte // the approved order without its place
 	Codes []Code // 1 to MaxCodes, no code twice
 }
 

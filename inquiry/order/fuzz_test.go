@@ -20,17 +20,17 @@ func FuzzVerify(f *testing.F) {
 }
 
 func FuzzUnmarshal(f *testing.F) {
-	b, err := sample().marshal()
+	b, err := sample().marshal([32]byte{1})
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		o, err := unmarshal(b)
+		o, digest, err := unmarshal(b)
 		if err != nil {
 			return
 		}
-		again, err := o.marshal()
+		again, err := o.marshal(digest)
 		if err != nil || !bytes.Equal(again, b) {
 			t.Errorf("read from %x, written as %x, %v", b, again, err)
 		}

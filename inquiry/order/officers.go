@@ -10,8 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -44,6 +46,11 @@ func (r Officers) ByKey(id KeyID) (Officer, bool) {
 
 // Len returns how many officers there are.
 func (r Officers) Len() int { return len(r.byKey) }
+
+// All returns the officers by name.
+func (r Officers) All() []Officer {
+	return slices.SortedFunc(maps.Values(r.byKey), func(a, b Officer) int { return strings.Compare(a.Name, b.Name) })
+}
 
 // NewOfficers returns a register of these officers. A name or a key that stands twice is refused: one person must not
 // be able to act as two.

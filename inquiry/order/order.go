@@ -57,13 +57,22 @@ func NewID() ID {
 // String returns 32 hexadecimal digits.
 func (id ID) String() string { return hex.EncodeToString(id[:]) }
 
+// ParseID reads what String wrote.
+func ParseID(s string) (ID, error) {
+	b, err := hex.DecodeString(s)
+	if err != nil || len(b) != len(ID{}) {
+		return ID{}, fmt.Errorf("order id %q is not 32 hexadecimal digits", s)
+	}
+	return ID(b), nil
+}
+
 // Order asks for the visits of one facility in one window. Times are whole seconds.
 type Order struct {
 	ID        ID
 	Case      string         // case number, 1 to 64 bytes
 	Officer   string         // who signed, as in the register of officers
 	Purpose   string         // 1 to 256 bytes
-	Facility  visit.Facility // the place asked about
+	Facility  visit.Facility // the place asked about; empty where the order was read without its place
 	From      time.Time      // first instant asked about, inclusive
 	To        time.Time      // end of the window, exclusive
 	Recipient string         // age recipient of the authority (age1…); every answer is encrypted to it
@@ -82,7 +91,7 @@ type wireOrder struct {
 	Case      string `cbor:"2,keyasint"`
 	Officer   string `cbor:"3,keyasint"`
 	Purpose   string `cbor:"4,keyasint"`
-	Facility  string `cbor:"5,keyasint"`
+	Place     []byte `cbor:"5,keyasint"` // place.digest
 	From      int64  `cbor:"6,keyasint"`
 	To        int64  `cbor:"7,keyasint"`
 	Recipient string `cbor:"8,keyasint"`
@@ -105,45 +114,56 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-func (o Order) marshal() ([]byte, error) {
+func (o Order) marshal(digest [32]byte) ([]byte, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
 	return encMode.Marshal(wireOrder{
-		Format: orderFormat, ID: o.ID[:], Case: o.Case, Officer: o.Officer, Purpose: o.Purpose, Facility: string(o.Facility),
+		Format: orderFormat, ID: o.ID[:], Case: o.Case, Officer: o.Officer, Purpose: o.Purpose, Place: digest[:],
 		From: o.From.Unix(), To: o.To.Unix(), Recipient: o.Recipient, IssuedAt: o.IssuedAt.Unix(), Expires: o.Expires.Unix(),
 	})
 }
 
-func unmarshal(payload []byte) (Order, error) {
+// unmarshal reads an order without its place, and the digest of the place.
+func unmarshal(payload []byte) (Order, [32]byte, error) {
+	o, digest, err := unmarshalOrder(payload)
+	if err != nil {
+		return Order{}, [32]byte{}, err
+	}
+	again, err := o.marshal(digest)
+	if err != nil {
+		return Order{}, [32]byte{}, err
+	}
+	if !bytes.Equal(again, payload) {
+		return Order{}, [32]byte{}, fmt.Errorf("%w: not deterministically encoded", ErrMalformed)
+	}
+	return o, digest, nil
+}
+
+func unmarshalOrder(payload []byte) (Order, [32]byte, error) {
 	var w wireOrder
 	if err := decMode.Unmarshal(payload, &w); err != nil {
-		return Order{}, fmt.Errorf("%w: %v", ErrMalformed, err)
+		return Order{}, [32]byte{}, fmt.Errorf("%w: %v", ErrMalformed, err)
 	}
 	if w.Format != orderFormat {
-		return Order{}, fmt.Errorf("%w: format %d, this program reads format %d", ErrMalformed, w.Format, orderFormat)
+		return Order{}, [32]byte{}, fmt.Errorf("%w: format %d, this program reads format %d", ErrMalformed, w.Format, orderFormat)
 	}
 	if len(w.ID) != len(ID{}) {
-		return Order{}, fmt.Errorf("%w: id of %d bytes, must be %d", ErrMalformed, len(w.ID), len(ID{}))
+		return Order{}, [32]byte{}, fmt.Errorf("%w: id of %d bytes, must be %d", ErrMalformed, len(w.ID), len(ID{}))
+	}
+	if len(w.Place) != 32 {
+		return Order{}, [32]byte{}, fmt.Errorf("%w: digest of the place of %d bytes, must be 32", ErrMalformed, len(w.Place))
 	}
 	for _, sec := range []int64{w.From, w.To, w.IssuedAt, w.Expires} {
 		if sec <= 0 || sec > maxTime {
-			return Order{}, fmt.Errorf("%w: time %d is out of range", ErrMalformed, sec)
+			return Order{}, [32]byte{}, fmt.Errorf("%w: time %d is out of range", ErrMalformed, sec)
 		}
 	}
 	at := func(sec int64) time.Time { return time.Unix(sec, 0).UTC() }
-	o := Order{
-		ID: ID(w.ID), Case: w.Case, Officer: w.Officer, Purpose: w.Purpose, Facility: visit.Facility(w.Facility),
+	return Order{
+		ID: ID(w.ID), Case: w.Case, Officer: w.Officer, Purpose: w.Purpose,
 		From: at(w.From), To: at(w.To), Recipient: w.Recipient, IssuedAt: at(w.IssuedAt), Expires: at(w.Expires),
-	}
-	again, err := o.marshal()
-	if err != nil {
-		return Order{}, err
-	}
-	if !bytes.Equal(again, payload) {
-		return Order{}, fmt.Errorf("%w: not deterministically encoded", ErrMalformed)
-	}
-	return o, nil
+	}, [32]byte(w.Place), nil
 }
 
 // maxTime (year 9999) keeps arithmetic on times far from overflow.
@@ -161,9 +181,6 @@ func (o Order) check() error {
 	}
 	if err := checkText("purpose", o.Purpose, maxPurpose); err != nil {
 		return err
-	}
-	if _, err := visit.ParseFacility(string(o.Facility)); err != nil {
-		return fmt.Errorf("%w: %v", ErrRefused, err)
 	}
 	if _, err := age.ParseX25519Recipient(o.Recipient); err != nil {
 		return fmt.Errorf("%w: recipient is not an age X25519 recipient (age1…)", ErrRefused)

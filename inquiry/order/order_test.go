@@ -69,8 +69,11 @@ func TestApprovedOrderReadsBackWhole(t *testing.T) {
 }
 
 func TestOrdersThatDoNotHold(t *testing.T) {
-	// resign gives the payload of raw's signature layer to another key, with the header of content.
-	resign := func(key ed25519.PrivateKey, content string, payload []byte) []byte {
+	pl, err := newPlace(sample().Facility)
+	if err != nil {
+		t.Fatal(err)
+	}
+	layer := func(key ed25519.PrivateKey, content string, payload []byte) []byte {
 		raw, err := sign1(key, content, payload)
 		if err != nil {
 			t.Fatal(err)
@@ -78,54 +81,74 @@ func TestOrdersThatDoNotHold(t *testing.T) {
 		return raw
 	}
 	payload := func(o Order) []byte {
-		b, err := o.marshal()
+		b, err := o.marshal(pl.digest())
 		if err != nil {
 			t.Fatal(err)
 		}
 		return b
 	}
-	signedBy := func(key ed25519.PrivateKey) []byte { return resign(key, contentOrder, payload(sample())) }
-	// changed alters the signed order within an approval and leaves the approval's signature as it was.
-	changed := func() []byte {
-		m := cose.NewSign1Message()
-		if err := m.UnmarshalCBOR(approved(t, sample())); err != nil {
-			t.Fatal(err)
-		}
-		o := sample()
-		o.Facility = "gangnam-1"
-		m.Payload = resign(kim, contentOrder, payload(o))
-		raw, err := m.MarshalCBOR()
+	enclosed := func(signed []byte) []byte {
+		raw, err := pl.enclose(signed)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return raw
 	}
-	flipped := func(at int) []byte {
-		raw := approved(t, sample())
-		raw[at] ^= 1
+	signedBy := func(key ed25519.PrivateKey) []byte { return layer(key, contentOrder, payload(sample())) }
+	whole := enclosed(layer(lee, contentApproval, signedBy(kim)))
+	// changed alters the signed order within an approval and leaves the approval's signature as it was.
+	changed := func() []byte {
+		m := cose.NewSign1Message()
+		if err := m.UnmarshalCBOR(layer(lee, contentApproval, signedBy(kim))); err != nil {
+			t.Fatal(err)
+		}
+		o := sample()
+		o.Case = "2020-0701-18"
+		m.Payload = layer(kim, contentOrder, payload(o))
+		raw, err := m.MarshalCBOR()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return enclosed(raw)
+	}
+	// elsewhere discloses another facility than the one signed for.
+	elsewhere := func() []byte {
+		other := pl
+		other.facility = "gangnam-1"
+		raw, err := other.enclose(layer(lee, contentApproval, signedBy(kim)))
+		if err != nil {
+			t.Fatal(err)
+		}
 		return raw
 	}
-	whole := approved(t, sample())
+	flipped := func(signature []byte) []byte {
+		raw := bytes.Clone(whole)
+		raw[bytes.Index(raw, signature)] ^= 1
+		return raw
+	}
+	signatureOf := func(raw []byte) []byte { return raw[len(raw)-ed25519.SignatureSize:] }
 	tests := map[string]struct {
 		raw  []byte
 		at   time.Time
 		want error
 	}{
-		"not approved":                             {signedBy(kim), now, ErrMalformed},
-		"approved by the officer who signed":       {resign(kim, contentApproval, signedBy(kim)), now, ErrRefused},
-		"approved by someone outside the register": {resign(stranger, contentApproval, signedBy(kim)), now, ErrRefused},
-		"signed by someone outside the register":   {resign(lee, contentApproval, signedBy(stranger)), now, ErrRefused},
-		"signed by another officer than it names":  {resign(kim, contentApproval, signedBy(lee)), now, ErrRefused},
-		"changed after approval":                   {changed(), now, ErrRefused},
-		"a signed order within a signed order":     {resign(lee, contentOrder, signedBy(kim)), now, ErrMalformed},
-		"an approval within an approval":           {resign(lee, contentApproval, resign(kim, contentApproval, payload(sample()))), now, ErrMalformed},
-		"a bit of the outer signature flipped":     {flipped(len(whole) - 1), now, ErrRefused},
-		"a bit of the inner signature flipped":     {flipped(len(whole) - 68), now, ErrRefused},
-		"expired by a second":                      {whole, sample().Expires.Add(time.Second), ErrRefused},
-		"issued in the future":                     {whole, sample().IssuedAt.Add(-MaxAhead - time.Second), ErrRefused},
-		"empty":                                    {nil, now, ErrMalformed},
-		"bytes after its end":                      {append(bytes.Clone(whole), 0), now, ErrMalformed},
-		"longer than is read":                      {make([]byte, MaxOrder+1), now, ErrMalformed},
+		"not approved":                               {enclosed(signedBy(kim)), now, ErrMalformed},
+		"approved by the officer who signed":         {enclosed(layer(kim, contentApproval, signedBy(kim))), now, ErrRefused},
+		"approved by someone outside the register":   {enclosed(layer(stranger, contentApproval, signedBy(kim))), now, ErrRefused},
+		"signed by someone outside the register":     {enclosed(layer(lee, contentApproval, signedBy(stranger))), now, ErrRefused},
+		"signed by another officer than it names":    {enclosed(layer(kim, contentApproval, signedBy(lee))), now, ErrRefused},
+		"changed after approval":                     {changed(), now, ErrRefused},
+		"a signed order within a signed order":       {enclosed(layer(lee, contentOrder, signedBy(kim))), now, ErrMalformed},
+		"an approval within an approval":             {enclosed(layer(lee, contentApproval, layer(kim, contentApproval, payload(sample())))), now, ErrMalformed},
+		"a bit of the outer signature flipped":       {flipped(signatureOf(layer(lee, contentApproval, signedBy(kim)))), now, ErrRefused},
+		"a bit of the inner signature flipped":       {flipped(signatureOf(signedBy(kim))), now, ErrRefused},
+		"another facility beside the signatures":     {elsewhere(), now, ErrRefused},
+		"an issuer's form given to the visit server": {layer(lee, contentApproval, signedBy(kim)), now, ErrMalformed},
+		"expired by a second":                        {whole, sample().Expires.Add(time.Second), ErrRefused},
+		"issued in the future":                       {whole, sample().IssuedAt.Add(-MaxAhead - time.Second), ErrRefused},
+		"empty":                                      {nil, now, ErrMalformed},
+		"bytes after its end":                        {append(bytes.Clone(whole), 0), now, ErrMalformed},
+		"longer than is read":                        {make([]byte, MaxOrder+1), now, ErrMalformed},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -143,6 +166,37 @@ func TestOrdersThatDoNotHold(t *testing.T) {
 	}
 	if _, err := Verify(whole, Officers{}, now); !errors.Is(err, ErrRefused) {
 		t.Errorf("an empty register obeys: %v", err)
+	}
+}
+
+func TestAnIssuerCannotTellThePlace(t *testing.T) {
+	whole := approved(t, sample())
+	raw, err := WithoutPlace(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := VerifyWithoutPlace(raw, register(t), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := sample()
+	want.Facility = ""
+	if got.Order != want || got.Approver != "lee" {
+		t.Errorf("VerifyWithoutPlace = %+v, approved by %s", got.Order, got.Approver)
+	}
+	if bytes.Contains(raw, []byte(sample().Facility)) {
+		t.Error("the facility's name is in what an issuer is given")
+	}
+	again := approved(t, sample())
+	other, err := WithoutPlace(again)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Equal(raw, other) {
+		t.Error("two orders about one place look alike: the digest is not salted")
+	}
+	if _, err := VerifyWithoutPlace(whole, register(t), now); !errors.Is(err, ErrMalformed) {
+		t.Errorf("the visit server's form given to an issuer: %v", err)
 	}
 }
 
@@ -198,8 +252,13 @@ func TestLimitsOfAnOrder(t *testing.T) {
 // The verifying side holds the limits itself, whatever the signing side did.
 func TestLimitsAreHeldWhenReading(t *testing.T) {
 	o := sample()
+	pl, err := newPlace(o.Facility)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := pl.digest()
 	b, err := encMode.Marshal(wireOrder{
-		Format: orderFormat, ID: o.ID[:], Case: o.Case, Officer: o.Officer, Purpose: o.Purpose, Facility: string(o.Facility),
+		Format: orderFormat, ID: o.ID[:], Case: o.Case, Officer: o.Officer, Purpose: o.Purpose, Place: digest[:],
 		From: o.To.Add(-MaxWindow - time.Second).Unix(), To: o.To.Unix(), Recipient: o.Recipient, IssuedAt: o.IssuedAt.Unix(), Expires: o.Expires.Unix(),
 	})
 	if err != nil {
@@ -207,6 +266,9 @@ func TestLimitsAreHeldWhenReading(t *testing.T) {
 	}
 	signed, err := sign1(kim, contentOrder, b)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if signed, err = pl.enclose(signed); err != nil {
 		t.Fatal(err)
 	}
 	raw, err := Approve(lee, signed)

@@ -16,19 +16,32 @@ const (
 	contentApproval = "application/vnd.kipass.signed-order+cose"
 )
 
-// Sign returns o signed by the officer it names: a tagged COSE_Sign1 (RFC 9052 section 4.2), EdDSA.
+// Sign returns o signed by the officer it names: a tagged COSE_Sign1 (RFC 9052 section 4.2), EdDSA, and the place
+// beside it.
 func Sign(key ed25519.PrivateKey, o Order) ([]byte, error) {
-	payload, err := o.marshal()
+	pl, err := newPlace(o.Facility)
 	if err != nil {
 		return nil, err
 	}
-	return sign1(key, contentOrder, payload)
+	payload, err := o.marshal(pl.digest())
+	if err != nil {
+		return nil, err
+	}
+	signed, err := sign1(key, contentOrder, payload)
+	if err != nil {
+		return nil, err
+	}
+	return pl.enclose(signed)
 }
 
-// Approve returns the approved order: a second COSE_Sign1 whose payload is the signed order, byte for byte. It refuses
-// the key that signed the order. The caller has shown the approving officer what [ReadSigned] returned.
+// Approve returns the approved order: a second COSE_Sign1 whose payload is the first, byte for byte. It refuses the key
+// that signed the order. The caller has shown the approving officer what [ReadSigned] returned.
 func Approve(key ed25519.PrivateKey, signed []byte) ([]byte, error) {
-	outer, err := parse1(signed, contentOrder)
+	inner, pl, err := disclose(signed)
+	if err != nil {
+		return nil, err
+	}
+	msg, err := parse1(inner, contentOrder)
 	if err != nil {
 		return nil, err
 	}
@@ -36,36 +49,27 @@ func Approve(key ed25519.PrivateKey, signed []byte) ([]byte, error) {
 	if !ok || len(key) != ed25519.PrivateKeySize {
 		return nil, fmt.Errorf("approving key of %d bytes, must be %d", len(key), ed25519.PrivateKeySize)
 	}
-	if KeyIDOf(pub) == outer.kid {
+	if KeyIDOf(pub) == msg.kid {
 		return nil, fmt.Errorf("%w: an order must be approved by another officer than the one who signed it", ErrRefused)
 	}
-	return sign1(key, contentApproval, signed)
+	approval, err := sign1(key, contentApproval, inner)
+	if err != nil {
+		return nil, err
+	}
+	return pl.enclose(approval)
 }
 
 // ReadSigned checks a signed order that awaits approval.
 func ReadSigned(signed []byte, officers Officers, now time.Time) (Order, error) {
-	msg, err := parse1(signed, contentOrder)
+	inner, pl, err := disclose(signed)
 	if err != nil {
 		return Order{}, err
 	}
-	officer, err := msg.verify(officers)
+	o, digest, err := readInner(inner, officers, now)
 	if err != nil {
 		return Order{}, err
 	}
-	o, err := unmarshal(msg.sign1.Payload)
-	if err != nil {
-		return Order{}, err
-	}
-	if o.Officer != officer.Name {
-		return Order{}, fmt.Errorf("%w: it names officer %s but is signed by %s", ErrRefused, o.Officer, officer.Name)
-	}
-	if now.After(o.Expires) {
-		return Order{}, fmt.Errorf("%w: order %v expired at %v", ErrRefused, o.ID, o.Expires.Format(time.RFC3339))
-	}
-	if now.Before(o.IssuedAt.Add(-MaxAhead)) {
-		return Order{}, fmt.Errorf("%w: order %v is issued at %v, which is yet to come", ErrRefused, o.ID, o.IssuedAt.Format(time.RFC3339))
-	}
-	return o, nil
+	return pl.complete(o, digest)
 }
 
 // Approved is an order that holds, and who approved it.
@@ -74,25 +78,74 @@ type Approved struct {
 	Approver string
 }
 
-// Verify checks an approved order at now: two good signatures by two different officers of the register, the inner one
-// by the officer the order names, every limit, and the expiry. The error wraps [ErrMalformed] or [ErrRefused].
+// Verify checks an approved order with its place at now, as the visit server is given it: two good signatures by two
+// different officers of the register, the inner one by the officer the order names, every limit, the place, and the
+// expiry. The error wraps [ErrMalformed] or [ErrRefused].
 func Verify(raw []byte, officers Officers, now time.Time) (Approved, error) {
-	outer, err := parse1(raw, contentApproval)
+	approval, pl, err := disclose(raw)
 	if err != nil {
 		return Approved{}, err
+	}
+	a, digest, err := verify(approval, officers, now)
+	if err != nil {
+		return Approved{}, err
+	}
+	if a.Order, err = pl.complete(a.Order, digest); err != nil {
+		return Approved{}, err
+	}
+	return a, nil
+}
+
+// VerifyWithoutPlace checks what [WithoutPlace] returned, as an issuer is given it; Facility is empty.
+func VerifyWithoutPlace(raw []byte, officers Officers, now time.Time) (Approved, error) {
+	a, _, err := verify(raw, officers, now)
+	return a, err
+}
+
+func verify(raw []byte, officers Officers, now time.Time) (Approved, [32]byte, error) {
+	outer, err := parse1(raw, contentApproval)
+	if err != nil {
+		return Approved{}, [32]byte{}, err
 	}
 	approver, err := outer.verify(officers)
 	if err != nil {
-		return Approved{}, fmt.Errorf("approval: %w", err)
+		return Approved{}, [32]byte{}, fmt.Errorf("approval: %w", err)
 	}
-	o, err := ReadSigned(outer.sign1.Payload, officers, now)
+	o, digest, err := readInner(outer.sign1.Payload, officers, now)
 	if err != nil {
-		return Approved{}, err
+		return Approved{}, [32]byte{}, err
 	}
 	if o.Officer == approver.Name {
-		return Approved{}, fmt.Errorf("%w: officer %s approved the own order", ErrRefused, o.Officer)
+		return Approved{}, [32]byte{}, fmt.Errorf("%w: officer %s approved the own order", ErrRefused, o.Officer)
 	}
-	return Approved{Order: o, Approver: approver.Name}, nil
+	return Approved{Order: o, Approver: approver.Name}, digest, nil
+}
+
+func readInner(signed []byte, officers Officers, now time.Time) (Order, [32]byte, error) {
+	msg, err := parse1(signed, contentOrder)
+	if err != nil {
+		return Order{}, [32]byte{}, err
+	}
+	officer, err := msg.verify(officers)
+	if err != nil {
+		return Order{}, [32]byte{}, err
+	}
+	o, digest, err := unmarshal(msg.sign1.Payload)
+	if err != nil {
+		return Order{}, [32]byte{}, err
+	}
+	switch {
+	case o.Officer != officer.Name:
+		err = fmt.Errorf("%w: it names officer %s but is signed by %s", ErrRefused, o.Officer, officer.Name)
+	case now.After(o.Expires):
+		err = fmt.Errorf("%w: order %v expired at %v", ErrRefused, o.ID, o.Expires.Format(time.RFC3339))
+	case now.Before(o.IssuedAt.Add(-MaxAhead)):
+		err = fmt.Errorf("%w: order %v is issued at %v, which is yet to come", ErrRefused, o.ID, o.IssuedAt.Format(time.RFC3339))
+	}
+	if err != nil {
+		return Order{}, [32]byte{}, err
+	}
+	return o, digest, nil
 }
 
 type message struct {

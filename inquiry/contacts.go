@@ -1,0 +1,200 @@
+package inquiry
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kipass/kipass/inquiry/auditlog"
+	"github.com/kipass/kipass/inquiry/order"
+	"github.com/kipass/kipass/visit"
+)
+
+// ContactList is who was at a place in a window. It exists decrypted only while it is read.
+type ContactList struct {
+	Order    string         `json:"order"`
+	Case     string         `json:"case"`
+	Officer  string         `json:"officer"`
+	Approver string         `json:"approver"`
+	Purpose  string         `json:"purpose"`
+	Facility string         `json:"facility"`
+	From     time.Time      `json:"from"`
+	To       time.Time      `json:"to"`
+	MadeAt   time.Time      `json:"made_at"`
+	Logs     []string       `json:"logs"`              // entries of the audit logs under which it came about, "party#number"
+	Missing  map[string]int `json:"missing,omitempty"` // codes not asked for, by issuer: the list is incomplete
+	Contacts []Contact      `json:"contacts"`          // by first scan
+	Unknown  []Visit        `json:"unknown"`           // scans whose holder is not known
+}
+
+// Contact is one person. It prints and logs as a placeholder.
+type Contact struct {
+	Name   string  `json:"name"`
+	Phone  string  `json:"phone"`
+	Issuer string  `json:"issuer"`
+	Visits []Visit `json:"visits"` // by time; several give a hint of the stay
+}
+
+const redacted = "contact(redacted)"
+
+func (Contact) String() string       { return redacted }
+func (Contact) GoString() string     { return redacted }
+func (Contact) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// Visit is one scan.
+type Visit struct {
+	At     time.Time `json:"at"`
+	Gate   string    `json:"gate"`
+	Issuer string    `json:"issuer"`
+}
+
+func join(o order.Approved, visits order.VisitAnswer, results map[string]*result) ContactList {
+	list := ContactList{
+		Order: o.ID.String(), Case: o.Case, Officer: o.Officer, Approver: o.Approver, Purpose: o.Purpose,
+		Facility: string(o.Facility), From: o.From, To: o.To, Missing: map[string]int{}, Contacts: []Contact{}, Unknown: []Visit{},
+	}
+	list.Logs = append(list.Logs, fmt.Sprintf("visits#%d", visits.Log))
+	holders := map[visit.CTI]order.Holder{}
+	for _, name := range slices.Sorted(maps.Keys(results)) {
+		r := results[name]
+		for _, h := range r.holders {
+			holders[h.CTI] = h
+		}
+		for _, n := range r.logs {
+			list.Logs = append(list.Logs, fmt.Sprintf("%s#%d", name, n))
+		}
+		if rest := r.codes - len(r.holders) - len(r.unopened); rest > 0 {
+			list.Missing[name] = rest
+		}
+	}
+	type person struct{ issuer, name, phone string }
+	at := map[person]int{}
+	scans := slices.SortedStableFunc(slices.Values(visits.Scans), func(a, b order.Scan) int { return a.At.Compare(b.At) })
+	for _, s := range scans {
+		v := Visit{At: s.At, Gate: string(s.Gate), Issuer: s.Issuer}
+		h, known := holders[s.CTI]
+		if !known {
+			list.Unknown = append(list.Unknown, v)
+			continue
+		}
+		p := person{s.Issuer, h.Name, h.Phone}
+		i, met := at[p]
+		if !met {
+			i = len(list.Contacts)
+			at[p] = i
+			list.Contacts = append(list.Contacts, Contact{Name: h.Name, Phone: h.Phone, Issuer: s.Issuer})
+		}
+		list.Contacts[i].Visits = append(list.Contacts[i].Visits, v)
+	}
+	return list
+}
+
+func (l ContactList) summary(results map[string]*result) Summary {
+	s := Summary{Order: l.Order, Complete: len(l.Missing) == 0, Contacts: len(l.Contacts), Issuers: map[string]IssuerSummary{}, Logs: l.Logs}
+	s.Scans = len(l.Unknown)
+	for _, c := range l.Contacts {
+		s.Scans += len(c.Visits)
+	}
+	for name, r := range results {
+		i := IssuerSummary{Codes: r.codes, Opened: len(r.holders), Unopened: len(r.unopened), Missing: l.Missing[name]}
+		if r.err != nil {
+			i.Error = r.err.Error()
+		}
+		s.Issuers[name] = i
+		s.Codes += i.Codes
+		s.Opened += i.Opened
+		s.Unopened += i.Unopened
+	}
+	return s
+}
+
+func (l ContactList) encode() ([]byte, error) {
+	b, err := json.Marshal(l)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the contact list: %w", err)
+	}
+	return b, nil
+}
+
+// Contacts decrypts the contact list of an order. Its reading is logged first.
+func (h *Home) Contacts(id order.ID) (ContactList, error) {
+	identity, err := h.identity(id)
+	if err != nil {
+		return ContactList{}, err
+	}
+	sealed, err := os.ReadFile(filepath.Join(h.orderDir(id), contactsFile))
+	if err != nil {
+		return ContactList{}, fmt.Errorf("reading the contact list of order %v: %w", id, err)
+	}
+	plain, err := decrypt(identity, sealed)
+	if err != nil {
+		return ContactList{}, fmt.Errorf("reading the contact list of order %v: %w", id, err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(plain))
+	dec.DisallowUnknownFields()
+	var l ContactList
+	if err := dec.Decode(&l); err != nil {
+		return ContactList{}, fmt.Errorf("the contact list of order %v is damaged", id) // the cause would quote it
+	}
+	_, err = h.audit.Append(auditlog.Entry{
+		Kind: auditlog.KindOpened, At: h.now(), Order: l.Order, Case: l.Case, Officer: l.Officer, Approver: l.Approver,
+		Facility: l.Facility, From: l.From, To: l.To, Count: uint64(len(l.Contacts)),
+	})
+	if err != nil {
+		return ContactList{}, err
+	}
+	return l, nil
+}
+
+// WriteJSON writes the list as indented JSON.
+func (l ContactList) WriteJSON(w io.Writer) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(l)
+}
+
+// WriteCSV writes one line per contact (RFC 4180): name, phone, issuer, first and last scan, number of scans, gates.
+// A field that a spreadsheet would take for a formula is quoted with an apostrophe.
+func (l ContactList) WriteCSV(w io.Writer) error {
+	out := csv.NewWriter(w)
+	rows := [][]string{{"name", "phone", "issuer", "first", "last", "scans", "gates"}}
+	for _, c := range l.Contacts {
+		var gates []string
+		for _, v := range c.Visits {
+			if !slices.Contains(gates, v.Gate) {
+				gates = append(gates, v.Gate)
+			}
+		}
+		first, last := c.Visits[0].At, c.Visits[len(c.Visits)-1].At
+		rows = append(rows, []string{
+			plainCell(c.Name), phoneCell(c.Phone), c.Issuer, first.In(visit.Seoul()).Format(time.RFC3339), last.In(visit.Seoul()).Format(time.RFC3339),
+			fmt.Sprint(len(c.Visits)), strings.Join(gates, " "),
+		})
+	}
+	return out.WriteAll(rows)
+}
+
+func plainCell(s string) string {
+	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+		return "'" + s
+	}
+	return s
+}
+
+// phoneCell leaves a number in E.164 form as it is.
+func phoneCell(s string) string {
+	if digits, ok := strings.CutPrefix(s, "+"); ok && strings.Trim(digits, "0123456789") == "" {
+		return s
+	}
+	return plainCell(s)
+}

@@ -1,0 +1,176 @@
+// Package inquiry is the health authority's side: it makes and approves orders, asks the visit server and then each
+// issuer, and joins their answers into a contact list. Place and identity meet here and nowhere else. Every order has an
+// age identity of its own, to which all answers and the list are encrypted; destroying it destroys them, wherever a copy
+// may be.
+package inquiry
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"filippo.io/age"
+
+	"github.com/kipass/kipass/inquiry/auditlog"
+	"github.com/kipass/kipass/inquiry/order"
+)
+
+// Names within the authority's folder.
+const (
+	authorityFile = "authority.key" // age identity under which the identities of orders lie
+	auditKeyFile  = "audit.key"
+	officersFile  = "officers"
+	ordersDir     = "orders" // one folder per order
+	auditDir      = "audit"
+
+	identityFile = "identity.age" // the order's identity, encrypted to the authority
+	visitsFile   = "visits.age"   // the visit server's answer, as it came
+	contactsFile = "contacts.age"
+)
+
+// AuditOrigin names the authority's audit log.
+const AuditOrigin = "kipass/inquiry"
+
+// Home is the authority's folder, opened. One process may have it open.
+type Home struct {
+	dir       string
+	authority *age.X25519Identity
+	audit     *auditlog.Log
+	now       func() time.Time
+}
+
+// InitHome makes the authority's folder: its age identity and the key of its audit log. It refuses a folder that is one
+// already.
+func InitHome(dir string) error {
+	if err := os.MkdirAll(filepath.Join(dir, ordersDir), 0o700); err != nil {
+		return fmt.Errorf("making the authority's folder: %w", err)
+	}
+	identity, err := age.GenerateX25519Identity()
+	if err != nil {
+		return fmt.Errorf("making the authority's key: %w", err)
+	}
+	if err := writeNew(filepath.Join(dir, authorityFile), []byte(identity.String()+"\n")); err != nil {
+		return fmt.Errorf("writing the authority's key: %w", err)
+	}
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return fmt.Errorf("making the audit key: %w", err)
+	}
+	return WriteKey(filepath.Join(dir, auditKeyFile), key)
+}
+
+// OpenHome opens the authority's folder.
+func OpenHome(dir string, now func() time.Time) (*Home, error) {
+	text, err := os.ReadFile(filepath.Join(dir, authorityFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s has no authority: make it with 'kipass-inquiry keygen authority'", dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the authority's key: %w", err)
+	}
+	identity, err := age.ParseX25519Identity(strings.TrimSpace(string(text)))
+	if err != nil {
+		return nil, fmt.Errorf("reading the authority's key: %s is not an age identity", authorityFile)
+	}
+	key, err := ReadKey(filepath.Join(dir, auditKeyFile))
+	if err != nil {
+		return nil, err
+	}
+	audit, err := auditlog.Open(filepath.Join(dir, auditDir), key, AuditOrigin)
+	if err != nil {
+		return nil, err
+	}
+	return &Home{dir: dir, authority: identity, audit: audit, now: now}, nil
+}
+
+// Close closes the folder.
+func (h *Home) Close() error { return h.audit.Close() }
+
+// AuditKey returns the verifier key of the authority's audit log.
+func AuditKey(dir string) (string, error) {
+	key, err := ReadKey(filepath.Join(dir, auditKeyFile))
+	if err != nil {
+		return "", err
+	}
+	return auditlog.VerifierKey(AuditOrigin, key.Public().(ed25519.PublicKey))
+}
+
+// AddOfficer adds an officer to the authority's own register.
+func (h *Home) AddOfficer(o order.Officer) error {
+	return order.AppendOfficer(filepath.Join(h.dir, officersFile), o)
+}
+
+func (h *Home) officers() (order.Officers, error) {
+	return order.ReadOfficers(filepath.Join(h.dir, officersFile))
+}
+
+func (h *Home) orderDir(id order.ID) string { return filepath.Join(h.dir, ordersDir, id.String()) }
+
+// newIdentity makes an order's identity, durable before it is used.
+func (h *Home) newIdentity(id order.ID) (*age.X25519Identity, error) {
+	identity, err := age.GenerateX25519Identity()
+	if err != nil {
+		return nil, fmt.Errorf("making the order's key: %w", err)
+	}
+	sealed, err := encrypt(h.authority.Recipient(), []byte(identity.String()))
+	if err != nil {
+		return nil, err
+	}
+	dir := h.orderDir(id)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the order's folder: %w", err)
+	}
+	if err := errors.Join(writeNew(filepath.Join(dir, identityFile), sealed), syncDir(filepath.Dir(dir))); err != nil {
+		return nil, fmt.Errorf("writing the order's key: %w", err)
+	}
+	return identity, nil
+}
+
+func (h *Home) identity(id order.ID) (*age.X25519Identity, error) {
+	sealed, err := os.ReadFile(filepath.Join(h.orderDir(id), identityFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("order %v was not made in this folder, or has been destroyed", id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the order's key: %w", err)
+	}
+	plain, err := decrypt(h.authority, sealed)
+	if err != nil {
+		return nil, fmt.Errorf("reading the order's key: %w", err)
+	}
+	return age.ParseX25519Identity(string(plain))
+}
+
+func encrypt(to age.Recipient, plain []byte) ([]byte, error) {
+	var b bytes.Buffer
+	w, err := age.Encrypt(&b, to)
+	if err != nil {
+		return nil, fmt.Errorf("encrypting: %w", err)
+	}
+	if _, err := w.Write(plain); err != nil {
+		return nil, fmt.Errorf("encrypting: %w", err)
+	}
+	if err := w.Close(); err != nil {
+		return nil, fmt.Errorf("encrypting: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+func decrypt(with age.Identity, sealed []byte) ([]byte, error) {
+	r, err := age.Decrypt(bytes.NewReader(sealed), with)
+	if err != nil {
+		return nil, fmt.Errorf("decrypting: %w", err)
+	}
+	plain, err := io.ReadAll(r)
+	if err != nil {
+		return nil, fmt.Errorf("decrypting: %w", err)
+	}
+	return plain, nil
+}

@@ -1,0 +1,159 @@
+package issuer
+
+import (
+	"bytes"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/kipass/kipass/visit"
+)
+
+// accounts finds a holder by the bearer secret the visitor's phone keeps. An account is sealed under the key of the day
+// of its last code (of its registration, before the first): when that day is destroyed, 28 days later, the account
+// cannot be read any more, not even from the freed pages a database file keeps.
+type accounts struct {
+	db     *bbolt.DB
+	keys   *vault
+	bearer []byte // HMAC key under which secrets are found
+}
+
+var bucketAccounts = []byte("accounts") // blind(bearer) → day (4 bytes, big-endian) ‖ sealed(holder)
+
+func openAccounts(path string, master []byte, keys *vault) (*accounts, error) {
+	bearer, err := hkdf.Key(sha256.New, master, nil, bearerLabel, keySize)
+	if err != nil {
+		return nil, fmt.Errorf("deriving from the master key: %w", err)
+	}
+	db, err := openBolt(path, bucketAccounts)
+	if err != nil {
+		return nil, err
+	}
+	return &accounts{db: db, keys: keys, bearer: bearer}, nil
+}
+
+// newBearer returns a fresh secret: 32 random bytes, base64url.
+func newBearer() string {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // never fails: crypto/rand ends the program instead
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+func (a *accounts) row(bearer string) []byte {
+	h := hmac.New(sha256.New, a.bearer)
+	h.Write([]byte(bearer))
+	return h.Sum(nil)
+}
+
+// put seals the account under day, durably.
+func (a *accounts) put(bearer string, h holder, day visit.Day) error {
+	k, err := a.keys.make(day)
+	if err != nil {
+		return err
+	}
+	plain, err := encMode.Marshal(h)
+	if err != nil {
+		return fmt.Errorf("encoding a holder: %w", err)
+	}
+	row := a.row(bearer)
+	value := binary.BigEndian.AppendUint32(nil, uint32(day))
+	value = append(value, seal(k.account, plain, row)...)
+	err = a.db.Batch(func(tx *bbolt.Tx) error {
+		accounts := tx.Bucket(bucketAccounts)
+		if held := accounts.Get(row); len(held) >= 4 && sealedOn(held) > day {
+			return nil // a code of the next day overtook this one
+		}
+		return accounts.Put(row, value)
+	})
+	if err != nil {
+		return fmt.Errorf("storing an account: %w", err)
+	}
+	return nil
+}
+
+func sealedOn(value []byte) visit.Day { return visit.Day(int32(binary.BigEndian.Uint32(value))) }
+
+// get returns the account and the day under which it is sealed. The error wraps ErrUnknown if there is none, or none
+// any more.
+func (a *accounts) get(bearer string) (holder, visit.Day, error) {
+	row := a.row(bearer)
+	var value []byte
+	err := a.db.View(func(tx *bbolt.Tx) error {
+		value = append(value, tx.Bucket(bucketAccounts).Get(row)...)
+		return nil
+	})
+	if err != nil {
+		return holder{}, 0, fmt.Errorf("reading an account: %w", err)
+	}
+	if len(value) < 4 {
+		return holder{}, 0, ErrUnknown
+	}
+	day := sealedOn(value)
+	k, err := a.keys.get(day)
+	if errors.Is(err, errDestroyed) {
+		return holder{}, 0, ErrUnknown
+	}
+	if err != nil {
+		return holder{}, 0, err
+	}
+	plain, err := unseal(k.account, value[4:], row)
+	if err != nil {
+		return holder{}, 0, fmt.Errorf("account of %v: %w", day, err)
+	}
+	h, err := decodeHolder(plain)
+	if err != nil {
+		return holder{}, 0, err
+	}
+	return h, day, nil
+}
+
+// count returns how many accounts are sealed under day or earlier.
+func (a *accounts) count(day visit.Day) (n uint64, err error) {
+	err = a.db.View(func(tx *bbolt.Tx) error {
+		rows, err := rowsUntil(tx, day)
+		n = uint64(len(rows))
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("counting accounts of %v: %w", day, err)
+	}
+	return n, nil
+}
+
+func rowsUntil(tx *bbolt.Tx, day visit.Day) (rows [][]byte, err error) {
+	err = tx.Bucket(bucketAccounts).ForEach(func(row, value []byte) error {
+		if len(value) < 4 || sealedOn(value) <= day {
+			rows = append(rows, bytes.Clone(row)) // a bucket must not change under its own iteration
+		}
+		return nil
+	})
+	return rows, err
+}
+
+// purge removes the accounts sealed under day or earlier.
+func (a *accounts) purge(day visit.Day) error {
+	err := a.db.Update(func(tx *bbolt.Tx) error {
+		rows, err := rowsUntil(tx, day)
+		if err != nil {
+			return err
+		}
+		accounts := tx.Bucket(bucketAccounts)
+		for _, row := range rows {
+			if err := accounts.Delete(row); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("removing accounts of %v: %w", day, err)
+	}
+	return nil
+}

@@ -1,0 +1,186 @@
+package issuer
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/kipass/kipass/token"
+	"github.com/kipass/kipass/visit"
+)
+
+// A day's file holds the issue log of that day and a copy of the identity of everyone who was given a code on it, both
+// sealed under the day's key and found by blinded keys. Nothing in it reads without the key.
+var (
+	bucketCodes   = []byte("codes")   // blind(cti)  → sealed(time of issue ‖ reference)
+	bucketHolders = []byte("holders") // blind(ref)  → sealed(holder)
+)
+
+type dayFiles struct {
+	dir  string
+	keys *vault
+	disk eraser
+	mu   sync.RWMutex // held for reading while a day is used, for writing while one is opened or destroyed
+	open map[visit.Day]*bbolt.DB
+}
+
+func (d *dayFiles) path(day visit.Day) string { return filepath.Join(d.dir, day.String()+".db") }
+
+// boltOptions: a second process must not wait for ever, and a group commit must not wait long.
+func openBolt(path string, buckets ...[]byte) (*bbolt.DB, error) {
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second})
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", path, err)
+	}
+	db.MaxBatchDelay = 2 * time.Millisecond
+	err = db.Update(func(tx *bbolt.Tx) error {
+		for _, b := range buckets {
+			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		err = syncDir(filepath.Dir(path)) // bbolt syncs the file, not its name
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("preparing %s: %w", path, err), db.Close())
+	}
+	return db, nil
+}
+
+// use runs f with a day's open file; the day cannot be destroyed meanwhile. Without create a day that has no file gives
+// errDestroyed.
+func (d *dayFiles) use(day visit.Day, create bool, f func(*bbolt.DB) error) error {
+	d.mu.RLock()
+	if db := d.open[day]; db != nil {
+		defer d.mu.RUnlock()
+		return f(db)
+	}
+	d.mu.RUnlock()
+	if err := d.openDay(day, create); err != nil {
+		return err
+	}
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	db := d.open[day]
+	if db == nil {
+		return fmt.Errorf("%v: %w", day, errDestroyed)
+	}
+	return f(db)
+}
+
+func (d *dayFiles) openDay(day visit.Day, create bool) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.open[day] != nil {
+		return nil
+	}
+	if _, err := os.Stat(d.path(day)); errors.Is(err, fs.ErrNotExist) && !create {
+		return fmt.Errorf("%v: %w", day, errDestroyed)
+	}
+	db, err := openBolt(d.path(day), bucketCodes, bucketHolders)
+	if err != nil {
+		return err
+	}
+	d.open[day] = db
+	return nil
+}
+
+// record writes a code and its holder's identity into the issue log of the day of iat, and returns when both are durable.
+func (d *dayFiles) record(k *dayKeys, h holder, cti token.CTI, iat time.Time) error {
+	identity, err := encMode.Marshal(h)
+	if err != nil {
+		return fmt.Errorf("encoding a holder: %w", err)
+	}
+	code, who := k.blind("code", cti[:]), k.blind("holder", h.Ref)
+	issued := binary.BigEndian.AppendUint64(nil, uint64(iat.Unix()))
+	sealedCode, sealedHolder := seal(k.records, append(issued, h.Ref...), code), seal(k.records, identity, who)
+	return d.use(visit.DayOf(iat), true, func(db *bbolt.DB) error {
+		return db.Batch(func(tx *bbolt.Tx) error {
+			if holders := tx.Bucket(bucketHolders); holders.Get(who) == nil {
+				if err := holders.Put(who, sealedHolder); err != nil {
+					return err
+				}
+			}
+			return tx.Bucket(bucketCodes).Put(code, sealedCode)
+		})
+	})
+}
+
+// find returns the holder and the time of issue of a code that the day's issue log holds.
+func (d *dayFiles) find(k *dayKeys, day visit.Day, cti token.CTI, r ref) (h holder, iat time.Time, err error) {
+	code, who := k.blind("code", cti[:]), k.blind("holder", r[:])
+	err = d.use(day, false, func(db *bbolt.DB) error {
+		return db.View(func(tx *bbolt.Tx) error {
+			issued, err := unseal(k.records, tx.Bucket(bucketCodes).Get(code), code)
+			if err != nil || len(issued) != 8+len(r) || ref(issued[8:]) != r {
+				return errNotOurs // genuine under the day's key, yet never given out
+			}
+			identity, err := unseal(k.records, tx.Bucket(bucketHolders).Get(who), who)
+			if err != nil {
+				return fmt.Errorf("identity of a holder of %v: %w", day, err)
+			}
+			if h, err = decodeHolder(identity); err != nil {
+				return err
+			}
+			iat = time.Unix(int64(binary.BigEndian.Uint64(issued)), 0)
+			return nil
+		})
+	})
+	if err != nil {
+		return holder{}, time.Time{}, err
+	}
+	return h, iat, nil
+}
+
+// count returns how many codes a day's issue log holds, 0 if there is no file.
+func (d *dayFiles) count(day visit.Day) (n uint64, err error) {
+	err = d.use(day, false, func(db *bbolt.DB) error {
+		return db.View(func(tx *bbolt.Tx) error {
+			n = uint64(tx.Bucket(bucketCodes).Stats().KeyN)
+			return nil
+		})
+	})
+	if errors.Is(err, errDestroyed) {
+		return 0, nil
+	}
+	return n, err
+}
+
+// destroy closes and removes a day's file. Its key must have been destroyed before.
+func (d *dayFiles) destroy(day visit.Day) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if db := d.open[day]; db != nil {
+		if err := db.Close(); err != nil {
+			return fmt.Errorf("closing %v: %w", day, err)
+		}
+		delete(d.open, day)
+	}
+	if err := d.disk.Remove(d.path(day)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("removing %v: %w", day, err)
+	}
+	return nil
+}
+
+func (d *dayFiles) days() ([]visit.Day, error) { return daysIn(d.dir, ".db") }
+
+func (d *dayFiles) close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var all []error
+	for day, db := range d.open {
+		all = append(all, db.Close())
+		delete(d.open, day)
+	}
+	return errors.Join(all...)
+}

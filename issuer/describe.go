@@ -1,0 +1,48 @@
+package issuer
+
+import (
+	"crypto/ed25519"
+	"path/filepath"
+
+	"github.com/kipass/kipass/inquiry/auditlog"
+	"github.com/kipass/kipass/inquiry/order"
+)
+
+// Describe returns what the scheme operator needs to know of the issuer in the folder dir. The folder may be in use.
+func Describe(dir, secretDir string) (About, ed25519.PublicKey, error) {
+	a, err := readAbout(dir)
+	if err != nil {
+		return About{}, nil, err
+	}
+	s, err := readSecrets(secretDirOf(dir, secretDir))
+	if err != nil {
+		return About{}, nil, err
+	}
+	return a, s.signing.Public().(ed25519.PublicKey), nil
+}
+
+// AuditKey returns the verifier key (auditlog.VerifierKey) of the issuer's audit log.
+func AuditKey(dir, secretDir string) (string, error) {
+	a, err := readAbout(dir)
+	if err != nil {
+		return "", err
+	}
+	s, err := readSecrets(secretDirOf(dir, secretDir))
+	if err != nil {
+		return "", err
+	}
+	return auditlog.VerifierKey(a.auditOrigin(), s.audit.Public().(ed25519.PublicKey))
+}
+
+// AddOfficer adds an officer whose orders are obeyed from now on.
+func AddOfficer(dir string, o order.Officer) error {
+	if _, err := readAbout(dir); err != nil {
+		return err
+	}
+	return order.AppendOfficer(filepath.Join(dir, officersFile), o)
+}
+
+// ReadOfficers returns the register of officers of the issuer in dir.
+func ReadOfficers(dir string) (order.Officers, error) {
+	return order.ReadOfficers(filepath.Join(dir, officersFile))
+}

@@ -1,0 +1,180 @@
+package issuer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/kipass/kipass/inquiry/auditlog"
+	"github.com/kipass/kipass/visit"
+)
+
+// intent is written before the first step of a day's destruction and removed after the last, so that a crash in between
+// is carried on with and the record of destruction still tells the true count.
+type intent struct {
+	Codes    uint64 `json:"codes"`
+	Accounts uint64 `json:"accounts"`
+	Damaged  bool   `json:"damaged,omitempty"` // the issue log could not be counted; it is destroyed all the same
+}
+
+const intentEnding = ".destroying"
+
+func (i *Issuer) intentPath(d visit.Day) string {
+	return filepath.Join(i.days.dir, d.String()+intentEnding)
+}
+
+// Destroy destroys every day whose time has come (visit.Day.DestroyAt): its key, its issue log, the identities kept with
+// it, and the accounts whose last code was of that day. Each day becomes an entry of the audit log, once. It may be
+// called again after any error or crash and takes up where it stopped.
+func (i *Issuer) Destroy() error {
+	due, err := i.held()
+	if err != nil {
+		return err
+	}
+	now := i.options.Now()
+	var failed []error
+	for _, d := range due {
+		if now.Before(d.DestroyAt()) {
+			break
+		}
+		if err := i.destroyDay(d, now); err != nil {
+			failed = append(failed, fmt.Errorf("destroying %v: %w", d, err))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// held lists the days of which anything is left, oldest first.
+func (i *Issuer) held() ([]visit.Day, error) {
+	keys, err := i.keys.days()
+	if err != nil {
+		return nil, err
+	}
+	files, err := i.days.days()
+	if err != nil {
+		return nil, err
+	}
+	begun, err := daysIn(i.days.dir, intentEnding)
+	if err != nil {
+		return nil, err
+	}
+	all := slices.Concat(keys, files, begun)
+	slices.Sort(all)
+	return slices.Compact(all), nil
+}
+
+func (i *Issuer) destroyDay(d visit.Day, now time.Time) error {
+	plan, err := i.plan(d)
+	if err != nil {
+		return err
+	}
+	// The key goes first: from here on nothing of the day can be read, whatever else fails.
+	if err := i.keys.destroy(d); err != nil {
+		return err
+	}
+	if err := i.days.destroy(d); err != nil {
+		return err
+	}
+	if err := i.accounts.purge(d); err != nil {
+		return err
+	}
+	logged, err := i.destructionLogged(d)
+	if err != nil {
+		return err
+	}
+	if !logged {
+		note := fmt.Sprintf("key, issue log, identities and %d accounts of the day destroyed", plan.Accounts)
+		if plan.Damaged {
+			note += "; the issue log was damaged and could not be counted"
+		}
+		_, err := i.audit.Append(auditlog.Entry{
+			Kind: auditlog.KindDestruction, At: now, Day: d.String(), Count: plan.Codes, Note: note,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if err := i.days.disk.Remove(i.intentPath(d)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("removing the intent: %w", err)
+	}
+	i.options.Log.Info("a day was destroyed", "day", d.String(), "codes", plan.Codes, "accounts", plan.Accounts)
+	return nil
+}
+
+// plan returns what is to be destroyed, as first counted.
+func (i *Issuer) plan(d visit.Day) (intent, error) {
+	var p intent
+	raw, err := os.ReadFile(i.intentPath(d))
+	if err == nil {
+		if err := json.Unmarshal(raw, &p); err != nil {
+			return intent{}, fmt.Errorf("reading %s: %w", i.intentPath(d), err)
+		}
+		return p, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return intent{}, fmt.Errorf("reading the intent: %w", err)
+	}
+	if p.Codes, err = i.days.count(d); err != nil {
+		i.options.Log.Warn("issue log cannot be counted before it is destroyed", "day", d.String(), "error", err)
+		p.Damaged = true
+	}
+	if p.Accounts, err = i.accounts.count(d); err != nil {
+		return intent{}, err
+	}
+	if raw, err = json.Marshal(p); err != nil {
+		return intent{}, err
+	}
+	if err := writeFile(i.intentPath(d), raw, 0o600); err != nil {
+		return intent{}, fmt.Errorf("writing the intent: %w", err)
+	}
+	return p, nil
+}
+
+func (i *Issuer) destructionLogged(d visit.Day) (bool, error) {
+	entries, _, err := i.audit.Snapshot()
+	if err != nil {
+		return false, err
+	}
+	for _, leaf := range auditlog.Leaves(entries) {
+		e, err := auditlog.ParseEntry(leaf)
+		if err != nil {
+			return false, err
+		}
+		if e.Kind == auditlog.KindDestruction && e.Day == d.String() {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+const (
+	// destroyPause bounds how long the loop sleeps: the wall clock may be set, and a machine may be suspended.
+	destroyPause = 10 * time.Minute
+	destroyRetry = time.Minute
+)
+
+// DestroyLoop destroys each day when its time comes, until ctx ends.
+func (i *Issuer) DestroyLoop(ctx context.Context) {
+	for {
+		pause := destroyPause
+		if err := i.Destroy(); err != nil {
+			i.options.Log.Error("destruction is overdue and will be tried again", "error", err)
+			pause = destroyRetry
+		} else if due, err := i.held(); err == nil && len(due) > 0 {
+			pause = min(pause, max(due[0].DestroyAt().Sub(i.options.Now()), 0))
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+	}
+}

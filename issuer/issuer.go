@@ -1,0 +1,172 @@
+// Package issuer is a QR issuer: it keeps who holds a code, and never where one was shown. Holders consent once, are
+// given one-time codes on request, and each code is in a durable, sealed issue log before it is given out. For an order
+// of the health authority, and only then, codes are opened. Everything of a day is destroyed 28 days after it.
+package issuer
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/kipass/kipass/inquiry/auditlog"
+	"github.com/kipass/kipass/inquiry/order"
+	"github.com/kipass/kipass/token"
+	"github.com/kipass/kipass/visit"
+)
+
+// Registrar decides whether someone may be registered under a phone number. Checking the number by a message sent to it
+// is a Registrar of its own; see [OpenRegistration] and [OperatorToken] for those that exist.
+type Registrar interface {
+	// Admit returns an error wrapping ErrIdentity if proof does not show that the applicant has that phone.
+	Admit(ctx context.Context, id Identity, proof string) error
+}
+
+// Options are what an [Issuer] needs besides its folder.
+type Options struct {
+	Registrar      Registrar
+	CodesPerMinute int // to one holder, sustained and at once; 0 sets no limit
+	Now            func() time.Time
+	Log            *slog.Logger
+}
+
+// Issuer is an open issuer. It is safe for concurrent use; one process may have a folder open.
+type Issuer struct {
+	options  Options
+	about    About
+	secrets  secrets
+	officers string // path of the register, read anew for each order
+	keys     *vault
+	days     *dayFiles
+	accounts *accounts
+	audit    *auditlog.Log
+	pace     *pace
+}
+
+// Open opens the issuer in the folder dir, made by [Init]. secretDir holds its secrets; "" stands for the folder
+// "secret" in dir.
+func Open(dir, secretDir string, o Options) (*Issuer, error) { return open(dir, secretDir, o, disk{}) }
+
+func open(dir, secretDir string, o Options, files eraser) (*Issuer, error) {
+	about, err := readAbout(dir)
+	if err != nil {
+		return nil, err
+	}
+	s, err := readSecrets(secretDirOf(dir, secretDir))
+	if err != nil {
+		return nil, err
+	}
+	keys, err := newVault(filepath.Join(dir, "keys"), s.master, files)
+	if err != nil {
+		return nil, err
+	}
+	audit, err := auditlog.Open(filepath.Join(dir, "audit"), s.audit, about.auditOrigin())
+	if err != nil {
+		return nil, err
+	}
+	if n := audit.Cut(); n > 0 {
+		o.Log.Warn("audit log: an append was interrupted; its unsigned rest was cut off", "bytes", n)
+	}
+	accounts, err := openAccounts(filepath.Join(dir, "accounts.db"), s.master, keys)
+	if err != nil {
+		return nil, errors.Join(err, audit.Close())
+	}
+	return &Issuer{
+		options: o, about: about, secrets: s, officers: filepath.Join(dir, officersFile), keys: keys,
+		days:     &dayFiles{dir: filepath.Join(dir, "days"), keys: keys, disk: files, open: map[visit.Day]*bbolt.DB{}},
+		accounts: accounts, audit: audit, pace: newPace(o.CodesPerMinute, o.Now),
+	}, nil
+}
+
+// Close closes all files. No other method may be running.
+func (i *Issuer) Close() error {
+	return errors.Join(i.days.close(), i.accounts.db.Close(), i.audit.Close())
+}
+
+// Register makes an account and returns its bearer secret, which cannot be had again. Errors wrap ErrConsent or
+// ErrIdentity where the applicant can help it.
+func (i *Issuer) Register(ctx context.Context, name, phone string, consent bool, proof string) (bearer string, err error) {
+	if !consent {
+		return "", ErrConsent
+	}
+	id, err := NewIdentity(name, phone)
+	if err != nil {
+		return "", err
+	}
+	if err := i.options.Registrar.Admit(ctx, id, proof); err != nil {
+		return "", err
+	}
+	now := i.options.Now()
+	var r ref
+	_, _ = rand.Read(r[:]) // never fails: crypto/rand ends the program instead
+	bearer = newBearer()
+	if err := i.accounts.put(bearer, newHolder(r, id, now), visit.DayOf(now)); err != nil {
+		return "", err
+	}
+	return bearer, nil
+}
+
+// Issued is a code that was given out.
+type Issued struct {
+	Text      string // what the QR code shows
+	IssuedAt  time.Time
+	ExpiresAt time.Time
+}
+
+// Issue makes a code for the account of bearer, new each time, and returns it once the issue log holds it durably.
+// Errors wrap ErrUnknown or ErrTooMany where the holder can help it.
+func (i *Issuer) Issue(bearer string) (Issued, error) {
+	h, sealedOn, err := i.accounts.get(bearer)
+	if err != nil {
+		return Issued{}, err
+	}
+	if !i.pace.allow(h.ref()) {
+		return Issued{}, ErrTooMany
+	}
+	iat := i.options.Now().Truncate(time.Second)
+	day := visit.DayOf(iat)
+	k, err := i.keys.make(day)
+	if err != nil {
+		return Issued{}, err
+	}
+	cti := sealRef(k.cti, i.about.Name, h.ref())
+	if err := i.days.record(k, h, cti, iat); err != nil {
+		return Issued{}, fmt.Errorf("recording a code: %w", err)
+	}
+	if sealedOn < day {
+		if err := i.accounts.put(bearer, h, day); err != nil {
+			return Issued{}, err
+		}
+	}
+	text, err := token.Sign(i.secrets.signing, i.about.Name, iat, cti)
+	if err != nil {
+		return Issued{}, fmt.Errorf("signing a code: %w", err)
+	}
+	return Issued{Text: text, IssuedAt: iat, ExpiresAt: iat.Add(token.Lifetime)}, nil
+}
+
+// Officers returns the register of officers in force.
+func (i *Issuer) Officers() (order.Officers, error) { return order.ReadOfficers(i.officers) }
+
+// Audit returns the log of everything that was opened and destroyed.
+func (i *Issuer) Audit() *auditlog.Log { return i.audit }
+
+// PublicKey returns the key with which codes are signed.
+func (i *Issuer) PublicKey() ed25519.PublicKey { return i.secrets.signing.Public().(ed25519.PublicKey) }
+
+// makeFolders makes what a data folder consists of.
+func makeFolders(dir string) error {
+	for _, sub := range []string{"", "keys", "days", "audit"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+			return fmt.Errorf("making the data folder: %w", err)
+		}
+	}
+	return syncDir(dir)
+}

@@ -1,0 +1,125 @@
+package issuer
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Ways of registering, the values of Config.Registration.
+const (
+	RegisterByToken = "token"
+	RegisterOpen    = "open"
+)
+
+// Config is what a running issuer is told.
+type Config struct {
+	Dir            string // data folder
+	SecretDir      string // folder of the secrets; "" stands for "secret" in Dir
+	Listen         string // address, port 0 for any free one
+	Registration   string // RegisterByToken or RegisterOpen
+	CodesPerMinute int
+	Ready          func(url string) // called once, when requests are taken; may be nil
+	Now            func() time.Time // time.Now if nil
+	Log            *slog.Logger
+}
+
+// Run serves until ctx ends, then lets running requests finish, for at most ten seconds.
+func Run(ctx context.Context, c Config) error {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	registrar, err := registrarOf(c)
+	if err != nil {
+		return err
+	}
+	i, err := Open(c.Dir, c.SecretDir, Options{Registrar: registrar, CodesPerMinute: c.CodesPerMinute, Now: c.Now, Log: c.Log})
+	if err != nil {
+		return err
+	}
+	return errors.Join(i.serve(ctx, c), i.Close())
+}
+
+func registrarOf(c Config) (Registrar, error) {
+	switch c.Registration {
+	case RegisterOpen:
+		c.Log.Warn("registration is open: phone numbers are not checked; not for real visitors")
+		return OpenRegistration{}, nil
+	case RegisterByToken:
+		text, err := os.ReadFile(filepath.Join(secretDirOf(c.Dir, c.SecretDir), RegistrationFile))
+		if err != nil {
+			return nil, fmt.Errorf("reading the registration token: %w", err)
+		}
+		if token := strings.TrimSpace(string(text)); token != "" {
+			return NewOperatorToken(token), nil
+		}
+		return nil, errors.New("the registration token is empty")
+	default:
+		return nil, fmt.Errorf("registration %q: must be %q or %q", c.Registration, RegisterByToken, RegisterOpen)
+	}
+}
+
+func (i *Issuer) serve(ctx context.Context, c Config) error {
+	officers, err := i.Officers()
+	if err != nil {
+		return err
+	}
+	if officers.Len() < 2 {
+		c.Log.Warn("no order can be obeyed: the register needs two officers", "officers", officers.Len())
+	}
+	certs, err := newCertificates(filepath.Join(c.Dir, CAFile), i.secrets.caKey, i.about.Hosts, c.Now)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("listening: %w", err)
+	}
+	server := &http.Server{
+		Handler:           i.Handler(),
+		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: certs.get},
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 16 << 10,
+		ErrorLog:       slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { i.DestroyLoop(ctx); return nil })
+	group.Go(func() error {
+		if err := server.ServeTLS(listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serving: %w", err)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		last, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := server.Shutdown(last); err != nil {
+			return errors.Join(fmt.Errorf("ending: %w", err), server.Close())
+		}
+		return nil
+	})
+	if c.Ready != nil {
+		c.Ready(i.url(listener.Addr()))
+	}
+	return group.Wait()
+}
+
+// url names the listening port under the first host of the certificate.
+func (i *Issuer) url(a net.Addr) string {
+	_, port, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return a.String()
+	}
+	return "https://" + net.JoinHostPort(i.about.Hosts[0], port)
+}

@@ -1,0 +1,217 @@
+package issuer
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/kipass/kipass/token"
+)
+
+// Names within the data folder.
+const (
+	aboutFile    = "issuer.json"
+	officersFile = "officers"
+	// CAFile is the certificate that whoever talks to the issuer trusts, PEM.
+	CAFile = "ca.pem"
+
+	masterFile  = "master.key"
+	signingFile = "signing.key"
+	auditFile   = "audit.key"
+	caKeyFile   = "ca.key"
+	// RegistrationFile holds the operator's registration token, in the folder of secrets.
+	RegistrationFile = "registration.token"
+)
+
+// keyLife is how long a signing key is offered for the trust list.
+const keyLife = 2 * 365 * 24 * time.Hour
+
+// About is what an issuer is called, and what was settled when its folder was made.
+type About struct {
+	Version   int       `json:"version"`
+	Name      string    `json:"name"`    // short name, 1 to 16 of a–z, 0–9 and '-'
+	Display   string    `json:"display"` // name for people
+	Hosts     []string  `json:"hosts"`   // names and addresses its TLS certificate is for
+	NotBefore time.Time `json:"not_before"`
+	NotAfter  time.Time `json:"not_after"` // of the signing key
+}
+
+const aboutVersion = 1
+
+func (a About) auditOrigin() string { return "kipass/issuer/" + a.Name }
+
+type secrets struct {
+	master  []byte
+	signing ed25519.PrivateKey
+	audit   ed25519.PrivateKey
+	caKey   any
+}
+
+// Init makes the data folder of a new issuer: name, keys and TLS authority. It refuses a folder that already is one.
+// secretDir is "" or where the secrets shall lie, apart from the data.
+func Init(dir, secretDir string, a About, now time.Time) error {
+	// Signing a code is the check of the name that all the world will apply.
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	if _, err := token.Sign(key, a.Name, now, token.CTI{}); err != nil {
+		return err
+	}
+	if a.Display == "" {
+		a.Display = a.Name
+	}
+	if len(a.Hosts) == 0 {
+		return errors.New("no host name for the TLS certificate")
+	}
+	a.Version = aboutVersion
+	a.NotBefore = now.UTC().Truncate(24 * time.Hour)
+	a.NotAfter = a.NotBefore.Add(keyLife)
+	path := filepath.Join(dir, aboutFile)
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is there already: this folder has an issuer", path)
+	}
+	if err := makeFolders(dir); err != nil {
+		return err
+	}
+	secretDir = secretDirOf(dir, secretDir)
+	if err := os.MkdirAll(secretDir, 0o700); err != nil {
+		return fmt.Errorf("making the folder of secrets: %w", err)
+	}
+	if err := makeSecrets(secretDir); err != nil {
+		return err
+	}
+	ca, err := newAuthority(a.Display, now)
+	if err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(secretDir, caKeyFile), ca.keyPEM, 0o600); err != nil {
+		return fmt.Errorf("writing the TLS authority's key: %w", err)
+	}
+	if err := writeFile(filepath.Join(dir, CAFile), ca.certPEM, 0o644); err != nil {
+		return fmt.Errorf("writing the TLS authority: %w", err)
+	}
+	text, err := json.MarshalIndent(a, "", "  ")
+	if err != nil {
+		return err
+	}
+	// The last file makes the folder an issuer: an interrupted Init can be repeated.
+	if err := writeFile(path, append(text, '\n'), 0o644); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	return nil
+}
+
+func makeSecrets(dir string) error {
+	master := make([]byte, keySize)
+	_, _ = rand.Read(master) // never fails: crypto/rand ends the program instead
+	if err := writeFile(filepath.Join(dir, masterFile), master, 0o600); err != nil {
+		return fmt.Errorf("writing the master key: %w", err)
+	}
+	for _, name := range []string{signingFile, auditFile} {
+		_, key, err := ed25519.GenerateKey(nil)
+		if err != nil {
+			return fmt.Errorf("making %s: %w", name, err)
+		}
+		text, err := keyPEM(key)
+		if err != nil {
+			return err
+		}
+		if err := writeFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			return fmt.Errorf("writing %s: %w", name, err)
+		}
+	}
+	if err := writeFile(filepath.Join(dir, RegistrationFile), []byte(newBearer()+"\n"), 0o600); err != nil {
+		return fmt.Errorf("writing the registration token: %w", err)
+	}
+	return nil
+}
+
+func secretDirOf(dir, secretDir string) string {
+	if secretDir == "" {
+		return filepath.Join(dir, "secret")
+	}
+	return secretDir
+}
+
+func readAbout(dir string) (About, error) {
+	path := filepath.Join(dir, aboutFile)
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return About{}, fmt.Errorf("%s is missing: make the folder with 'kipass-issuer init'", path)
+	}
+	if err != nil {
+		return About{}, fmt.Errorf("reading the issuer's folder: %w", err)
+	}
+	defer f.Close()
+	dec := json.NewDecoder(f)
+	dec.DisallowUnknownFields()
+	var a About
+	if err := dec.Decode(&a); err != nil {
+		return About{}, fmt.Errorf("reading %s: %w", path, err)
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return About{}, fmt.Errorf("reading %s: bytes after its end", path)
+	}
+	if a.Version != aboutVersion {
+		return About{}, fmt.Errorf("reading %s: version %d, this program reads version %d", path, a.Version, aboutVersion)
+	}
+	return a, nil
+}
+
+func readSecrets(dir string) (secrets, error) {
+	var s secrets
+	var err error
+	if s.master, err = os.ReadFile(filepath.Join(dir, masterFile)); err != nil {
+		return secrets{}, fmt.Errorf("reading the master key: %w", err)
+	}
+	if len(s.master) != keySize {
+		return secrets{}, fmt.Errorf("reading the master key: %d bytes, must be %d", len(s.master), keySize)
+	}
+	for name, key := range map[string]*ed25519.PrivateKey{signingFile: &s.signing, auditFile: &s.audit} {
+		k, err := readKey(filepath.Join(dir, name))
+		if err != nil {
+			return secrets{}, err
+		}
+		ed, ok := k.(ed25519.PrivateKey)
+		if !ok {
+			return secrets{}, fmt.Errorf("reading %s: not an Ed25519 key", filepath.Join(dir, name))
+		}
+		*key = ed
+	}
+	if s.caKey, err = readKey(filepath.Join(dir, caKeyFile)); err != nil {
+		return secrets{}, err
+	}
+	return s, nil
+}
+
+func keyPEM(key any) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a private key: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+}
+
+// readKey reads a PKCS #8 private key (RFC 5958) in PEM.
+func readKey(path string) (any, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading a private key: %w", err)
+	}
+	block, _ := pem.Decode(text)
+	if block == nil || block.Type != "PRIVATE KEY" {
+		return nil, fmt.Errorf("reading %s: no PEM block PRIVATE KEY", path)
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	return key, nil
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/kipass/kipass/token"
+)
+
+// card describes one issuer, as kipass-issuer public-key prints it.
+type card struct {
+	Name    string    `json:"name"`
+	Display string    `json:"display"`
+	URL     string    `json:"url"`
+	Keys    []cardKey `json:"keys"`
+}
+
+type cardKey struct {
+	Public    string    `json:"public"` // raw Ed25519 key, base64
+	NotBefore time.Time `json:"not_before"`
+	NotAfter  time.Time `json:"not_after"`
+}
+
+func readCard(path string) (token.Issuer, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return token.Issuer{}, fmt.Errorf("reading an issuer: %w", err)
+	}
+	defer f.Close()
+	dec := json.NewDecoder(f)
+	dec.DisallowUnknownFields()
+	var c card
+	if err := dec.Decode(&c); err != nil {
+		return token.Issuer{}, fmt.Errorf("reading %s: %w", path, err)
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return token.Issuer{}, fmt.Errorf("reading %s: bytes after its end", path)
+	}
+	if len(c.Keys) == 0 {
+		return token.Issuer{}, fmt.Errorf("reading %s: issuer %s has no key", path, c.Name)
+	}
+	i := token.Issuer{Name: c.Name, Display: c.Display, URL: c.URL}
+	for _, k := range c.Keys {
+		pub, err := base64.StdEncoding.Strict().DecodeString(k.Public)
+		if err != nil || len(pub) != ed25519.PublicKeySize {
+			return token.Issuer{}, fmt.Errorf("reading %s: a key is not 32 bytes of base64", path)
+		}
+		if !k.NotAfter.After(k.NotBefore) {
+			return token.Issuer{}, fmt.Errorf("reading %s: a key ends before it begins", path)
+		}
+		i.Keys = append(i.Keys, token.IssuerKey{Issuer: c.Name, Public: pub, NotBefore: k.NotBefore, NotAfter: k.NotAfter})
+	}
+	return i, nil
+}
+
+func sign(rootPath string, version uint64, valid time.Duration, out string, cards []string, stderr io.Writer) error {
+	root, err := readRoot(rootPath)
+	if err != nil {
+		return err
+	}
+	if out == "" || len(cards) == 0 {
+		return errors.New("sign needs -o and at least one issuer's file")
+	}
+	now := time.Now().Truncate(time.Second)
+	list := token.TrustList{Version: version, IssuedAt: now, Expires: now.Add(valid)}
+	for _, path := range cards {
+		i, err := readCard(path)
+		if err != nil {
+			return err
+		}
+		list.Issuers = append(list.Issuers, i)
+	}
+	raw, err := token.SignTrustList(root, list)
+	if err != nil {
+		return err
+	}
+	if len(raw) > token.MaxTrustList {
+		return fmt.Errorf("trust list of %d bytes, and gates read at most %d", len(raw), token.MaxTrustList)
+	}
+	if err := replace(out, raw); err != nil {
+		return fmt.Errorf("writing the trust list: %w", err)
+	}
+	fmt.Fprintf(stderr, "signed trust list %d with %d issuers, valid until %s\n", version, len(list.Issuers), list.Expires.Format(time.RFC3339))
+	return nil
+}
+
+// replace writes a file whole: a server may be reading it.
+func replace(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".trust-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+func show(public, path string, stdout io.Writer) error {
+	pub, err := base64.StdEncoding.Strict().DecodeString(strings.TrimSpace(public))
+	if err != nil || len(pub) != ed25519.PublicKeySize {
+		return errors.New("-public must be the root's public half, 44 characters of base64")
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("reading the trust list: %w", err)
+	}
+	list, err := token.OpenTrustList(pub, raw)
+	if err != nil {
+		return err
+	}
+	shown := struct {
+		Version  uint64    `json:"version"`
+		IssuedAt time.Time `json:"issued_at"`
+		Expires  time.Time `json:"expires"`
+		Issuers  []card    `json:"issuers"`
+	}{list.Version, list.IssuedAt, list.Expires, []card{}}
+	for _, i := range list.Issuers {
+		c := card{Name: i.Name, Display: i.Display, URL: i.URL}
+		for _, k := range i.Keys {
+			c.Keys = append(c.Keys, cardKey{base64.StdEncoding.EncodeToString(k.Public), k.NotBefore, k.NotAfter})
+		}
+		shown.Issuers = append(shown.Issuers, c)
+	}
+	enc := json.NewEncoder(stdout)
+	enc.SetIndent("", "  ")
+	return enc.Encode(shown)
+}
