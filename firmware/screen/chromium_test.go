@@ -92,6 +92,7 @@ func openBrowser(t *testing.T) *browser {
 	for _, domain := range []string{"Page", "Runtime", "Log", "Network"} {
 		b.call(domain+".enable", nil, nil)
 	}
+	b.call("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-reduced-motion", "value": "reduce"}}}, nil)
 	return b
 }
 
@@ -189,7 +190,7 @@ func (b *browser) until(condition string) {
 		const seen = new MutationObserver(() => { if (holds()) { seen.disconnect(); done(""); } });
 		seen.observe(document.documentElement, {attributes: true, subtree: true, childList: true, characterData: true});
 		setTimeout(() => done(JSON.stringify(document.body.dataset)), %d);
-	})`, condition, (patience / 2).Milliseconds()), &state)
+	})`, condition, (patience/2).Milliseconds()), &state)
 	if state != "" {
 		b.t.Fatalf("%s did not come true; the page is %s", condition, state)
 	}
