@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	bolt "go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
 
 	"github.com/kipass/kipass/visit"
 )
@@ -95,7 +96,7 @@ func (j *Journal) openFile() error {
 		err = fmt.Errorf("%w: it is of gate %q at %q, this is gate %q at %q", errElsewhere, c.gate, c.facility, j.opt.Gate, j.opt.Facility)
 	}
 	if err != nil {
-		closeBolt(db, file, errors.Is(err, errPanic))
+		_ = closeBolt(db, file, errors.Is(err, errPanic))
 		return err
 	}
 	if torn != "" {
@@ -128,7 +129,7 @@ func openBolt(path string, maxSize int64, scratch bool) (*bolt.DB, *os.File, err
 		return err
 	})
 	if errors.Is(err, errPanic) && file != nil {
-		_ = file.Close()
+		_ = abandon(file)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening %s: %w", path, err)
@@ -136,36 +137,42 @@ func openBolt(path string, maxSize int64, scratch bool) (*bolt.DB, *os.File, err
 	return db, file, nil
 }
 
-// closeBolt closes db. After a panic bbolt may hold its own locks for ever; then only the file is closed, and the mapping
-// stays until the process ends.
-func closeBolt(db *bolt.DB, file *os.File, abandon bool) {
-	if abandon || guard(db.Close) != nil {
-		_ = file.Close()
+// closeBolt closes db. After a panic bbolt may hold its own locks for ever; then the file is abandoned.
+func closeBolt(db *bolt.DB, file *os.File, panicked bool) error {
+	if panicked {
+		return abandon(file)
 	}
+	if err := guard(db.Close); err != nil {
+		return errors.Join(err, abandon(file))
+	}
+	return nil
+}
+
+// abandon unlocks and closes the file under a database that cannot be closed. Its mapping stays until the process ends,
+// and would keep the file's lock as long.
+func abandon(file *os.File) error {
+	err := unix.Flock(int(file.Fd()), unix.LOCK_UN)
+	return errors.Join(err, file.Close())
 }
 
 // closeFile closes the journal's file. swap must be held.
-func (j *Journal) closeFile(abandon bool) error {
+func (j *Journal) closeFile(panicked bool) error {
 	if j.db == nil {
 		return nil
 	}
 	db, file := j.db, j.file
 	j.db, j.file = nil, nil
-	if abandon {
-		return file.Close()
-	}
-	if err := guard(db.Close); err != nil {
-		_ = file.Close()
+	if err := closeBolt(db, file, panicked); err != nil {
 		return fmt.Errorf("closing journal: %w", err)
 	}
 	return nil
 }
 
 // reload closes the file and opens what is on the disk.
-func (j *Journal) reload(abandon bool) error {
+func (j *Journal) reload(panicked bool) error {
 	j.swap.Lock()
 	defer j.swap.Unlock()
-	if err := j.closeFile(abandon); err != nil {
+	if err := j.closeFile(panicked); err != nil {
 		j.log.Warn("journal file not closed cleanly", "error", err)
 	}
 	return j.load()
@@ -197,7 +204,7 @@ func (j *Journal) begin() error {
 			return meta.Put(keyState, s.encode())
 		})
 	})
-	closeBolt(db, file, errors.Is(err, errPanic))
+	err = errors.Join(err, closeBolt(db, file, errors.Is(err, errPanic)))
 	if err == nil {
 		err = j.opt.sys.rename(j.path(newName), j.path(fileName))
 	}
@@ -257,11 +264,7 @@ func (j *Journal) copyTo(path string) error {
 		}
 		return file.Sync()
 	})
-	if errors.Is(err, errPanic) {
-		_ = file.Close()
-		return err
-	}
-	return errors.Join(err, dst.Close())
+	return errors.Join(err, closeBolt(dst, file, errors.Is(err, errPanic)))
 }
 
 // setAside renames the journal file so that nothing uses it and nothing deletes it.

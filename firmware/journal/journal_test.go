@@ -2,10 +2,12 @@ package journal
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -208,4 +210,37 @@ func TestAfterCloseNothingIsAccepted(t *testing.T) {
 	if err := j.Close(); err != nil {
 		t.Fatalf("second close: %v", err)
 	}
+}
+
+func contextWithCancel(t *testing.T) (context.Context, context.CancelFunc) {
+	return context.WithCancel(t.Context())
+}
+
+// waitQueued returns when n appends are queued.
+func waitQueued(j *Journal, n int) {
+	for {
+		j.queueMu.Lock()
+		queued := len(j.queue)
+		j.queueMu.Unlock()
+		if queued == n {
+			return
+		}
+		runtime.Gosched()
+	}
+}
+
+// note takes in a quarantined record: it opens like any other.
+func (s *server) note(q Quarantined) error {
+	o, err := visit.NewOpener(s.key, "hall-1", "north", q.Epoch)
+	if err != nil {
+		return err
+	}
+	v, err := o.Open(q.Seq, q.Data)
+	if err != nil {
+		return err
+	}
+	if s.stored[v.CTI] == 0 {
+		s.stored[v.CTI]++
+	}
+	return nil
 }
