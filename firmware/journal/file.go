@@ -95,6 +95,11 @@ func (j *Journal) openFile() error {
 	if err == nil && (c.facility != j.opt.Facility || c.gate != j.opt.Gate) {
 		err = fmt.Errorf("%w: it is of gate %q at %q, this is gate %q at %q", errElsewhere, c.gate, c.facility, j.opt.Gate, j.opt.Facility)
 	}
+	if err == nil && c.altered != "" {
+		err = guard(func() error {
+			return j.opt.sys.update(db, func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyState, c.state.encode()) })
+		})
+	}
 	if err != nil {
 		_ = closeBolt(db, file, errors.Is(err, errPanic))
 		return err
@@ -225,7 +230,9 @@ func (j *Journal) begin() error {
 func (j *Journal) rewrite() error {
 	err := j.copyTo(j.path(newName))
 	if err == nil {
-		err = j.opt.sys.rename(j.path(newName), j.path(fileName))
+		if err = j.opt.sys.rename(j.path(newName), j.path(fileName)); err != nil {
+			j.suspect = err // the file in use may no longer be the one that is found at the next start
+		}
 	}
 	if err != nil {
 		_ = os.Remove(j.path(newName))
