@@ -40,6 +40,8 @@ type system struct {
 	rename  func(from, to string) error
 	syncDir func(dir string) error
 	free    func(dir string) (uint64, error) // bytes free for this user
+
+	compactFrom int64 // bytes of file below which free pages are left to be used again
 }
 
 func (s *system) setDefaults() {
@@ -54,6 +56,9 @@ func (s *system) setDefaults() {
 	}
 	if s.free == nil {
 		s.free = freeDisk
+	}
+	if s.compactFrom == 0 {
+		s.compactFrom = compactFrom
 	}
 }
 
@@ -172,5 +177,5 @@ func (j *Journal) fill() (size, live int64) {
 // wasteful tells whether the file is large, mostly free, and holds at most the given bytes.
 func (j *Journal) wasteful(atMost int64) bool {
 	size, live := j.fill()
-	return size >= compactFrom && live <= size/2 && live <= atMost
+	return size >= j.opt.sys.compactFrom && live <= size/2 && live <= atMost
 }

@@ -18,7 +18,7 @@ import (
 // seoulNoon is a moment far from any change of day.
 var seoulNoon = time.Date(2026, 3, 10, 12, 0, 0, 0, visit.Seoul())
 
-// bench is a journal's surroundings: directory, server key and the truth about what was acknowledged.
+// surroundings are a journal's: directory, server key and the truth about what was acknowledged.
 type surroundings struct {
 	t     testing.TB
 	dir   string
@@ -26,6 +26,8 @@ type surroundings struct {
 	now   time.Time
 	acked map[visit.CTI]bool
 	mu    sync.Mutex
+
+	openers map[string]*visit.Opener // encapsulated key → opener
 }
 
 func newSurroundings(t testing.TB) *surroundings {
@@ -34,7 +36,7 @@ func newSurroundings(t testing.TB) *surroundings {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &surroundings{t: t, dir: t.TempDir(), key: key, now: seoulNoon, acked: map[visit.CTI]bool{}}
+	return &surroundings{t: t, dir: t.TempDir(), key: key, now: seoulNoon, acked: map[visit.CTI]bool{}, openers: map[string]*visit.Opener{}}
 }
 
 func (s *surroundings) options() Options {
