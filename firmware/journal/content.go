@@ -108,3 +108,27 @@ func decodeRefused(b []byte) (reason string, data []byte, err error) {
 	}
 	return "", nil, damagef("a quarantined record is of %d bytes", len(b))
 }
+
+// encodePlace writes facility and gate, each after a length byte.
+func encodePlace(f visit.Facility, g visit.Gate) []byte {
+	b := append([]byte{byte(len(f))}, f...)
+	return append(append(b, byte(len(g))), g...)
+}
+
+func decodePlace(b []byte) (visit.Facility, visit.Gate, error) {
+	f, rest, ok := cutField(b)
+	g, rest, ok2 := cutField(rest)
+	if !ok || !ok2 || len(rest) > 0 {
+		return "", "", fmt.Errorf("%w: no place", errDamaged)
+	}
+	return visit.Facility(f), visit.Gate(g), nil
+}
+
+// cutField returns the bytes after a length byte and what follows them.
+func cutField(b []byte) (field, rest []byte, ok bool) {
+	if len(b) == 0 || len(b) < 1+int(b[0]) {
+		return nil, nil, false
+	}
+	n := 1 + int(b[0])
+	return b[1:n], b[n:], true
+}

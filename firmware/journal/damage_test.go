@@ -141,7 +141,7 @@ func TestADamagedFileIsSetAsideOrItsDamageTold(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) { checkDamaged(t, s.options(), l, row.damage(bytes.Clone(sound))) })
 	}
 	for n := range 2 {
-		for at := range 80 {
+		for at := 0; at < 80; at += 3 {
 			b := bytes.Clone(sound)
 			b[n*pageSize+at] ^= 0xFF
 			checkDamaged(t, s.options(), l, b)
@@ -171,7 +171,7 @@ func TestRandomDamageNeverPassesUnseen(t *testing.T) {
 	l := mustContents(t, s.dir)
 	used := len(bytes.TrimRight(sound, "\x00"))
 	rnd := rand.New(rand.NewPCG(1, 2))
-	for range 400 {
+	for range 150 {
 		b := bytes.Clone(sound)
 		for range 1 + rnd.IntN(3) {
 			at := rnd.IntN(used)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -144,23 +145,30 @@ func beforeFlush(err error) bool {
 		strings.HasPrefix(err.Error(), "file resize error")
 }
 
-// room tells whether an append may use more disk.
+// room tells whether an append may use more disk. The caller holds the pen.
 func (j *Journal) room() error {
-	if size, live := j.fill(); live > j.opt.MaxSize {
-		return fmt.Errorf("%w: file of %d bytes holds %d, at most %d", ErrFull, size, live, j.opt.MaxSize)
-	}
+	_, live := j.fill()
 	if time.Since(j.spaceRead) < spaceEvery {
-		return nil
+		return j.roomFor(math.MaxUint64, live)
 	}
 	free, err := j.opt.sys.free(j.opt.Dir)
 	if err != nil {
 		return err
 	}
-	if free < j.opt.FreeFloor {
-		j.spaceRead = time.Time{}
-		return fmt.Errorf("%w: %d bytes of disk are free, %d are to be left", ErrFull, free, j.opt.FreeFloor)
+	if err := j.roomFor(free, live); err != nil {
+		return err
 	}
 	j.spaceRead = time.Now()
+	return nil
+}
+
+func (j *Journal) roomFor(free uint64, live int64) error {
+	if free < j.opt.FreeFloor {
+		return fmt.Errorf("%w: %d bytes of disk are free, %d are to be left", ErrFull, free, j.opt.FreeFloor)
+	}
+	if live > j.opt.MaxSize {
+		return fmt.Errorf("%w: the file holds %d bytes, at most %d", ErrFull, live, j.opt.MaxSize)
+	}
 	return nil
 }
 

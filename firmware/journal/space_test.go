@@ -98,7 +98,7 @@ func roleFill() error {
 		if err := unix.Mount("tmpfs", o.Dir, "tmpfs", 0, "size=2m,mode=0700"); err != nil {
 			return fmt.Errorf("%s: %w", noMount, err)
 		}
-		if err := os.WriteFile(ballast, make([]byte, 600<<10), 0o600); err != nil {
+		if err := os.WriteFile(ballast, make([]byte, 1200<<10), 0o600); err != nil {
 			return err
 		}
 		free = func() error { return os.Remove(ballast) }
@@ -125,12 +125,21 @@ func roleFill() error {
 		_, err := fmt.Println("+ " + hex.EncodeToString(v.CTI[:]))
 		return err
 	}
-	n := 0
-	for ; err == nil && n < 1_000_000; n++ {
-		err = put()
+	ends := make(chan error)
+	for range 32 {
+		go func() {
+			for {
+				if err := put(); err != nil {
+					ends <- err
+					return
+				}
+			}
+		}()
 	}
-	if !errors.Is(err, ErrFull) {
-		return fmt.Errorf("after %d appends: %w, want a full disk", n, err)
+	for range 32 {
+		if err := <-ends; !errors.Is(err, ErrFull) {
+			return fmt.Errorf("%w, want a full disk", err)
+		}
 	}
 	for range 3 {
 		if err := put(); err == nil {
