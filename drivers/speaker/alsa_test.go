@@ -393,3 +393,27 @@ func TestIdleDeviceRests(t *testing.T) {
 	}
 	t.Logf("idle: %v of CPU in %v", later-cpu, span)
 }
+
+// The clip of an admission must not be taken for any other, nor any other for it, whole or by its first 300 ms: this is
+// what makes counting it a proof.
+func TestAdmittedClipIsLikeNoOther(t *testing.T) {
+	t.Parallel()
+	clips, err := shippedClips()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, admitted := range []string{"ko/admitted", "en/admitted"} {
+		whole := drivertest.Samples16(clips[admitted])
+		for name, clip := range clips {
+			for _, pattern := range [][]float32{whole, whole[:Rate*3/10]} {
+				matches, err := drivertest.FindClip(drivertest.Samples16(clip), pattern, 0.9)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if want := name == admitted; len(matches) > 0 != want {
+					t.Errorf("%s, of %d samples, is found in %s: %+v", admitted, len(pattern), name, matches)
+				}
+			}
+		}
+	}
+}
