@@ -22,15 +22,15 @@ func testKey(seed byte) ed25519.PrivateKey {
 func pub(k ed25519.PrivateKey) ed25519.PublicKey { return k.Public().(ed25519.PublicKey) }
 
 var (
-	kim, lee, stranger = testKey(1), testKey(2), testKey(3)
-	now                = time.Date(2020, 7, 10, 9, 0, 0, 0, time.UTC)
+	kim, lee, stranger, park = testKey(1), testKey(2), testKey(3), testKey(4)
+	now                      = time.Date(2020, 7, 10, 9, 0, 0, 0, time.UTC)
 )
 
 const recipient = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj"
 
 func register(t testing.TB) Officers {
 	t.Helper()
-	r, err := NewOfficers(Officer{"kim", pub(kim)}, Officer{"lee", pub(lee)})
+	r, err := NewOfficers(Officer{"kim", pub(kim)}, Officer{"lee", pub(lee)}, Officer{"park", pub(park)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func TestOrdersThatDoNotHold(t *testing.T) {
 		"approved by the officer who signed":         {enclosed(layer(kim, contentApproval, signedBy(kim))), now, ErrRefused},
 		"approved by someone outside the register":   {enclosed(layer(stranger, contentApproval, signedBy(kim))), now, ErrRefused},
 		"signed by someone outside the register":     {enclosed(layer(lee, contentApproval, signedBy(stranger))), now, ErrRefused},
-		"signed by another officer than it names":    {enclosed(layer(kim, contentApproval, signedBy(lee))), now, ErrRefused},
+		"signed by another officer than it names":    {enclosed(layer(lee, contentApproval, signedBy(park))), now, ErrRefused},
 		"changed after approval":                     {changed(), now, ErrRefused},
 		"a signed order within a signed order":       {enclosed(layer(lee, contentOrder, signedBy(kim))), now, ErrMalformed},
 		"an approval within an approval":             {enclosed(layer(lee, contentApproval, layer(kim, contentApproval, payload(sample())))), now, ErrMalformed},
