@@ -94,13 +94,21 @@ func (d *fakeDevice) set(change func()) {
 	change()
 }
 
-// sounds returns what was played, without the silence of idle checks.
+// state returns how often the device was suspended and released, and whether it is asleep.
+func (d *fakeDevice) state() (suspends, released int, asleep bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.suspends, d.released, d.asleep
+}
+
+// sounds returns copies of what was played, without the silence of idle checks.
 func (d *fakeDevice) sounds() (heard []*fakeVoice) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, v := range d.voices {
 		if len(v.sound) > len(silence(testLength)) {
-			heard = append(heard, v)
+			state := *v
+			heard = append(heard, &state)
 		}
 	}
 	return heard
@@ -146,17 +154,17 @@ func TestPlaysRestsAndChecksWhileIdle(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if !d.asleep {
+		before, _, asleep := d.state()
+		if !asleep {
 			t.Error("the device does not rest after the sound")
 		}
-		d.set(func() { d.suspends = 0 })
 		time.Sleep(5*time.Minute + time.Second)
-		if d.suspends < 9 || d.suspends > 10 {
-			t.Errorf("the idle device was tried %d times in five minutes, want every 30 s", d.suspends)
+		if after, _, _ := d.state(); after-before < 9 || after-before > 10 {
+			t.Errorf("the idle device was tried %d times in five minutes, want every 30 s", after-before)
 		}
 		halt(t, s)
-		if d.released != 1 || !d.asleep {
-			t.Errorf("after Halt the device rests: %v, was released %d times", d.asleep, d.released)
+		if _, released, asleep := d.state(); released != 1 || !asleep {
+			t.Errorf("after Halt the device rests: %v, was released %d times", asleep, released)
 		}
 		if err := show(s, "short"); !errors.Is(err, drivers.ErrUnavailable) {
 			t.Errorf("Show after Halt: %v", err)
@@ -329,8 +337,9 @@ func TestHaltDoesNotWaitForADeviceThatHangs(t *testing.T) {
 		blocked := make(chan struct{})
 		d.set(func() { d.blocked = blocked })
 		before := time.Now()
-		if err := s.Halt(); err == nil || time.Since(before) > haltLimit || d.released != 1 {
-			t.Errorf("Halt: %v after %v, released %d times", err, time.Since(before), d.released)
+		err := s.Halt()
+		if _, released, _ := d.state(); err == nil || time.Since(before) > haltLimit || released != 1 {
+			t.Errorf("Halt: %v after %v, released %d times", err, time.Since(before), released)
 		}
 		close(blocked)
 	})
@@ -418,8 +427,8 @@ func TestLostDeviceIsReleasedAndOpenedAgain(t *testing.T) {
 				if err := errors.Join(s.Check(), show(s, "short")); err != nil {
 					t.Error(err)
 				}
-				if first.released != 1 || len(second.sounds()) != 1 {
-					t.Errorf("the lost device was released %d times, the new one played %d sounds; want 1 and 1", first.released, len(second.sounds()))
+				if _, released, _ := first.state(); released != 1 || len(second.sounds()) != 1 {
+					t.Errorf("the lost device was released %d times, the new one played %d sounds; want 1 and 1", released, len(second.sounds()))
 				}
 			})
 		})
