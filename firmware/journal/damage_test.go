@@ -131,6 +131,18 @@ func TestADamagedFileIsSetAsideOrItsDamageTold(t *testing.T) {
 		{"both meta pages zero", func(b []byte) []byte { clear(b[:2*pageSize]); return b }},
 		{"all pages but the metas zero", func(b []byte) []byte { clear(b[2*pageSize:]); return b }},
 		{"root page refers to itself", func(b []byte) []byte { return forge(b, func(id int, p []byte) { selfRefer(id, p) }) }},
+		{"the list of free pages names one in use", func(b []byte) []byte {
+			meta := page(b, 0)[pageHead:]
+			if other := page(b, 1)[pageHead:]; native.Uint64(other[48:]) > native.Uint64(meta[48:]) {
+				meta = other
+			}
+			list := page(b, int(native.Uint64(meta[32:])))
+			if native.Uint16(list[10:]) == 0 {
+				panic("the file has no free pages")
+			}
+			native.PutUint64(list[pageHead:], native.Uint64(meta[16:]))
+			return b
+		}},
 		{"overflow of every page is huge", func(b []byte) []byte {
 			return forge(b, func(_ int, p []byte) { binary.NativeEndian.PutUint32(p[12:], 0xFFFFFFF0) })
 		}},
