@@ -150,6 +150,7 @@ func perform(ctx context.Context, o Options, began time.Time) (summary Summary, 
 	if err := s.play(ctx, o, truth, table); err != nil {
 		return summary, err
 	}
+	summary.Restarts = s.generation() - 1
 	ctx = context.WithoutCancel(ctx) // ^C ends the scans; what follows is the point of the run
 	table.say("동기화를 기다립니다 / waiting for the sync to finish")
 	device, server, err := s.settle(ctx)
@@ -171,7 +172,7 @@ func perform(ctx context.Context, o Options, began time.Time) (summary Summary, 
 	if v.strangers > 0 || int(server.stored) != v.traced {
 		err = fmt.Errorf("%d traced visits are of strangers; %d visits stored, %d traced", v.strangers, server.stored, v.traced)
 	}
-	summary.Surprises, summary.Restarts = truth.wrong, s.generation()-1
+	summary.Surprises = truth.wrong
 	summary.Ledger = "ok"
 	if e := CheckLedger(device, server.journal); e != nil {
 		summary.Ledger = e.Error()
@@ -284,26 +285,9 @@ type account struct {
 	stored  uint64
 }
 
-// settle waits until the server has taken everything, then stops the gate and returns both accounts.
+// settle waits until the server has taken everything, with the gate stopped, and returns both accounts.
 func (s *stage) settle(ctx context.Context) (journal.Ledger, account, error) {
-	for began := time.Now(); ; {
-		n, err := s.backlog(ctx)
-		if err == nil && n == 0 {
-			break
-		}
-		if time.Since(began) > drainWithin {
-			return journal.Ledger{}, account{}, fmt.Errorf("after %v, %d visits still wait on the gate (%v)", drainWithin, n, err)
-		}
-		time.Sleep(200 * time.Millisecond)
-	}
-	s.mu.Lock()
-	gate := s.gate
-	s.gate = nil
-	s.mu.Unlock()
-	if err := gate.stop(); err != nil {
-		return journal.Ledger{}, account{}, fmt.Errorf("stopping the gate: %w", err)
-	}
-	device, err := journal.Contents(s.path("gate", "journal"))
+	device, err := s.drain(ctx)
 	if err != nil {
 		return journal.Ledger{}, account{}, err
 	}
@@ -324,4 +308,36 @@ func (s *stage) settle(ctx context.Context) (journal.Ledger, account, error) {
 		}
 	}
 	return device, a, nil
+}
+
+// drain runs the gate until its journal holds nothing that waits, and stops it. The backlog the gate shows is up to a
+// second old, so the journal itself is asked, and the gate started again if need be.
+func (s *stage) drain(ctx context.Context) (journal.Ledger, error) {
+	for began := time.Now(); ; {
+		waiting, err := s.backlog(ctx)
+		for ; (err != nil || waiting > 0) && time.Since(began) < drainWithin; waiting, err = s.backlog(ctx) {
+			time.Sleep(200 * time.Millisecond)
+		}
+		s.mu.Lock()
+		gate := s.gate
+		s.gate = nil
+		s.mu.Unlock()
+		if err := gate.stop(); err != nil {
+			return journal.Ledger{}, fmt.Errorf("stopping the gate: %w", err)
+		}
+		device, err := journal.Contents(s.path("gate", "journal"))
+		if err != nil {
+			return journal.Ledger{}, err
+		}
+		pending := len(device.Pending.Records)
+		if pending == 0 {
+			return device, nil
+		}
+		if time.Since(began) > drainWithin {
+			return journal.Ledger{}, fmt.Errorf("after %v, %d visits still wait on the gate", drainWithin, pending)
+		}
+		if err := s.startGate(ctx); err != nil {
+			return journal.Ledger{}, err
+		}
+	}
 }
