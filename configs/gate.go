@@ -5,6 +5,7 @@ package configs
 
 import (
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/kipass/kipass/visit"
@@ -29,6 +30,8 @@ type Gate struct {
 	Journal Journal `toml:"journal"`
 	// Readers are the scanners, at least one.
 	Readers []Reader `toml:"reader" required:"yes"`
+	// Lights are the sets of lights, buzzer and gate relay on GPIO lines, none, one for all readers, or one for each lane.
+	Lights []Lights `toml:"lights"`
 	// Speaker is the gate's voice.
 	Speaker Speaker `toml:"speaker"`
 	// Screen is the visitor's screen and the technician's page.
@@ -109,10 +112,44 @@ type Reader struct {
 	Commands map[string]Bytes `toml:"commands"`
 }
 
+// Lights is one section [[lights]]. A line is written by its name in the kernel, for example "GPIO17", or as
+// "label:offset" where its chip does not name its lines.
+type Lights struct {
+	// Reader is the name of the reader they serve; empty for all.
+	Reader string `toml:"reader"`
+	// Green is the line of the green light; empty for none.
+	Green string `toml:"green"`
+	// Amber is the line of the amber light; empty for none: the red light then stands for it.
+	Amber string `toml:"amber"`
+	// Red is the line of the red light; empty for none.
+	Red string `toml:"red"`
+	// Buzzer is the line of a buzzer, which sounds once for green, twice for amber, three times for red; empty for none.
+	Buzzer string `toml:"buzzer"`
+	// Active is the level of a line at which its light or buzzer is on. Prefer "high" with a pull-down: a "low" line is on for some microseconds when the gate starts.
+	Active string `toml:"active" oneof:"high|low"`
+	// Relay is the line of the gate's relay; empty for none.
+	Relay string `toml:"relay"`
+	// RelayActive is the level at which the relay is on.
+	RelayActive string `toml:"relay_active" oneof:"high|low"`
+	// RelayPulse is how long the relay is on to open the gate, "10ms" to "10s".
+	RelayPulse Duration `toml:"relay_pulse"`
+	// RelayCoolDown is the least time between two pulses, "0s" to "10s"; a visitor admitted within it is let in at its end.
+	RelayCoolDown Duration `toml:"relay_cool_down"`
+}
+
+// Lines returns the names of the lines that are wired, by key.
+func (l Lights) Lines() map[string]string {
+	lines := map[string]string{"green": l.Green, "amber": l.Amber, "red": l.Red, "buzzer": l.Buzzer, "relay": l.Relay}
+	maps.DeleteFunc(lines, func(_, name string) bool { return name == "" })
+	return lines
+}
+
 // Speaker is the section [speaker].
 type Speaker struct {
 	// Enabled turns the voice on.
 	Enabled bool `toml:"enabled"`
+	// Reader is the name of the reader whose outcomes are spoken; empty for all. Lanes share the one voice: a later outcome cuts an earlier one short.
+	Reader string `toml:"reader"`
 	// Volume in per cent, 0 to 100.
 	Volume int `toml:"volume"`
 	// Buffer of the sound device, "5ms" to "500ms": shorter answers sooner, longer bears a busy machine.
@@ -170,10 +207,15 @@ func DefaultReader() Reader {
 	return Reader{Kind: "serial", Baud: 115200, Model: "generic", Trigger: "reader", Light: "keep", Terminator: "auto", IdleGap: durationOf(50 * time.Millisecond)}
 }
 
+// DefaultLights returns what a [[lights]] section without any key amounts to.
+func DefaultLights() Lights {
+	return Lights{Active: "high", RelayActive: "high", RelayPulse: durationOf(500 * time.Millisecond), RelayCoolDown: durationOf(500 * time.Millisecond)}
+}
+
 // LogValue tells what is worth a line in the log, and no secret.
 func (g Gate) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("facility", string(g.Place.Facility)), slog.String("gate", string(g.Place.Name)),
 		slog.String("state", g.Place.State), slog.String("server", g.Server.URL), slog.Int("readers", len(g.Readers)),
-		slog.Bool("speaker", g.Speaker.Enabled), slog.String("screen", g.Screen.Listen))
+		slog.Int("lights", len(g.Lights)), slog.Bool("speaker", g.Speaker.Enabled), slog.String("screen", g.Screen.Listen))
 }

@@ -84,8 +84,22 @@ terminator = "crlf"
 idle_gap = "30ms"
 prefix = "A"
 suffix = "Z"
+[[lights]]
+relay = "GPIO5"
+[[lights]]
+reader = "back"
+green = "GPIO17"
+amber = "GPIO27"
+red = "pinctrl-rp1:22"
+buzzer = "GPIO23"
+active = "low"
+relay = "GPIO24"
+relay_active = "low"
+relay_pulse = "2s"
+relay_cool_down = "0s"
 [speaker]
 enabled = false
+reader = "front"
 volume = 10
 buffer = "50ms"
 clips = "clips"
@@ -114,6 +128,9 @@ idle = "어서 오세요"
 		{"journal.free_floor", got.Journal.FreeFloor.Bytes, int64(1 << 30)},
 		{"reader[0].commands.trigger", string(got.Readers[0].Commands["trigger"].Raw), "\x16T\r"},
 		{"reader[1]", fmt.Sprint(back.Name, back.Device, back.Baud, back.Model, back.Terminator, back.IdleGap, back.Prefix, back.Suffix), "back/dev/ttyUSB09600honeywellcrlf30msAZ"},
+		{"lights[0]", fmt.Sprint(got.Lights[0]), "{     high GPIO5 high 500ms 500ms}"},
+		{"lights[1]", fmt.Sprint(got.Lights[1]), "{back GPIO17 GPIO27 pinctrl-rp1:22 GPIO23 low GPIO24 low 2s 0s}"},
+		{"speaker.reader", got.Speaker.Reader, "front"},
 		{"speaker", fmt.Sprint(got.Speaker.Enabled, got.Speaker.Volume, got.Speaker.Buffer), "false 10 50ms"},
 		{"speaker.clips", got.Speaker.Clips, "/etc/kipass/clips"},
 		{"speaker.quiet_hours", fmt.Sprint(got.Speaker.QuietHours.From.Minutes(), got.Speaker.QuietHours.To.Minutes(), got.Speaker.QuietHours.Volume), "1320 420 5"},
@@ -181,6 +198,16 @@ func TestMistakesAreNamedWithLineAndRemedy(t *testing.T) {
 		{"a prefix is short", "[[reader]]", "[[reader]]\nprefix = \"12345678901234567\"", `gate.toml:10: reader\[0\].prefix: is 17 bytes`},
 		{"a command exists", "[[reader]]", "[[reader]]\ncommands.triger = \"16\"", `gate.toml:10: reader\[0\].commands.triger: .*did you mean "trigger"`},
 		{"a command is hex", "[[reader]]", "[[reader]]\ncommands.trigger = \"1\"", `gate.toml:10: reader\[0\].commands.trigger: must be up to 64 bytes in hex`},
+		{"a light is for a reader there is", "[trust]", "[[lights]]\nreader = \"frnt\"\ngreen = \"A\"\n[trust]", `gate.toml:8: lights\[0\].reader: is "frnt", and no reader is called that; there are "front"; did you mean "front"\?`},
+		{"lights have a line", "[trust]", "[[lights]]\nreader = \"front\"\n[trust]", `gate.toml:7: lights\[0\]: names no line`},
+		{"a line serves once in a section", "[trust]", "[[lights]]\ngreen = \"GPIO17\"\nrelay = \"GPIO17\"\n[trust]", `gate.toml:9: lights\[0\].relay: is "GPIO17", and so is lights\[0\].green`},
+		{"a line serves once in all", "[trust]", "[[lights]]\ngreen = \"GPIO17\"\n[[lights]]\nred = \"GPIO17\"\n[trust]", `gate.toml:10: lights\[1\].red: is "GPIO17", and so is lights\[0\].green`},
+		{"a line has a name", "[trust]", "[[lights]]\ngreen = \"GPIO 17\"\n[trust]", `gate.toml:8: lights\[0\].green: must be up to 64`},
+		{"a level is high or low", "[trust]", "[[lights]]\ngreen = \"A\"\nactive = \"hihg\"\n[trust]", `gate.toml:9: lights\[0\].active: is "hihg".*did you mean "high"`},
+		{"a pulse has an end", "[trust]", "[[lights]]\nrelay = \"A\"\nrelay_pulse = \"11s\"\n[trust]", `gate.toml:9: lights\[0\].relay_pulse: is 11s, must be 10ms to 10s`},
+		{"a cool-down too", "[trust]", "[[lights]]\nrelay = \"A\"\nrelay_cool_down = \"11s\"\n[trust]", `gate.toml:9: lights\[0\].relay_cool_down: is 11s, must be 0s to 10s`},
+		{"single brackets for lights", "[trust]", "[lights]\ngreen = \"A\"\n[trust]", `gate.toml:7: lights: may stand several times: write \[\[lights\]\]`},
+		{"a voice is for a reader there is", "[trust]", "[speaker]\nreader = \"rear\"\n[trust]", `gate.toml:8: speaker.reader: is "rear", and no reader is called that; there are "front"`},
 		{"volume is in per cent", "[trust]", "[speaker]\nvolume = 101\n[trust]", `gate.toml:8: speaker.volume: is 101`},
 		{"a volume of an unwritten section has a line of its own", "[trust]", "[speaker]\nquiet_hours.volume = -1\n[trust]", `gate.toml:8: speaker.quiet_hours.volume: is -1`},
 		{"quiet hours have two ends", "[trust]", "[speaker.quiet_hours]\nfrom = \"22:00\"\n[trust]", `gate.toml:7: speaker.quiet_hours: needs both`},

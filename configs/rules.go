@@ -2,6 +2,7 @@ package configs
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"path/filepath"
@@ -23,7 +24,10 @@ var commandNames = []string{
 	"setup", "identify", "present", "manual", "enable", "disable", "trigger", "stop", "light_on", "light_off", "accepted", "refused",
 }
 
-const maxWords = 120 // characters of one wording: more does not fit a screen
+const (
+	maxWords = 120 // characters of one wording: more does not fit a screen
+	maxLine  = 64  // of a line's name: the kernel has 31 for a name, or for a label before ":offset"
+)
 
 // values reports every value that may not be.
 func (c *check) values(g *Gate) {
@@ -40,7 +44,9 @@ func (c *check) values(g *Gate) {
 	for i, r := range g.Readers {
 		c.reader(fmt.Sprintf("reader[%d]", i), r, g.Readers[:i])
 	}
+	c.lights(g.Lights, g.Readers)
 	c.speaker(g.Speaker)
+	c.lane("speaker.reader", g.Speaker.Reader, g.Readers)
 	c.screen(g.Screen.Listen)
 	c.words(g.Words)
 }
@@ -169,6 +175,42 @@ func (c *check) serial(path string, r Reader) {
 		if !slices.Contains(commandNames, name) {
 			c.add(path+".commands."+name, "is no command; there are %s%s", quoteAll(commandNames), suggestion(name, commandNames))
 		}
+	}
+}
+
+// lane checks that a device serves a reader there is.
+func (c *check) lane(path, name string, readers []Reader) {
+	var names []string
+	for _, r := range readers {
+		names = append(names, r.Name)
+	}
+	if name != "" && !slices.Contains(names, name) {
+		c.add(path, "is %q, and no reader is called that; there are %s%s", name, quoteAll(names), suggestion(name, names))
+	}
+}
+
+func (c *check) lights(sections []Lights, readers []Reader) {
+	wired := map[string]string{} // line to the key that has it
+	for i, l := range sections {
+		path := fmt.Sprintf("lights[%d]", i)
+		c.lane(path+".reader", l.Reader, readers)
+		lines := l.Lines()
+		if len(lines) == 0 {
+			c.add(path, "names no line; give at least one of green, amber, red, buzzer and relay")
+		}
+		for _, key := range slices.Sorted(maps.Keys(lines)) {
+			at, name := path+"."+key, lines[key]
+			if len(name) > maxLine || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) {
+				c.add(at, "must be up to %d letters, digits and marks without spaces, as gpioinfo shows it, for example \"GPIO17\"", maxLine)
+			}
+			if other := wired[name]; other != "" {
+				c.add(at, "is %q, and so is %s; each needs a line of its own", name, other)
+				continue
+			}
+			wired[name] = at
+		}
+		c.duration(path+".relay_pulse", l.RelayPulse, 10*time.Millisecond, 10*time.Second)
+		c.duration(path+".relay_cool_down", l.RelayCoolDown, 0, 10*time.Second)
 	}
 }
 
