@@ -88,19 +88,21 @@ type Journal struct {
 type Reader struct {
 	// Name of the reader in lights, log and faults, for example "front": 1 to 32 of a-z, 0-9 and '-'.
 	Name string `toml:"name" required:"yes"`
-	// Kind of connection: "serial" is a serial port or a USB reader that appears as one.
-	Kind string `toml:"kind" oneof:"serial" required:"yes"`
-	// Device is the absolute path, for example "/dev/serial/by-id/usb-…-if00", which unlike /dev/ttyACM0 stays the same.
-	Device string `toml:"device" required:"yes"`
-	// Baud is the line speed; of no effect with USB. A code of 200 characters takes 208 ms at 9600 and 17 ms at 115200.
+	// Kind of connection: "serial" is a serial port or a USB reader that appears as one, "evdev" a scanner that appears as a keyboard, "net" a scan service of this device that sends to a socket.
+	Kind string `toml:"kind" oneof:"serial|evdev|net" required:"yes"`
+	// Device of kind "serial" is the absolute path, for example "/dev/serial/by-id/usb-…-if00", which unlike /dev/ttyACM0 stays the same. Of kind "evdev" it is the path below /dev/input/by-id, the USB vendor and product as "0c2e:0b61", or the name as in /proc/bus/input/devices.
+	Device string `toml:"device"`
+	// Listen of kind "net" is where the scan service sends its codes, on this device alone: "tcp://127.0.0.1:58627" or "udp://127.0.0.1:58627".
+	Listen string `toml:"listen"`
+	// Baud is the line speed of kind "serial"; of no effect with USB. A code of 200 characters takes 208 ms at 9600 and 17 ms at 115200.
 	Baud int `toml:"baud" oneof:"1200|2400|4800|9600|19200|38400|57600|115200|230400|460800|921600"`
-	// Model is the reader's family of commands; "generic" sends none.
+	// Model of kind "serial" is the reader's family of commands; "generic" sends none.
 	Model string `toml:"model" oneof:"generic|honeywell|zebra-ssi|grow|newland|datalogic"`
-	// Trigger says who starts a reading: "reader" senses a code by itself, "host" is triggered by the gate while it is in service.
+	// Trigger of kind "serial" says who starts a reading: "reader" senses a code by itself, "host" is triggered by the gate while it is in service.
 	Trigger string `toml:"trigger" oneof:"reader|host"`
-	// Light says what becomes of the reader's own lighting: "keep" leaves it as it is.
+	// Light of kind "serial" says what becomes of the reader's own lighting: "keep" leaves it as it is.
 	Light string `toml:"light" oneof:"keep|on|off"`
-	// Terminator ends a code: "auto" is any of the others or an idle gap, "none" is an idle gap alone.
+	// Terminator ends a code: "auto" is any of the others or an idle gap, "none" is an idle gap alone. With kind "evdev" "cr" is the Enter key, and there are neither "lf", "crlf" nor "etx".
 	Terminator string `toml:"terminator" oneof:"auto|cr|lf|crlf|tab|etx|none"`
 	// IdleGap is the silence after which a code counts as complete, "10ms" to "2s".
 	IdleGap Duration `toml:"idle_gap"`
@@ -108,7 +110,7 @@ type Reader struct {
 	Prefix string `toml:"prefix"`
 	// Suffix is what the reader puts after each code, before the terminator, and the gate takes away.
 	Suffix string `toml:"suffix"`
-	// Commands replaces single commands of the model by bytes in hex, for example trigger = "16 54 0D"; empty means that it is not sent.
+	// Commands of kind "serial" replaces single commands of the model by bytes in hex, for example trigger = "16 54 0D"; empty means that it is not sent.
 	Commands map[string]Bytes `toml:"commands"`
 }
 

@@ -11,12 +11,15 @@ import (
 
 	"github.com/kipass/kipass/configs"
 	"github.com/kipass/kipass/drivers"
+	"github.com/kipass/kipass/drivers/evdevscan"
 	"github.com/kipass/kipass/drivers/framing"
 	"github.com/kipass/kipass/drivers/gpio"
+	"github.com/kipass/kipass/drivers/netscan"
 	"github.com/kipass/kipass/drivers/serialscan"
 	"github.com/kipass/kipass/drivers/speaker"
 	"github.com/kipass/kipass/firmware"
 	"github.com/kipass/kipass/sounds"
+	"github.com/kipass/kipass/token"
 	"github.com/kipass/kipass/visit"
 )
 
@@ -33,6 +36,9 @@ func openReaders(config configs.Gate, log *slog.Logger) ([]drivers.Reader, error
 	return readers, nil
 }
 
+// base45 has the characters of an entry code (RFC 9285 section 4.2).
+const base45 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:"
+
 func openReader(r configs.Reader, log *slog.Logger) (drivers.Reader, error) {
 	switch r.Kind {
 	case "serial":
@@ -40,6 +46,16 @@ func openReader(r configs.Reader, log *slog.Logger) (drivers.Reader, error) {
 			Name: r.Name, Device: r.Device, Baud: r.Baud, Terminator: framing.Terminator(r.Terminator), IdleGap: r.IdleGap.Duration,
 			Prefix: r.Prefix, Suffix: r.Suffix, Model: serialscan.Model(r.Model), Trigger: serialscan.Trigger(r.Trigger),
 			Light: serialscan.Light(r.Light), Commands: commands(r.Commands), Log: log,
+		})
+	case "evdev":
+		return evdevscan.New(evdevscan.Options{
+			Name: r.Name, Device: r.Device, Terminator: framing.Terminator(r.Terminator), IdleGap: r.IdleGap.Duration,
+			Prefix: r.Prefix, Suffix: r.Suffix, Begins: token.Prefix, Alphabet: base45, Log: log,
+		})
+	case "net":
+		return netscan.New(netscan.Options{
+			Name: r.Name, Listen: r.Listen, Terminator: framing.Terminator(r.Terminator), IdleGap: r.IdleGap.Duration,
+			Prefix: r.Prefix, Suffix: r.Suffix, Log: log,
 		})
 	default:
 		return nil, fmt.Errorf("kind %q: this program has no such reader", r.Kind)
