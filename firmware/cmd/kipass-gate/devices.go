@@ -16,6 +16,7 @@ import (
 	"github.com/kipass/kipass/drivers/speaker"
 	"github.com/kipass/kipass/firmware"
 	"github.com/kipass/kipass/sounds"
+	"github.com/kipass/kipass/visit"
 )
 
 // openReaders makes the readers of the config. No device is touched yet.
@@ -58,7 +59,7 @@ func openIndicators(config configs.Gate, log *slog.Logger) ([]firmware.Lane, err
 	if !config.Speaker.Enabled {
 		return nil, nil
 	}
-	clips, err := readClips(config.Speaker.Clips)
+	clips, err := readClips(config)
 	if err != nil {
 		return nil, err
 	}
@@ -74,16 +75,18 @@ func openIndicators(config configs.Gate, log *slog.Logger) ([]firmware.Lane, err
 
 func percent(volume int) float64 { return float64(volume) / 100 }
 
-// readClips decodes every clip there is, the venue's own from folder where it has one of the name, else those shipped.
-func readClips(folder string) (map[string]speaker.PCM, error) {
+// readClips decodes what the gate may say, the venue's own recording where there is one of the name, else the one shipped.
+func readClips(config configs.Gate) (map[string]speaker.PCM, error) {
 	clips := map[string]speaker.PCM{}
-	for _, name := range sounds.Names() {
-		wav, err := readClip(folder, name)
-		if err != nil {
-			return nil, err
-		}
-		if clips[name], err = speaker.Decode(wav, speaker.Rate); err != nil {
-			return nil, fmt.Errorf("speaker: clip %s: %w", name, err)
+	for _, o := range visit.Outcomes() {
+		for _, name := range sounds.ClipNames(o, spoken(config)...) {
+			wav, err := readClip(config.Speaker.Clips, name)
+			if err != nil {
+				return nil, fmt.Errorf("speaker: clip %s: %w", name, err)
+			}
+			if clips[name], err = speaker.Decode(wav, speaker.Rate); err != nil {
+				return nil, fmt.Errorf("speaker: clip %s: %w", name, err)
+			}
 		}
 	}
 	return clips, nil
