@@ -23,7 +23,7 @@ import (
 // Options of a run. The zero value of each is its default.
 type Options struct {
 	Bin    string        // folder of the programs; default: the folder this program lies in
-	Dir    string        // where all parties keep their data; default: a new temporary folder, removed after a good run
+	Dir    string        // where all parties keep their data, empty or to be made, and kept; default: a new temporary folder, removed after a good run
 	Scans  int           // number of scans; 0 goes on until the context ends
 	Outage time.Duration // for how long the visit server is cut off in the middle
 	Kill   time.Duration // how often the gate is killed and started anew; 0 never
@@ -82,6 +82,7 @@ const (
 
 // Run does one run and returns its summary. An error means that the run could not be done; the folder is then kept.
 func Run(ctx context.Context, o Options) (Summary, error) {
+	given := o.Dir != ""
 	if err := o.setDefaults(); err != nil {
 		return Summary{}, err
 	}
@@ -90,7 +91,29 @@ func Run(ctx context.Context, o Options) (Summary, error) {
 	if err = errors.Join(err, summary.Err()); err != nil {
 		return summary, fmt.Errorf("%w (data and logs are in %s)", err, o.Dir)
 	}
+	if given {
+		return summary, nil
+	}
 	return summary, os.RemoveAll(o.Dir)
+}
+
+// takeDir makes a folder the user has named. What already lies in one is neither used nor lost.
+func takeDir(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("folder for data and logs: %w", err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", fmt.Errorf("folder for data and logs: %w", err)
+	}
+	if len(entries) > 0 {
+		return "", fmt.Errorf("folder for data and logs: %s is not empty; name a new one", dir)
+	}
+	return dir, nil
 }
 
 func (o *Options) setDefaults() error {
@@ -101,12 +124,14 @@ func (o *Options) setDefaults() error {
 		}
 		o.Bin = filepath.Dir(self)
 	}
+	var err error
 	if o.Dir == "" {
-		dir, err := os.MkdirTemp("", "kipass-lab-")
-		if err != nil {
-			return err
-		}
-		o.Dir = dir
+		o.Dir, err = os.MkdirTemp("", "kipass-lab-")
+	} else {
+		o.Dir, err = takeDir(o.Dir)
+	}
+	if err != nil {
+		return err
 	}
 	if o.Baud == 0 {
 		o.Baud = 115200
