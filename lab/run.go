@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kipass/kipass/firmware/journal"
+	"github.com/kipass/kipass/lab/process"
 	"github.com/kipass/kipass/visitserver"
 )
 
@@ -128,7 +129,7 @@ func (o *Options) setDefaults() error {
 
 func perform(ctx context.Context, o Options, began time.Time) (summary Summary, err error) {
 	summary = Summary{Seed: o.Seed, Voiced: -1, Spoken: -1}
-	s := &stage{programs: programs{bin: o.Bin, logs: o.Dir}, dir: o.Dir}
+	s := &stage{programs: process.Programs{Bin: o.Bin, Logs: o.Dir}, dir: o.Dir}
 	if s.line, err = newLine(o.Baud); err != nil {
 		return summary, err
 	}
@@ -300,7 +301,7 @@ func (s *stage) settle(ctx context.Context) (journal.Ledger, account, error) {
 	gate := s.gate
 	s.gate = nil
 	s.mu.Unlock()
-	if err := gate.stop(); err != nil {
+	if err := gate.Stop(); err != nil {
 		return journal.Ledger{}, account{}, fmt.Errorf("stopping the gate: %w", err)
 	}
 	device, err := journal.Contents(s.path("gate", "journal"))
