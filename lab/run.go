@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kipass/kipass/firmware/journal"
+	"github.com/kipass/kipass/lab/process"
 	"github.com/kipass/kipass/visitserver"
 )
 
@@ -153,7 +154,7 @@ func (o *Options) setDefaults() error {
 
 func perform(ctx context.Context, o Options, began time.Time) (summary Summary, err error) {
 	summary = Summary{Seed: o.Seed, Voiced: -1, Spoken: -1}
-	s := &stage{programs: programs{bin: o.Bin, logs: o.Dir}, dir: o.Dir}
+	s := &stage{programs: process.Programs{Bin: o.Bin, Logs: o.Dir}, dir: o.Dir}
 	if s.line, err = newLine(o.Baud); err != nil {
 		return summary, err
 	}
@@ -347,7 +348,7 @@ func (s *stage) drain(ctx context.Context) (journal.Ledger, error) {
 		gate := s.gate
 		s.gate = nil
 		s.mu.Unlock()
-		if err := gate.stop(); err != nil {
+		if err := gate.Stop(); err != nil {
 			return journal.Ledger{}, fmt.Errorf("stopping the gate: %w", err)
 		}
 		device, err := journal.Contents(s.path("gate", "journal"))

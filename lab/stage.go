@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kipass/kipass/lab/process"
 	"github.com/kipass/kipass/visitserver"
 )
 
@@ -26,21 +27,21 @@ const (
 
 // stage is the whole system on this machine, every party a process of its own in a folder of its own.
 type stage struct {
-	programs programs
+	programs process.Programs
 	dir      string
 	line     *line
 	voice    *voice // nil: the machine's own sound device
 	network  *network
 	issuers  []*issuerService
-	visits   *program
-	others   []*program
+	visits   *process.Process
+	others   []*process.Process
 
 	officerKeys []string // public halves, in the order of officers
 	root        string   // the scheme operator's public key
 	screen      string   // URL of the visitor's screen, without the last slash
 
 	mu      sync.Mutex
-	gate    *program
+	gate    *process.Process
 	started int // how often the gate was
 }
 
@@ -76,11 +77,11 @@ var officers = []string{"kim", "lee"}
 
 func (s *stage) makeAuthority(ctx context.Context) error {
 	home := s.path("authority")
-	if _, err := s.programs.run(ctx, "kipass-inquiry", "keygen", "authority", "-home", home); err != nil {
+	if _, err := s.programs.Run(ctx, "kipass-inquiry", "keygen", "authority", "-home", home); err != nil {
 		return err
 	}
 	for _, officer := range officers {
-		line, err := s.programs.run(ctx, "kipass-inquiry", "keygen", "officer", "-o", s.path(officer+".key"), officer)
+		line, err := s.programs.Run(ctx, "kipass-inquiry", "keygen", "officer", "-o", s.path(officer+".key"), officer)
 		if err != nil {
 			return err
 		}
@@ -93,7 +94,7 @@ func (s *stage) makeAuthority(ctx context.Context) error {
 // tellOfficers registers both officers with one of the parties.
 func (s *stage) tellOfficers(ctx context.Context, program, folderFlag, dir string) error {
 	for i, officer := range officers {
-		if _, err := s.programs.run(ctx, program, "officer", "add", folderFlag, dir, officer, s.officerKeys[i]); err != nil {
+		if _, err := s.programs.Run(ctx, program, "officer", "add", folderFlag, dir, officer, s.officerKeys[i]); err != nil {
 			return err
 		}
 	}
@@ -103,13 +104,13 @@ func (s *stage) tellOfficers(ctx context.Context, program, folderFlag, dir strin
 func (s *stage) startIssuers(ctx context.Context) error {
 	for _, i := range issuerNames {
 		dir := s.path("issuer-" + i.name)
-		if _, err := s.programs.run(ctx, "kipass-issuer", "init", "-data", dir, "-name", i.name, "-display", i.display); err != nil {
+		if _, err := s.programs.Run(ctx, "kipass-issuer", "init", "-data", dir, "-name", i.name, "-display", i.display); err != nil {
 			return err
 		}
 		if err := s.tellOfficers(ctx, "kipass-issuer", "-data", dir); err != nil {
 			return err
 		}
-		prog, address, err := s.programs.start(ctx, "ready", nil, "kipass-issuer", "serve", "-data", dir, "-listen", "127.0.0.1:0", "-registration", "open")
+		prog, address, err := s.programs.Start(ctx, "ready", nil, "kipass-issuer", "serve", "-data", dir, "-listen", "127.0.0.1:0", "-registration", "open")
 		if err != nil {
 			return err
 		}
@@ -139,10 +140,10 @@ func trusting(ca string) (*http.Client, error) {
 
 func (s *stage) startVisits(ctx context.Context) error {
 	dir := s.path("visits")
-	if _, err := s.programs.run(ctx, "kipass-visits", "init", "-data", dir); err != nil {
+	if _, err := s.programs.Run(ctx, "kipass-visits", "init", "-data", dir); err != nil {
 		return err
 	}
-	prog, address, err := s.programs.start(ctx, "ready", nil, "kipass-visits", "serve", "-data", dir, "-listen", "127.0.0.1:0")
+	prog, address, err := s.programs.Start(ctx, "ready", nil, "kipass-visits", "serve", "-data", dir, "-listen", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
@@ -161,14 +162,14 @@ func (s *stage) startVisits(ctx context.Context) error {
 func (s *stage) visitsURL() string { return "https://" + s.network.server }
 
 func (s *stage) signTrust(ctx context.Context) error {
-	root, err := s.programs.run(ctx, "kipass-scheme", "init", "-root", s.path("scheme.key"))
+	root, err := s.programs.Run(ctx, "kipass-scheme", "init", "-root", s.path("scheme.key"))
 	if err != nil {
 		return err
 	}
 	s.root = strings.TrimSpace(root)
 	sign := []string{"sign", "-root", s.path("scheme.key"), "-version", "1", "-o", s.path("trust.list")}
 	for i, issuer := range s.issuers {
-		about, err := s.programs.run(ctx, "kipass-issuer", "public-key", "-data", s.path("issuer-"+issuerNames[i].name), "-url", issuer.url)
+		about, err := s.programs.Run(ctx, "kipass-issuer", "public-key", "-data", s.path("issuer-"+issuerNames[i].name), "-url", issuer.url)
 		if err != nil {
 			return err
 		}
@@ -178,13 +179,13 @@ func (s *stage) signTrust(ctx context.Context) error {
 		}
 		sign = append(sign, file)
 	}
-	if _, err := s.programs.run(ctx, "kipass-scheme", sign...); err != nil {
+	if _, err := s.programs.Run(ctx, "kipass-scheme", sign...); err != nil {
 		return err
 	}
-	if _, err := s.programs.run(ctx, "kipass-visits", "trust-root", "-data", s.path("visits"), s.root); err != nil {
+	if _, err := s.programs.Run(ctx, "kipass-visits", "trust-root", "-data", s.path("visits"), s.root); err != nil {
 		return err
 	}
-	_, err = s.programs.run(ctx, "kipass-visits", "trust-list", "-data", s.path("visits"), s.path("trust.list"))
+	_, err = s.programs.Run(ctx, "kipass-visits", "trust-list", "-data", s.path("visits"), s.path("trust.list"))
 	return err
 }
 
@@ -216,10 +217,10 @@ listen = %q
 `
 
 func (s *stage) enrolGate(ctx context.Context) error {
-	if _, err := s.programs.run(ctx, "kipass-visits", "facility", "add", "-data", s.path("visits"), facility, "서울 카페"); err != nil {
+	if _, err := s.programs.Run(ctx, "kipass-visits", "facility", "add", "-data", s.path("visits"), facility, "서울 카페"); err != nil {
 		return err
 	}
-	raw, err := s.programs.run(ctx, "kipass-visits", "terminal", "add", "-data", s.path("visits"), facility, gateName)
+	raw, err := s.programs.Run(ctx, "kipass-visits", "terminal", "add", "-data", s.path("visits"), facility, gateName)
 	if err != nil {
 		return err
 	}
@@ -253,7 +254,7 @@ func (s *stage) startGate(ctx context.Context) error {
 	if s.voice != nil {
 		env = s.voice.env()
 	}
-	prog, _, err := s.programs.start(ctx, "ready", env, "kipass-gate", "-config", s.path("gate.toml"))
+	prog, _, err := s.programs.Start(ctx, "ready", env, "kipass-gate", "-config", s.path("gate.toml"))
 	if err != nil {
 		return err
 	}
@@ -269,7 +270,7 @@ func (s *stage) killGate() {
 	s.mu.Lock()
 	gate := s.gate
 	s.mu.Unlock()
-	gate.kill()
+	gate.Kill()
 }
 
 // generation returns how often the gate was started.
@@ -282,7 +283,7 @@ func (s *stage) generation() int {
 // ledger asks the visit server what it has taken from the gate's journals.
 func (s *stage) ledger(ctx context.Context) (visitserver.Ledger, error) {
 	var l visitserver.Ledger
-	raw, err := s.programs.run(ctx, "kipass-visits", "ledger", "-data", s.path("visits"))
+	raw, err := s.programs.Run(ctx, "kipass-visits", "ledger", "-data", s.path("visits"))
 	if err != nil {
 		return l, err
 	}
@@ -293,10 +294,10 @@ func (s *stage) ledger(ctx context.Context) (visitserver.Ledger, error) {
 func (s *stage) close() error {
 	var errs []error
 	if s.gate != nil {
-		errs = append(errs, s.gate.stop())
+		errs = append(errs, s.gate.Stop())
 	}
 	for _, p := range s.others {
-		errs = append(errs, p.stop())
+		errs = append(errs, p.Stop())
 	}
 	if s.network != nil {
 		s.network.close()

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/firmware/journal"
+	"github.com/kipass/kipass/lab/process"
 	"github.com/kipass/kipass/token"
 	"github.com/kipass/kipass/visit"
 )
@@ -30,7 +31,7 @@ func TestStolenGateTellsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx := t.Context()
-	s := &stage{programs: programs{bin: bin, logs: t.TempDir()}, dir: t.TempDir()}
+	s := &stage{programs: process.Programs{Bin: bin, Logs: t.TempDir()}, dir: t.TempDir()}
 	if s.line, err = newLine(115200); err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/kipass/kipass/lab"
+	"github.com/kipass/kipass/lab/bench"
 )
 
 const usage = `kipass-lab – 한 대의 컴퓨터에서 전체 시스템을 실행합니다 / runs the whole system on one machine
@@ -38,6 +39,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch name {
 	case "run":
 		err = runLab(ctx, args, stdout, stderr)
+	case "bench":
+		err = runBench(ctx, args, stdout, stderr)
 	case "-h", "--help", "help":
 		fmt.Fprint(stdout, usage)
 		return 0
@@ -79,6 +82,27 @@ func runLab(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 		if e := json.NewEncoder(stdout).Encode(summary); e != nil {
 			return errors.Join(err, e)
 		}
+	}
+	return err
+}
+
+// runBench writes the figures that could be taken even when others could not. A target missed is told, and no error.
+func runBench(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	flags := flag.NewFlagSet("kipass-lab bench", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	o := bench.Options{Log: stderr}
+	flags.StringVar(&o.Dir, "dir", "", "측정할 폴더 / folder whose filesystem is measured; default a temporary one on a real disk")
+	flags.StringVar(&o.Bin, "bin", "", "프로그램 폴더 / folder of the programs; default this program's own")
+	flags.StringVar(&o.Only, "only", "", "일부만 측정 / measure only the families whose name contains this")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q; see kipass-lab bench -h", flags.Arg(0))
+	}
+	figures, err := bench.Run(ctx, o)
+	if len(figures) > 0 {
+		err = errors.Join(bench.Write(stdout, figures), err)
 	}
 	return err
 }

@@ -1,4 +1,5 @@
-package lab
+// Package process starts the programs of the project as processes of their own, keeps their output, and ends them.
+package process
 
 import (
 	"bufio"
@@ -16,23 +17,23 @@ import (
 	"time"
 )
 
-// program is one of the project's programs running as a process of its own, its output kept in a file.
-type program struct {
+// Process is one of the project's programs running as a process of its own, its output kept in a file.
+type Process struct {
 	name string
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the process has ended
 	err  error         // why, valid once done is closed
 }
 
-// programs starts the programs that lie in one folder and keeps their logs in another.
-type programs struct {
-	bin  string
-	logs string
+// Programs starts the programs that lie in one folder and keeps their logs in another.
+type Programs struct {
+	Bin  string
+	Logs string
 }
 
-// run runs a program to its end and returns what it wrote to standard output.
-func (p programs) run(ctx context.Context, name string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(p.bin, name), args...)
+// Run runs a program to its end and returns what it wrote to standard output.
+func (p Programs) Run(ctx context.Context, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(p.Bin, name), args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
@@ -41,10 +42,10 @@ func (p programs) run(ctx context.Context, name string, args ...string) (string,
 	return out.String(), nil
 }
 
-// start starts a program and waits until a line of its output begins with ready; it returns the rest of that line.
+// Start starts a program and waits until a line of its output begins with ready; it returns the rest of that line.
 // An empty ready returns at once.
-func (p programs) start(ctx context.Context, ready string, env []string, name string, args ...string) (*program, string, error) {
-	log, err := os.OpenFile(filepath.Join(p.logs, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+func (p Programs) Start(ctx context.Context, ready string, env []string, name string, args ...string) (*Process, string, error) {
+	log, err := os.OpenFile(filepath.Join(p.Logs, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, "", err
 	}
@@ -52,7 +53,7 @@ func (p programs) start(ctx context.Context, ready string, env []string, name st
 	if err != nil {
 		return nil, "", errors.Join(err, log.Close())
 	}
-	cmd := exec.Command(filepath.Join(p.bin, name), args...)
+	cmd := exec.Command(filepath.Join(p.Bin, name), args...)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = w, w
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // the lab's end is theirs, however it comes
@@ -60,7 +61,7 @@ func (p programs) start(ctx context.Context, ready string, env []string, name st
 		return nil, "", errors.Join(fmt.Errorf("starting %s: %w", name, err), log.Close(), r.Close(), w.Close())
 	}
 	w.Close()
-	prog := &program{name: name, cmd: cmd, done: make(chan struct{})}
+	prog := &Process{name: name, cmd: cmd, done: make(chan struct{})}
 	told := make(chan string, 1)
 	var copying sync.WaitGroup
 	copying.Go(func() { copyOutput(log, r, ready, told) })
@@ -79,10 +80,10 @@ func (p programs) start(ctx context.Context, ready string, env []string, name st
 	case <-prog.done:
 		return nil, "", fmt.Errorf("%s ended before it was ready: %v; see %s", name, prog.err, log.Name())
 	case <-time.After(30 * time.Second):
-		prog.kill()
+		prog.Kill()
 		return nil, "", fmt.Errorf("%s was not ready within 30 s; see %s", name, log.Name())
 	case <-ctx.Done():
-		prog.kill()
+		prog.Kill()
 		return nil, "", ctx.Err()
 	}
 }
@@ -106,20 +107,20 @@ func copyOutput(log io.Writer, r io.ReadCloser, ready string, told chan<- string
 	}
 }
 
-// kill ends the process as a power cut would and waits for its end.
-func (p *program) kill() {
+// Kill ends the process as a power cut would and waits for its end.
+func (p *Process) Kill() {
 	p.cmd.Process.Kill()
 	<-p.done
 }
 
-// stop asks the process to end and kills it after ten seconds.
-func (p *program) stop() error {
+// Stop asks the process to end and kills it after ten seconds.
+func (p *Process) Stop() error {
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.done:
 		return p.err
 	case <-time.After(10 * time.Second):
-		p.kill()
+		p.Kill()
 		return fmt.Errorf("%s did not end within 10 s of being asked to", p.name)
 	}
 }

@@ -1,0 +1,133 @@
+// Package bench measures kipass: each figure beside the bare limit of what lies under it – an Ed25519 check without a
+// code around it, a bbolt commit without a journal – taken in turns in one run, so that the ratio holds on any machine.
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kipass/kipass/lab/process"
+)
+
+// Options of a run. The zero value of each is its default.
+type Options struct {
+	Bin  string    // folder of the programs; default: the folder this program lies in
+	Dir  string    // where to measure: its filesystem is the one that counts; default: a temporary folder on a real disk
+	Only string    // measure only families whose name contains it
+	Log  io.Writer // progress
+}
+
+// family measures figures that belong together.
+type family struct {
+	name string
+	run  func(context.Context, *site) ([]Figure, error)
+}
+
+var families = []family{
+	{"code", measureCode},
+	{"seal", measureSeal},
+	{"append", measureAppend},
+	{"writers", measureWriters},
+	{"gate", measureGate},
+	{"drain", measureDrain},
+	{"ingest", measureIngest},
+	{"single", measureSingle},
+	{"voice", measureVoice},
+	{"idle", measureIdle},
+}
+
+// site is where a family measures.
+type site struct {
+	dir      string // empty, on a real disk, its own
+	programs process.Programs
+	log      io.Writer
+}
+
+func (s *site) path(parts ...string) string {
+	return filepath.Join(append([]string{s.dir}, parts...)...)
+}
+
+func (s *site) say(format string, args ...any) { fmt.Fprintf(s.log, "  "+format+"\n", args...) }
+
+// Run takes the figures. What could not be measured is in the error; the figures that could are returned all the same.
+func Run(ctx context.Context, o Options) (figures []Figure, err error) {
+	if o.Log == nil {
+		o.Log = io.Discard
+	}
+	if o.Bin == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		o.Bin = filepath.Dir(self)
+	}
+	parent := o.Dir
+	if parent == "" {
+		parent = realDisk(o.Bin)
+	}
+	dir, err := os.MkdirTemp(parent, "kipass-bench-")
+	if err != nil {
+		return nil, fmt.Errorf("no folder to measure in: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	fmt.Fprintf(o.Log, "측정 / measuring in %s, load %s\n", dir, load())
+	var failed []error
+	for n, f := range families {
+		if !strings.Contains(f.name, o.Only) {
+			continue
+		}
+		began := time.Now()
+		fmt.Fprintf(o.Log, "[%d/%d] %s\n", n+1, len(families), f.name)
+		got, err := measureFamily(ctx, f, o, filepath.Join(dir, f.name))
+		if ctx.Err() != nil {
+			return figures, ctx.Err()
+		}
+		if err != nil {
+			failed = append(failed, fmt.Errorf("%s could not be measured: %w", f.name, err))
+			fmt.Fprintf(o.Log, "  %v\n", err)
+			continue
+		}
+		figures = append(figures, got...)
+		fmt.Fprintf(o.Log, "  %v\n", time.Since(began).Round(100*time.Millisecond))
+	}
+	fmt.Fprintf(o.Log, "load %s\n", load())
+	if len(figures) == 0 && len(failed) == 0 {
+		return nil, fmt.Errorf("no family of figures is called %q", o.Only)
+	}
+	return figures, errors.Join(failed...)
+}
+
+func measureFamily(ctx context.Context, f family, o Options, dir string) ([]Figure, error) {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	s := &site{dir: dir, programs: process.Programs{Bin: o.Bin, Logs: dir}, log: o.Log}
+	got, err := f.run(ctx, s)
+	return got, errors.Join(err, os.RemoveAll(dir))
+}
+
+// realDisk returns the folder for temporary files, or another one where that is a memory filesystem: flushing costs
+// nothing there.
+func realDisk(other string) string {
+	var st unix.Statfs_t
+	if err := unix.Statfs(os.TempDir(), &st); err == nil && int64(st.Type) == unix.TMPFS_MAGIC {
+		return other
+	}
+	return os.TempDir()
+}
+
+func load() string {
+	raw, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	return strings.Join(strings.Fields(string(raw))[:3], " ")
+}

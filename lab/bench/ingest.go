@@ -1,0 +1,171 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"time"
+
+	"github.com/kipass/kipass/inquiry/auditlog"
+	"github.com/kipass/kipass/uplink/wire"
+	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/visitserver"
+	"github.com/kipass/kipass/visitserver/daykey"
+	"github.com/kipass/kipass/visitserver/store"
+	"github.com/kipass/kipass/visitserver/store/embedded"
+)
+
+// measureIngest compares what the visit server does to a full batch, from the bytes of the request to those of the
+// receipt, and its store's share of that, with a bare Pebble that is given keys and values of the same sizes.
+func measureIngest(ctx context.Context, s *site) (figures []Figure, err error) {
+	server, send, batch, err := newIngest(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, server.close()) }()
+	alone, err := embedded.Open(s.path("alone"), embedded.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, alone.Close()) }()
+	bare, err := openBarePebble(s.path("bare"))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, bare.close()) }()
+
+	whole := func() (time.Duration, error) {
+		body, err := batch.next(wire.MaxRecords)
+		if err != nil {
+			return 0, err
+		}
+		return timed(func() error { return batch.deliver(ctx, send, body) })()
+	}
+	put := func() (time.Duration, error) {
+		rows := newRows(batch.record)
+		return timed(func() error {
+			fresh, err := alone.Put(ctx, benchFacility, visit.DayOf(rows[0].At), rows)
+			if err == nil && fresh != len(rows) {
+				err = fmt.Errorf("%d of %d rows are new", fresh, len(rows))
+			}
+			return err
+		})()
+	}
+	least := func() (time.Duration, error) {
+		rows := newRows(batch.record)
+		return timed(func() error { return bare.put(rows) })()
+	}
+	took, err := interleave(ctx, 10*time.Second, 100, whole, put, least)
+	if err != nil {
+		return nil, err
+	}
+	if n, err := server.store.Stored(ctx, benchFacility); err != nil || n != batch.seq {
+		return nil, fmt.Errorf("the server stores %d of %d visits: %w", n, batch.seq, err)
+	}
+	limit := wire.MaxRecords / took[2].median()
+	return []Figure{
+		compared("ingest", "visits/s", wire.MaxRecords/took[0].median(), limit, atLeast(ratio, 0.6)),
+		compared("store_put", "visits/s", wire.MaxRecords/took[1].median(), limit, atLeast(ratio, 0.6)),
+	}, nil
+}
+
+// newRows returns a batch of rows as the server makes them of records of that many bytes.
+func newRows(record int) []store.Row {
+	rows, now := make([]store.Row, wire.MaxRecords), time.Now()
+	today := visit.DayOf(now).Start()
+	for i := range rows {
+		at := now.Add(time.Duration(i-len(rows)) * time.Millisecond)
+		if at.Before(today) { // all rows of a batch are of one day
+			at = today
+		}
+		rows[i] = store.Row{At: at.Truncate(time.Millisecond), Gate: benchGate, Sealed: make([]byte, record+nonceAndTag)}
+		_, _ = rand.Read(rows[i].Blind[:])
+		_, _ = rand.Read(rows[i].Sealed)
+	}
+	return rows
+}
+
+// nonceAndTag is what AES-256-GCM with a random nonce adds to a record.
+const nonceAndTag = 12 + 16
+
+// ingestServer is a visit server in this process, without a network before it.
+type ingestServer struct {
+	store *embedded.Store
+	log   *auditlog.Log
+}
+
+func (i *ingestServer) close() error {
+	var errs []error
+	if i.log != nil {
+		errs = append(errs, i.log.Close())
+	}
+	return errors.Join(append(errs, i.store.Close())...)
+}
+
+// newIngest returns a server, what sends an enrolled gate's messages to it, and that gate's batches.
+func newIngest(ctx context.Context, s *site) (i *ingestServer, send sender, b *batches, err error) {
+	identity, err := visitserver.NewIdentity([]string{"localhost"}, time.Now())
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	i = &ingestServer{}
+	if i.store, err = embedded.Open(s.path("store"), embedded.Options{}); err != nil {
+		return nil, nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, i.close())
+		}
+	}()
+	keys, err := daykey.Open(s.path("keys"), make([]byte, 32))
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if i.log, err = auditlog.Open(s.path("audit"), identity.Log, "bench"); err != nil {
+		return nil, nil, nil, err
+	}
+	server, err := visitserver.New(ctx, visitserver.Parts{Store: i.store, Keys: keys, Identity: identity, Log: i.log})
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if err := server.AddFacility(ctx, benchFacility, "서울 카페"); err != nil {
+		return nil, nil, nil, err
+	}
+	code, err := server.AddTerminal(ctx, benchFacility, benchGate)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	handler := server.Handler()
+	certificate, key, err := enrol(ctx, direct(ctx, handler, nil), code)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	b, err = newBatches(key)
+	return i, direct(ctx, handler, certificate), b, err
+}
+
+// direct sends to a handler as if over one kept connection of the certificate's holder.
+func direct(ctx context.Context, h http.Handler, certificate *tls.Certificate) sender {
+	state := &tls.ConnectionState{}
+	if certificate != nil {
+		state.PeerCertificates = []*x509.Certificate{certificate.Leaf}
+	}
+	connection := visitserver.ConnContext(ctx, nil)
+	return func(_ context.Context, path, contentType string, body []byte) ([]byte, error) {
+		req, err := http.NewRequestWithContext(connection, http.MethodPost, path, bytes.NewReader(body))
+		if err != nil {
+			return nil, err
+		}
+		req.TLS = state
+		req.Header.Set("Content-Type", contentType)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, req)
+		return w.Body.Bytes(), accepted(path, w.Code, w.Body.Bytes())
+	}
+}

@@ -1,0 +1,58 @@
+package bench
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// laps are how long the turns of one operation took.
+type laps []time.Duration
+
+// at returns the lap below which the given share lies, in seconds: 0.5 is the median.
+func (l laps) at(share float64) float64 {
+	sorted := slices.Sorted(slices.Values(l))
+	return sorted[min(int(share*float64(len(sorted))), len(sorted)-1)].Seconds()
+}
+
+// median returns seconds. Unlike the mean it does not hang on a few flushes that the disk was late with.
+func (l laps) median() float64 { return l.at(0.5) }
+
+// interleave takes the turns in rounds, each as often first as last, so that all see the same machine, until the time is
+// up and there were at least the given number of rounds. The first tenth of the rounds, at least one, warms up and is
+// not counted. A turn returns its own time, so that its preparation is not in it.
+func interleave(ctx context.Context, span time.Duration, least int, turns ...func() (time.Duration, error)) ([]laps, error) {
+	all := make([]laps, len(turns))
+	warm := max(1, least/10)
+	var began time.Time
+	for round := 0; ; round++ {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if round == warm {
+			began = time.Now()
+		}
+		if round >= warm+least && time.Since(began) > span {
+			return all, nil
+		}
+		for i := range turns {
+			n := (i + round) % len(turns)
+			took, err := turns[n]()
+			if err != nil {
+				return nil, err
+			}
+			if round >= warm {
+				all[n] = append(all[n], took)
+			}
+		}
+	}
+}
+
+// timed makes a turn of an operation that needs no preparation.
+func timed(do func() error) func() (time.Duration, error) {
+	return func() (time.Duration, error) {
+		began := time.Now()
+		err := do()
+		return time.Since(began), err
+	}
+}

@@ -1,0 +1,111 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"time"
+)
+
+const (
+	spokenScans = 30
+	spokenWarm  = 2
+	soundWithin = 5 * time.Second
+	quiet       = 300 * time.Millisecond // so long without a sample, the sound has ended
+	quietWithin = 10 * time.Second
+)
+
+// measureVoice takes a code from the last byte on the line to the first sample a sound card takes, through the real
+// gate and ALSA. The voice is at rest before each scan, which is the slowest case.
+func measureVoice(ctx context.Context, s *site) (figures []Figure, err error) {
+	k, err := newKiosk(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, k.close()) }()
+	var whole laps
+	for n := range spokenScans + spokenWarm {
+		if n%10 == 0 {
+			s.say("scan %d of %d", n, spokenScans+spokenWarm)
+		}
+		took, err := k.speak(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("scan %d: %w", n+1, err)
+		}
+		whole = append(whole, took)
+	}
+	scans, err := scansLogged(s.path("kipass-gate.log"))
+	if err != nil {
+		return nil, err
+	}
+	if len(scans) != len(whole) {
+		return nil, fmt.Errorf("the gate logged %d scans of %d", len(scans), len(whole))
+	}
+	var cue laps
+	for n := range whole {
+		cue = append(cue, whole[n]-scans[n])
+	}
+	whole, cue = whole[spokenWarm:], cue[spokenWarm:]
+	return []Figure{
+		absolute("last_byte_to_first_sample_p95", "ms", whole.at(0.95)*1e3, atMost(ours, 80)),
+		absolute("last_byte_to_first_sample_median", "ms", whole.median()*1e3),
+		absolute("cue_to_first_sample_p95", "ms", cue.at(0.95)*1e3, atMost(ours, 60)),
+		absolute("cue_to_first_sample_median", "ms", cue.median()*1e3),
+	}, nil
+}
+
+// speak shows a new code, returns the time from its last byte to the first sample, and waits until all is said.
+func (k *kiosk) speak(ctx context.Context) (time.Duration, error) {
+	text, err := k.scheme.code()
+	if err != nil {
+		return 0, err
+	}
+	from := k.card.Len()
+	frame := []byte(text + "\r")
+	began := time.Now()
+	if _, err := k.line.Write(frame); err != nil {
+		return 0, err
+	}
+	_, heard, err := k.card.FirstSound(from, soundWithin)
+	if err != nil {
+		return 0, err
+	}
+	for last, since := k.card.Len(), time.Now(); time.Since(since) < quiet; {
+		select {
+		case <-time.After(quiet / 10):
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+		if n := k.card.Len(); n != last {
+			last, since = n, time.Now()
+		}
+		if time.Since(heard) > quietWithin {
+			return 0, fmt.Errorf("the voice does not end within %v", quietWithin)
+		}
+	}
+	return heard.Sub(began), nil
+}
+
+var scanLogged = regexp.MustCompile(`(?m) msg=scan outcome=(\S+) .*\btook=(\S+)`)
+
+// scansLogged reads from the gate's log how long each scan took up to its cue.
+func scansLogged(path string) (laps, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var took laps
+	for _, m := range scanLogged.FindAllSubmatch(raw, -1) {
+		if string(m[1]) != "admitted" {
+			return nil, fmt.Errorf("a good code was %s", m[1])
+		}
+		d, err := time.ParseDuration(string(m[2]))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		took = append(took, d)
+	}
+	return took, nil
+}
