@@ -99,7 +99,9 @@ func (d *drain) reached(r wire.Receipt) {
 	if r.Heartbeat > 0 {
 		d.beat.period = min(time.Duration(r.Heartbeat)*time.Second, periodLongest)
 	}
-	d.later(&d.holdBatch, min(milliseconds(r.Wait), maxWait))
+	if time.Until(d.holdBatch) <= 0 { // heartbeats sent while waiting must not prolong the wait
+		d.later(&d.holdBatch, min(milliseconds(r.Wait), maxWait))
+	}
 	d.onReceipt(r)
 }
 

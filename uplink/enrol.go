@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -95,7 +94,7 @@ func (u *Uplink) enrolUntilDone(ctx context.Context) bool {
 		}
 		u.status.heard(answered(err))
 		u.status.say(concernIdentity, log.fail(err))
-		wait := retry.next(rand.Float64())
+		wait := retry.next(u.draw())
 		var no *refusal
 		if errors.As(err, &no) {
 			wait = max(wait, no.after)

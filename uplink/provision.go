@@ -3,7 +3,6 @@ package uplink
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/kipass/kipass/uplink/wire"
@@ -60,7 +59,7 @@ func (u *Uplink) keepProvisioned(ctx context.Context) {
 		}
 		if err != nil {
 			u.status.say(concernProvision, log.fail(err))
-			next = time.Now().Add(retry.next(rand.Float64()))
+			next = time.Now().Add(retry.next(u.draw()))
 			continue
 		}
 		retry.reset()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/kipass/kipass/uplink/wire"
@@ -25,7 +24,7 @@ func (u *Uplink) keepRenewed(ctx context.Context) {
 		}
 		if err != nil {
 			log.fail(err)
-			wait = retry.next(rand.Float64())
+			wait = retry.next(u.draw())
 		} else {
 			log.succeed()
 			retry.reset()

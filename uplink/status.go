@@ -17,11 +17,10 @@ type Status struct {
 	Alerts      []string  // "gap", "fork", "rollback": what the server saw of the journal since the start, sorted
 }
 
+// equal reports whether nothing but the time of the last contact differs.
 func (s Status) equal(t Status) bool {
-	alerts := slices.Equal(s.Alerts, t.Alerts)
-	s.Alerts, t.Alerts = nil, nil
-	s.LastContact, t.LastContact = time.Time{}, time.Time{}
-	return alerts && s.Enrolled == t.Enrolled && s.Revoked == t.Revoked && s.Reached == t.Reached && s.LastError == t.LastError && s.Blocked == t.Blocked
+	return s.Enrolled == t.Enrolled && s.Revoked == t.Revoked && s.Reached == t.Reached && s.LastError == t.LastError &&
+		s.Blocked == t.Blocked && slices.Equal(s.Alerts, t.Alerts)
 }
 
 // concern is an activity with an error of its own, in the order of what a technician needs to know first.

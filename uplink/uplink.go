@@ -57,6 +57,7 @@ type Uplink struct {
 	o       Options
 	client  *client
 	status  statusBoard
+	draw    func() float64 // from 0 to 1, for jitter
 	running atomic.Bool
 
 	enrolling sync.Mutex        // held over one enrolment
@@ -101,7 +102,7 @@ func New(o Options) (*Uplink, error) {
 		o.Now = time.Now
 	}
 	u := &Uplink{
-		o:        o,
+		o: o, draw: rand.Float64,
 		enrolled: make(chan struct{}), lapsed: make(chan struct{}, 1), receipts: make(chan wire.Receipt, 1),
 	}
 	u.status.now, u.status.notify = o.Now, o.OnStatus
@@ -134,7 +135,7 @@ func (u *Uplink) Run(ctx context.Context) error {
 		u.o.Log.Warn("identity", "err", err)
 	}
 	d := newDrain(drain{
-		source: u.o.Source, server: u.client, status: &u.status, draw: rand.Float64,
+		source: u.o.Source, server: u.client, status: &u.status, draw: u.draw,
 		onReceipt: u.offer, onRevoked: u.revoked,
 		beat: pulse{content: u.o.Heartbeat},
 	}, u.o.Log)

@@ -162,3 +162,13 @@ func FuzzFramer(f *testing.F) {
 		}
 	})
 }
+
+func TestAFloodTakesNoMemory(t *testing.T) {
+	f := New(Rule{})
+	for range 1 << 10 {
+		f.Push(start, bytes.Repeat([]byte("x"), 1<<10), func(Frame) { t.Fatal("a frame came out of it") })
+	}
+	if n := cap(f.buf); n > 4*drivers.MaxFrame {
+		t.Errorf("%d bytes are kept of a frame without end", n)
+	}
+}

@@ -1,8 +1,10 @@
 package serialscan
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -319,5 +321,36 @@ func TestEveryHangUpIsNoticed(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestNoCodeIsLogged holds that neither logs nor errors tell what was read.
+func TestNoCodeIsLogged(t *testing.T) {
+	p := newPty(t)
+	var log bytes.Buffer
+	r, err := New(Options{
+		Name: "front", Device: p.Path(), Model: Honeywell,
+		Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	got, done := make(chan drivers.Read, 8), make(chan error, 1)
+	go func() { done <- r.Run(ctx, func(f drivers.Read) { got <- f }) }()
+	awaitCheck(t, r, func(err error) bool { return err == nil })
+	for range garbledLimit {
+		say(t, p, "KIP1:SECRET\x00\r")
+		<-got
+	}
+	said := r.Check().Error()
+	say(t, p, "KIP1:SECRET")
+	if err := p.Unplug(drivertest.Closed); err != nil {
+		t.Fatal(err)
+	}
+	said += (<-done).Error() + log.String()
+	if strings.Contains(said, "SECRET") || !strings.Contains(said, "front") {
+		t.Errorf("said: %s", said)
 	}
 }

@@ -1,14 +1,21 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
 
 	"github.com/kipass/kipass/configs"
 	"github.com/kipass/kipass/drivers"
 	"github.com/kipass/kipass/drivers/framing"
 	"github.com/kipass/kipass/drivers/serialscan"
+	"github.com/kipass/kipass/drivers/speaker"
 	"github.com/kipass/kipass/firmware"
+	"github.com/kipass/kipass/sounds"
 )
 
 // openReaders makes the readers of the config. No device is touched yet.
@@ -38,7 +45,48 @@ func openReader(r configs.Reader, log *slog.Logger) (drivers.Reader, error) {
 
 // openIndicators makes the indicators of the config. Opening them is their own business and holds nothing up.
 func openIndicators(config configs.Gate, log *slog.Logger) ([]firmware.Lane, error) {
-	return nil, nil
+	if !config.Speaker.Enabled {
+		return nil, nil
+	}
+	clips, err := readClips(config.Speaker.Clips)
+	if err != nil {
+		return nil, err
+	}
+	quiet := config.Speaker.QuietHours
+	return []firmware.Lane{{Indicator: speaker.New(speaker.Options{
+		Clips: clips, Volume: percent(config.Speaker.Volume), Buffer: config.Speaker.Buffer.Duration, Log: log,
+		Quiet: speaker.Quiet{
+			From: time.Duration(quiet.From.Minutes()) * time.Minute, To: time.Duration(quiet.To.Minutes()) * time.Minute,
+			Volume: percent(quiet.Volume),
+		},
+	})}}, nil
+}
+
+func percent(volume int) float64 { return float64(volume) / 100 }
+
+// readClips decodes every clip there is, the venue's own from folder where it has one of the name, else those shipped.
+func readClips(folder string) (map[string]speaker.PCM, error) {
+	clips := map[string]speaker.PCM{}
+	for _, name := range sounds.Names() {
+		wav, err := readClip(folder, name)
+		if err != nil {
+			return nil, err
+		}
+		if clips[name], err = speaker.Decode(wav, speaker.Rate); err != nil {
+			return nil, fmt.Errorf("speaker: clip %s: %w", name, err)
+		}
+	}
+	return clips, nil
+}
+
+func readClip(folder, name string) ([]byte, error) {
+	if folder != "" {
+		wav, err := os.ReadFile(filepath.Join(folder, filepath.FromSlash(name)+".wav"))
+		if !errors.Is(err, fs.ErrNotExist) {
+			return wav, err
+		}
+	}
+	return sounds.Clip(name)
 }
 
 // spoken returns the languages of the voice, in order.

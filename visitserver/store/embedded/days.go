@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -156,8 +155,8 @@ func (s *Store) Drop(ctx context.Context, d visit.Day) error {
 			return fmt.Errorf("closing %v: %w", d, err)
 		}
 	}
-	if err := os.RemoveAll(s.dayPath(d)); err != nil {
+	if err := s.fs.RemoveAll(s.dayPath(d)); err != nil {
 		return fmt.Errorf("dropping %v: %w", d, err)
 	}
-	return syncFolder(filepath.Join(s.dir, "days"))
+	return s.syncFolder(filepath.Join(s.dir, "days"))
 }

@@ -10,13 +10,13 @@ import (
 	"hash/maphash"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/kipass/kipass/visit"
 	"github.com/kipass/kipass/visitserver/store"
@@ -39,6 +39,7 @@ const (
 type Store struct {
 	dir      string
 	opts     Options
+	fs       vfs.FS
 	cache    *pebble.Cache
 	files    *pebble.FileCache
 	register *pebble.DB
@@ -62,17 +63,19 @@ type day struct {
 var _ store.Store = (*Store)(nil)
 
 // Open opens the store in dir, making the folder if need be.
-func Open(dir string, opts Options) (*Store, error) {
+func Open(dir string, opts Options) (*Store, error) { return open(dir, opts, vfs.Default) }
+
+func open(dir string, opts Options, files vfs.FS) (*Store, error) {
 	if opts.Cache == 0 {
 		opts.Cache = defaultCache
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	if err := makeFolder(filepath.Join(dir, "days")); err != nil {
+	s := &Store{dir: dir, opts: opts, fs: files, seed: maphash.MakeSeed(), days: map[visit.Day]*day{}}
+	if err := s.makeFolder(filepath.Join(dir, "days")); err != nil {
 		return nil, err
 	}
-	s := &Store{dir: dir, opts: opts, seed: maphash.MakeSeed(), days: map[visit.Day]*day{}}
 	s.cache = pebble.NewCache(opts.Cache)
 	s.files = pebble.NewFileCache(4, openFiles)
 	var err error
@@ -109,7 +112,7 @@ func (s *Store) Close() error {
 }
 
 func (s *Store) openDB(path string) (*pebble.DB, error) {
-	if err := makeFolder(path); err != nil {
+	if err := s.makeFolder(path); err != nil {
 		return nil, err
 	}
 	db, err := pebble.Open(path, s.options())
@@ -122,6 +125,7 @@ func (s *Store) openDB(path string) (*pebble.DB, error) {
 // options are the same for every database; the benchmark's bare Pebble uses them too.
 func (s *Store) options() *pebble.Options {
 	o := &pebble.Options{
+		FS:                 s.fs,
 		FormatMajorVersion: pebble.FormatNewest,
 		Cache:              s.cache,
 		FileCache:          s.files,
@@ -180,7 +184,7 @@ func (s *Store) openDay(d visit.Day, p *day, create bool) error {
 	}
 	path := s.dayPath(d)
 	if !create {
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		if _, err := s.fs.Stat(path); errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
 	}
@@ -197,13 +201,13 @@ func (s *Store) Days(ctx context.Context) ([]visit.Day, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	entries, err := os.ReadDir(filepath.Join(s.dir, "days"))
+	names, err := s.fs.List(filepath.Join(s.dir, "days"))
 	if err != nil {
 		return nil, fmt.Errorf("listing days of visit: %w", err)
 	}
 	var days []visit.Day
-	for _, e := range entries {
-		d, err := visit.ParseDay(e.Name())
+	for _, name := range names {
+		d, err := visit.ParseDay(name)
 		if err != nil {
 			return nil, fmt.Errorf("listing days of visit: %s: %w", filepath.Join(s.dir, "days"), err)
 		}

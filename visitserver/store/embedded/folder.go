@@ -1,27 +1,35 @@
 package embedded
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 )
 
-// makeFolder makes path and its parents durable for this user alone.
-func makeFolder(path string) error {
-	if err := os.MkdirAll(path, 0o700); err != nil {
+// makeFolder makes path and its parents for this user alone, durably up to the store's own folder's parent.
+func (s *Store) makeFolder(path string) error {
+	if err := s.fs.MkdirAll(path, 0o700); err != nil {
 		return fmt.Errorf("making folder: %w", err)
 	}
-	return syncFolder(filepath.Dir(path))
+	for {
+		path = filepath.Dir(path)
+		if err := s.syncFolder(path); err != nil {
+			return err
+		}
+		if rel, err := filepath.Rel(s.dir, path); err != nil || rel == ".." {
+			return err
+		}
+	}
 }
 
-func syncFolder(path string) error {
-	f, err := os.Open(path)
+func (s *Store) syncFolder(path string) error {
+	f, err := s.fs.OpenDir(path)
 	if err != nil {
 		return fmt.Errorf("syncing folder: %w", err)
 	}
-	defer f.Close()
-	if err := f.Sync(); err != nil {
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("syncing folder %s: %w", path, err)
 	}
 	return nil

@@ -1,0 +1,394 @@
+//go:build cgo && !nosound
+
+package speaker
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kipass/kipass/drivers"
+	"github.com/kipass/kipass/drivers/drivertest"
+)
+
+// ALSA reads its configuration once, so each test of the real device runs the speaker in a process of its own: the test
+// binary again, which obeys lines of text.
+
+// promptly is far above what the speaker allows itself, so that a busy machine does not break a test.
+const promptly = 5 * time.Second
+
+const childVariable = "SPEAKER_TEST_BUFFER"
+
+func TestMain(m *testing.M) {
+	if buffer := os.Getenv(childVariable); buffer != "" {
+		if err := child(buffer, os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// child obeys "show CLIP...", "check", "cpu" and "halt" and answers each with one line: microseconds, a space, and an
+// error or nothing.
+func child(buffer string, commands io.Reader, answers io.Writer) error {
+	clips, err := shippedClips()
+	if err != nil {
+		return err
+	}
+	span, err := time.ParseDuration(buffer)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	s := New(Options{Clips: clips, Volume: 1, Buffer: span, IdleCheck: time.Second})
+	answer := func(took time.Duration, err error) {
+		text := ""
+		if err != nil {
+			text = kind(err) + ": " + strings.ReplaceAll(err.Error(), "\n", " ")
+		}
+		fmt.Fprintf(answers, "%d %s\n", took.Microseconds(), text)
+	}
+	answer(time.Since(began), nil)
+	for lines := bufio.NewScanner(commands); lines.Scan(); {
+		words := strings.Fields(lines.Text())
+		began := time.Now()
+		switch words[0] {
+		case "show":
+			err := s.Show(context.Background(), drivers.Cue{Clips: words[1:]})
+			answer(time.Since(began), err)
+		case "check":
+			err := s.Check()
+			answer(time.Since(began), err)
+		case "cpu":
+			var used syscall.Rusage
+			if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+				return err
+			}
+			answer(time.Duration(used.Utime.Nano()+used.Stime.Nano()), nil)
+		case "halt":
+			err := s.Halt()
+			answer(time.Since(began), err)
+		}
+	}
+	return nil
+}
+
+func kind(err error) string {
+	switch {
+	case errors.Is(err, drivers.ErrUnavailable):
+		return "unavailable"
+	case errors.Is(err, drivers.ErrLost):
+		return "lost"
+	default:
+		return "other"
+	}
+}
+
+func shippedClips() (map[string]PCM, error) {
+	files, err := filepath.Glob("../../sounds/clips/*/*.wav")
+	if err != nil || len(files) == 0 {
+		return nil, fmt.Errorf("%d clips, error %w", len(files), err)
+	}
+	clips := map[string]PCM{}
+	for _, file := range files {
+		wav, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		name := filepath.Base(filepath.Dir(file)) + "/" + strings.TrimSuffix(filepath.Base(file), ".wav")
+		if clips[name], err = Decode(wav, Rate); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+	}
+	return clips, nil
+}
+
+// remote is a speaker in another process.
+type remote struct {
+	t       testing.TB
+	clips   map[string]PCM
+	started time.Duration // how long New took
+	in      io.Writer
+	out     *bufio.Scanner
+}
+
+func startRemote(t testing.TB, buffer time.Duration, env ...string) *remote {
+	t.Helper()
+	clips, err := shippedClips()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(append(os.Environ(), env...), childVariable+"="+buffer.String())
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var complaints bytes.Buffer
+	cmd.Stderr = &complaints
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		if err := cmd.Wait(); err != nil || complaints.Len() > 0 {
+			t.Errorf("the speaker's process ended with %v and said %q", err, complaints.String())
+		}
+	})
+	r := &remote{t: t, clips: clips, in: in, out: bufio.NewScanner(out)}
+	r.started, _ = r.answer()
+	return r
+}
+
+func (r *remote) answer() (time.Duration, string) {
+	r.t.Helper()
+	if !r.out.Scan() {
+		r.t.Fatal("the speaker's process has ended")
+	}
+	micros, text, _ := strings.Cut(r.out.Text(), " ")
+	n, err := strconv.Atoi(micros)
+	if err != nil {
+		r.t.Fatalf("the speaker's process says %q", r.out.Text())
+	}
+	return time.Duration(n) * time.Microsecond, text
+}
+
+func (r *remote) do(command string) (time.Duration, string) {
+	r.t.Helper()
+	fmt.Fprintln(r.in, command)
+	return r.answer()
+}
+
+func (r *remote) must(command string) {
+	r.t.Helper()
+	if took, text := r.do(command); text != "" {
+		r.t.Fatalf("%s: %s (after %v)", command, text, took)
+	}
+}
+
+// until repeats a command until its answer satisfies done.
+func (r *remote) until(command string, done func(string) bool) (text string) {
+	r.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if _, text = r.do(command); done(text) {
+			return text
+		}
+	}
+	r.t.Fatalf("%s still answers %q", command, text)
+	return ""
+}
+
+func works(text string) bool { return text == "" }
+func fails(text string) bool { return text != "" }
+
+func newCard(t testing.TB) *drivertest.SoundCard {
+	t.Helper()
+	card, err := drivertest.NewSoundCard(t.TempDir(), Rate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := card.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return card
+}
+
+// heard waits until no sound came for a quarter of a second and returns how often each of the clips was heard.
+func (r *remote) heard(card *drivertest.SoundCard, names ...string) []int {
+	r.t.Helper()
+	for before, same := -1, 0; same < 5; time.Sleep(50 * time.Millisecond) {
+		now := card.Len()
+		if same++; now != before {
+			before, same = now, 0
+		}
+	}
+	recording := card.Samples()
+	counts := make([]int, len(names))
+	for i, name := range names {
+		matches, err := drivertest.FindClip(recording, drivertest.Samples16(r.clips[name]), 0.9)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		counts[i] = len(matches)
+	}
+	return counts
+}
+
+func TestEachCueIsHeardOnce(t *testing.T) {
+	t.Parallel()
+	card := newCard(t)
+	r := startRemote(t, DefaultBuffer, card.Env()...)
+	for range 3 {
+		r.must("show tone/green ko/admitted")
+		r.heard(card)
+	}
+	r.must("show tone/amber en/expired")
+	names := []string{"ko/admitted", "ko/admitted-again", "en/expired", "tone/green", "tone/amber", "tone/red", "en/admitted"}
+	if counts, want := r.heard(card, names...), "[3 0 1 3 1 0 0]"; fmt.Sprint(counts) != want {
+		t.Errorf("heard %v times, want %v of %v", counts, want, names)
+	}
+	r.must("halt")
+}
+
+func TestSamplesArriveUnchanged(t *testing.T) {
+	t.Parallel()
+	card := newCard(t)
+	r := startRemote(t, DefaultBuffer, card.Env()...)
+	r.must("show ko/admitted")
+	r.heard(card)
+	clip, recording := drivertest.Samples16(r.clips["ko/admitted"]), card.Samples()
+	matches, err := drivertest.FindClip(recording, clip, 0.9)
+	if err != nil || len(matches) != 1 {
+		t.Fatalf("found %v, %v", matches, err)
+	}
+	for i, want := range clip {
+		if got := recording[matches[0].At+i]; got != want {
+			t.Fatalf("sample %d of the clip arrived as %v, is %v", i, got, want)
+		}
+	}
+}
+
+func TestLaterCueCutsTheFormer(t *testing.T) {
+	t.Parallel()
+	card := newCard(t)
+	r := startRemote(t, DefaultBuffer, card.Env()...)
+	r.must("show ko/expired")
+	start, _, err := card.FirstSound(0, 5*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := card.FirstSound(start+4000, 5*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	r.must("show ko/admitted")
+	if counts := r.heard(card, "ko/expired", "ko/admitted"); counts[0] != 0 || counts[1] != 1 {
+		t.Errorf("the first cue was heard whole %d times, the later %d times; want 0 and 1", counts[0], counts[1])
+	}
+	recording := card.Samples()
+	begun, err := drivertest.FindClip(recording[:start+4000], drivertest.Samples16(r.clips["ko/expired"])[:1500], 0.9)
+	if err != nil || len(begun) != 1 {
+		t.Errorf("the beginning of the first cue was found %v, %v; want once", begun, err)
+	}
+	r.must("show ko/expired")
+	r.must("show")
+	if counts := r.heard(card, "ko/expired"); counts[0] != 0 {
+		t.Error("a cue without clips did not cut the former")
+	}
+}
+
+func TestNoCardAtStartAndThenOne(t *testing.T) {
+	t.Parallel()
+	card := newCard(t)
+	if err := card.Unplug(); err != nil {
+		t.Fatal(err)
+	}
+	r := startRemote(t, DefaultBuffer, card.Env()...)
+	if r.started > promptly {
+		t.Errorf("New took %v", r.started)
+	}
+	took, text := r.do("show ko/admitted")
+	if !strings.Contains(text, "no sound device") || !strings.HasPrefix(text, "unavailable") || took > promptly {
+		t.Errorf("Show without a card says %q after %v", text, took)
+	}
+	if _, text := r.do("check"); !strings.Contains(text, "no sound device") {
+		t.Errorf("Check without a card says %q", text)
+	}
+	if err := card.Plug(); err != nil {
+		t.Fatal(err)
+	}
+	r.until("check", works)
+	r.must("show ko/admitted")
+	if counts := r.heard(card, "ko/admitted"); counts[0] != 1 {
+		t.Errorf("heard %d times, want once: what was refused is not said later", counts[0])
+	}
+}
+
+func TestCardLostWhileSpeakingAndBack(t *testing.T) {
+	t.Parallel()
+	card := newCard(t)
+	r := startRemote(t, DefaultBuffer, card.Env()...)
+	r.must("show ko/expired")
+	if err := card.Unplug(); err != nil {
+		t.Fatal(err)
+	}
+	r.until("check", fails)
+	if took, text := r.do("show ko/admitted"); !strings.HasPrefix(text, "unavailable") || took > promptly {
+		t.Errorf("Show without the card says %q after %v", text, took)
+	}
+	if err := card.Plug(); err != nil {
+		t.Fatal(err)
+	}
+	r.until("check", works)
+	r.must("show ko/not-genuine")
+	if counts := r.heard(card, "ko/admitted", "ko/not-genuine"); counts[0] != 0 || counts[1] != 1 {
+		t.Errorf("the refused cue was heard %d times, the later %d times; want 0 and 1", counts[0], counts[1])
+	}
+}
+
+func TestCardLostWhileIdleIsNoticed(t *testing.T) {
+	t.Parallel()
+	card := newCard(t)
+	r := startRemote(t, DefaultBuffer, card.Env()...)
+	r.must("show tone/green")
+	r.heard(card)
+	if err := card.Unplug(); err != nil {
+		t.Fatal(err)
+	}
+	r.until("check", fails) // the idle check of the test's speaker comes every second
+}
+
+func TestStalledCard(t *testing.T) {
+	t.Parallel()
+	card := newCard(t)
+	r := startRemote(t, DefaultBuffer, card.Env()...)
+	r.must("show tone/green")
+	card.Stall(true)
+	r.until("show ko/expired", fails)
+	took, text := r.do("show ko/admitted")
+	if !strings.HasPrefix(text, "unavailable") || took > promptly {
+		t.Errorf("Show with a stalled card says %q after %v", text, took)
+	}
+	card.Stall(false)
+	r.until("check", works)
+	r.must("show ko/not-genuine")
+	if counts := r.heard(card, "ko/admitted", "ko/not-genuine"); counts[0] != 0 || counts[1] != 1 {
+		t.Errorf("the dropped cue was heard %d times, the later %d times; want 0 and 1", counts[0], counts[1])
+	}
+}
+
+func TestIdleDeviceRests(t *testing.T) {
+	t.Parallel()
+	card := newCard(t)
+	r := startRemote(t, DefaultBuffer, card.Env()...)
+	r.must("show tone/green")
+	r.heard(card)
+	cpu, _ := r.do("cpu")
+	began, samples := time.Now(), card.Len()
+	r.until("check", func(string) bool { return time.Since(began) > 3*time.Second })
+	later, _ := r.do("cpu")
+	// The test's speaker checks its idle device every second: 20 ms of silence, what drains it, and a little more.
+	span := time.Since(began)
+	if share := float64(card.Len()-samples) / (span.Seconds() * Rate); share > 0.4 {
+		t.Errorf("the idle device was given samples %.0f %% of the time", 100*share)
+	}
+	t.Logf("idle: %v of CPU in %v", later-cpu, span)
+}

@@ -1,0 +1,330 @@
+package inquiry
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kipass/kipass/inquiry/auditlog"
+	"github.com/kipass/kipass/inquiry/order"
+	"github.com/kipass/kipass/visit"
+)
+
+var now = time.Date(2020, 7, 10, 9, 0, 0, 0, time.UTC)
+
+func officerKey(seed byte) ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize))
+}
+
+type bench struct {
+	*Home
+	dir      string
+	order    order.Order
+	approved []byte
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{dir: filepath.Join(t.TempDir(), "home")}
+	if err := InitHome(b.dir); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if b.Home, err = OpenHome(b.dir, func() time.Time { return now }); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	for name, seed := range map[string]byte{"kim": 1, "lee": 2} {
+		if err := b.AddOfficer(order.Officer{Name: name, Public: officerKey(seed).Public().(ed25519.PublicKey)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, signed, err := b.Order(officerKey(1), Request{
+		Case: "2020-17", Officer: "kim", Purpose: "접촉자 조사", Facility: "hongdae-12", From: now.Add(-time.Hour), To: now, Valid: time.Hour,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.order, err = b.Read(signed); err != nil {
+		t.Fatal(err)
+	}
+	if b.approved, err = b.Approve(officerKey(2), signed); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// party serves one answer for every question.
+func party(t *testing.T, answer func(body []byte) (contentType string, b []byte, err error)) Endpoint {
+	t.Helper()
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		contentType, b, err := answer(body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", contentType)
+		w.Write(b)
+	}))
+	t.Cleanup(s.Close)
+	roots := x509.NewCertPool()
+	roots.AddCert(s.Certificate())
+	return Endpoint{URL: s.URL, Roots: roots}
+}
+
+func (b *bench) visitsParty(t *testing.T, change func(*order.VisitAnswer), codes ...visit.CTI) Endpoint {
+	return party(t, func([]byte) (string, []byte, error) {
+		a := order.VisitAnswer{Log: 3, Order: b.order.ID}
+		for _, c := range codes {
+			a.Scans = append(a.Scans, order.Scan{At: now.Add(-time.Minute), Facility: b.order.Facility, Gate: "door-1", Issuer: "naver", CTI: c})
+		}
+		if change != nil {
+			change(&a)
+		}
+		sealed, err := order.SealVisitAnswer(b.order.Recipient, a)
+		return order.TypeVisitAnswer, sealed, err
+	})
+}
+
+// issuerParty opens every code to one holder.
+func (b *bench) issuerParty(t *testing.T, change func(*order.IssuerAnswer)) Endpoint {
+	return party(t, func(body []byte) (string, []byte, error) {
+		q, err := order.DecodeQuestion(body)
+		if err != nil {
+			return "", nil, err
+		}
+		a := order.IssuerAnswer{Log: 5, Order: b.order.ID}
+		for _, c := range q.Codes {
+			a.Holders = append(a.Holders, order.Holder{CTI: c.CTI, Name: "김철수", Phone: "+821011112222"})
+		}
+		if change != nil {
+			change(&a)
+		}
+		sealed, err := order.SealIssuerAnswer(b.order.Recipient, a)
+		return order.TypeIssuerAnswer, sealed, err
+	})
+}
+
+func config(visits, issuer Endpoint) Config {
+	return Config{Visits: visits, Issuers: func(string) (Endpoint, error) { return issuer, nil }, Progress: func(string) {}}
+}
+
+func numbered(n int) (c visit.CTI) {
+	binary.BigEndian.PutUint32(c[:], uint32(n))
+	return c
+}
+
+func TestAnswersOfTheVisitServerThatAreNotBelieved(t *testing.T) {
+	html := func([]byte) (string, []byte, error) {
+		return "text/html", []byte("<html>please log in to the network</html>"), nil
+	}
+	tests := map[string]struct {
+		visits func(t *testing.T, b *bench) Endpoint
+		says   string
+	}{
+		"about another facility": {func(t *testing.T, b *bench) Endpoint {
+			return b.visitsParty(t, func(a *order.VisitAnswer) { a.Scans[0].Facility = "gangnam-1" }, numbered(1))
+		}, "outside the order"},
+		"outside the window": {func(t *testing.T, b *bench) Endpoint {
+			return b.visitsParty(t, func(a *order.VisitAnswer) { a.Scans[0].At = b.order.To }, numbered(1))
+		}, "outside the order"},
+		"to another order": {func(t *testing.T, b *bench) Endpoint {
+			return b.visitsParty(t, func(a *order.VisitAnswer) { a.Order = order.NewID() }, numbered(1))
+		}, "asked was"},
+		"encrypted to somebody else": {func(t *testing.T, b *bench) Endpoint {
+			return party(t, func([]byte) (string, []byte, error) {
+				sealed, err := order.SealVisitAnswer(b.authority.Recipient().String(), order.VisitAnswer{Order: b.order.ID})
+				return order.TypeVisitAnswer, sealed, err
+			})
+		}, "decrypting"},
+		"a captive portal's page": {func(t *testing.T, b *bench) Endpoint { return party(t, html) }, "no answer to an order"},
+		"a redirection": {func(t *testing.T, b *bench) Endpoint {
+			s := httptest.NewTLSServer(http.RedirectHandler("https://elsewhere.example/", http.StatusTemporaryRedirect))
+			t.Cleanup(s.Close)
+			roots := x509.NewCertPool()
+			roots.AddCert(s.Certificate())
+			return Endpoint{URL: s.URL, Roots: roots}
+		}, "no answer to an order"},
+		"without TLS": {func(t *testing.T, b *bench) Endpoint {
+			return Endpoint{URL: "http://127.0.0.1:1", Roots: x509.NewCertPool()}
+		}, "https://"},
+		"without pinned authority": {func(t *testing.T, b *bench) Endpoint { return Endpoint{URL: "https://127.0.0.1:1"} }, "no certificate authority"},
+		"its refusal": {func(t *testing.T, b *bench) Endpoint {
+			return party(t, func([]byte) (string, []byte, error) {
+				p, err := order.EncodeProblem(order.Problem{Code: "too-many", Detail: "narrow the window"})
+				return order.TypeProblem, p, err
+			})
+		}, "narrow the window"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			_, err := b.Run(t.Context(), b.approved, config(tt.visits(t, b), Endpoint{}))
+			if err == nil || errors.Is(err, ErrPartial) || !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("Run = %v, want one that says %q", err, tt.says)
+			}
+			files, err := os.ReadDir(b.orderDir(b.order.ID))
+			if err != nil || len(files) != 1 {
+				t.Errorf("%d files of the order, want its key alone, %v", len(files), err)
+			}
+		})
+	}
+}
+
+func TestAnswersOfAnIssuerThatAreNotBelieved(t *testing.T) {
+	tests := map[string]struct {
+		change func(*order.IssuerAnswer)
+		says   string
+	}{
+		"to another order":        {func(a *order.IssuerAnswer) { a.Order = order.NewID() }, "asked was"},
+		"about a code not asked":  {func(a *order.IssuerAnswer) { a.Holders[0].CTI = numbered(99) }, "not asked for"},
+		"silent about a code":     {func(a *order.IssuerAnswer) { a.Holders = a.Holders[:1] }, "asked were"},
+		"unopened, but not asked": {func(a *order.IssuerAnswer) { a.Holders = a.Holders[:1]; a.Unopened = []visit.CTI{numbered(98)} }, "not asked for"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			s, err := b.Run(t.Context(), b.approved, config(b.visitsParty(t, nil, numbered(1), numbered(2)), b.issuerParty(t, tt.change)))
+			if !errors.Is(err, ErrPartial) || s.Contacts != 0 || s.Issuers["naver"].Missing != 2 || !strings.Contains(s.Issuers["naver"].Error, tt.says) {
+				t.Errorf("Run = %+v, %v", s, err)
+			}
+		})
+	}
+}
+
+func TestMoreCodesThanOneQuestionHolds(t *testing.T) {
+	b := newBench(t)
+	var codes []visit.CTI
+	for i := range 2*order.MaxCodes + 1 {
+		codes = append(codes, numbered(i+1))
+	}
+	questions := 0
+	s, err := b.Run(t.Context(), b.approved, config(b.visitsParty(t, nil, codes...), b.issuerParty(t, func(*order.IssuerAnswer) { questions++ })))
+	if err != nil || questions != 3 || s.Opened != len(codes) || s.Contacts != 1 {
+		t.Errorf("%d questions, %d opened, %d contacts, %v", questions, s.Opened, s.Contacts, err)
+	}
+}
+
+func TestOneCodeScannedTwiceIsAskedForOnce(t *testing.T) {
+	b := newBench(t)
+	visits := b.visitsParty(t, func(a *order.VisitAnswer) {
+		again := a.Scans[0]
+		again.At, again.Gate = again.At.Add(-time.Minute), "door-2"
+		a.Scans = append(a.Scans, again)
+	}, numbered(1))
+	s, err := b.Run(t.Context(), b.approved, config(visits, b.issuerParty(t, nil)))
+	if err != nil || s.Scans != 2 || s.Codes != 1 || s.Contacts != 1 {
+		t.Fatalf("Run = %+v, %v", s, err)
+	}
+	list, err := b.Contacts(b.order.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := list.Contacts[0].Visits; len(v) != 2 || v[0].Gate != "door-2" || v[1].Gate != "door-1" {
+		t.Errorf("visits = %+v, want both in order of time", v)
+	}
+}
+
+func TestEmptyWindowGivesAnEmptyList(t *testing.T) {
+	b := newBench(t)
+	s, err := b.Run(t.Context(), b.approved, config(b.visitsParty(t, nil), Endpoint{}))
+	if err != nil || !s.Complete || s.Contacts != 0 || s.Scans != 0 {
+		t.Errorf("Run = %+v, %v", s, err)
+	}
+}
+
+func TestOrderOfAnotherFolderIsNotRun(t *testing.T) {
+	a, b := newBench(t), newBench(t)
+	if _, err := b.Run(t.Context(), a.approved, Config{}); err == nil || !strings.Contains(err.Error(), "not made in this folder") {
+		t.Errorf("Run = %v", err)
+	}
+}
+
+func TestDestroyedListIsUnreadableFromACopy(t *testing.T) {
+	b := newBench(t)
+	if _, err := b.Run(t.Context(), b.approved, config(b.visitsParty(t, nil, numbered(1)), b.issuerParty(t, nil))); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := os.ReadFile(filepath.Join(b.orderDir(b.order.ID), contactsFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Destroy(b.order.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := decrypt(b.authority, kept); err == nil {
+		t.Error("the authority's own key reads a copy of a destroyed list")
+	}
+	if err := b.Destroy(b.order.ID); err == nil {
+		t.Error("an order is destroyed twice")
+	}
+	key, err := AuditKey(b.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := auditlog.VerifyDir(filepath.Join(b.dir, auditDir), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last := r.Entries[len(r.Entries)-1]; last.Kind != auditlog.KindDestruction || last.Order != b.order.ID.String() || len(last.Digest) != 64 {
+		t.Errorf("last entry = %+v", last)
+	}
+}
+
+// A crash leaves the folder with any of its files gone; what is left must not stand in the way of finishing.
+func TestDestructionIsFinishedAfterACrash(t *testing.T) {
+	for _, gone := range [][]string{{}, {contactsFile}, {contactsFile, identityFile}, {contactsFile, identityFile, "issuer-naver-0.age", visitsFile}} {
+		t.Run(fmt.Sprint(len(gone), " files gone"), func(t *testing.T) {
+			b := newBench(t)
+			if _, err := b.Run(t.Context(), b.approved, config(b.visitsParty(t, nil, numbered(1)), b.issuerParty(t, nil))); err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range gone {
+				if err := os.Remove(filepath.Join(b.orderDir(b.order.ID), name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := b.Destroy(b.order.ID); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := os.Stat(b.orderDir(b.order.ID)); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the order's folder: %v", err)
+			}
+		})
+	}
+}
+
+func TestSpreadsheetTakesNoFieldForAFormula(t *testing.T) {
+	for in, want := range map[string]string{"=1+1": "'=1+1", "@x": "'@x", "-x": "'-x", "+x": "'+x", "김철수": "김철수", "": ""} {
+		if got := plainCell(in); got != want {
+			t.Errorf("plainCell(%q) = %q, want %q", in, got, want)
+		}
+	}
+	for in, want := range map[string]string{"+821011112222": "+821011112222", "+1|calc": "'+1|calc", "=1": "'=1"} {
+		if got := phoneCell(in); got != want {
+			t.Errorf("phoneCell(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestContactsDoNotPrint(t *testing.T) {
+	c := Contact{Name: "김철수", Phone: "+821011112222"}
+	if s := fmt.Sprintf("%v %+v %#v %s", c, c, []Contact{c}, c); strings.Contains(s, "김철수") || strings.Contains(s, "1111") {
+		t.Errorf("a contact prints as %s", s)
+	}
+}

@@ -1,0 +1,436 @@
+package issuer
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+
+	"github.com/kipass/kipass/inquiry/order"
+	"github.com/kipass/kipass/token"
+	"github.com/kipass/kipass/visit"
+)
+
+// clock is a wall clock that tests drive.
+type clock struct {
+	mu sync.Mutex
+	t  time.Time
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t
+}
+
+func (c *clock) set(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t = t
+}
+
+// noon of 2020-07-01 in Seoul.
+var noon = time.Date(2020, 7, 1, 12, 0, 0, 0, visit.Seoul())
+
+const (
+	testName  = "김철수시험"
+	testPhone = "010-9876-5432"
+	testE164  = "+821098765432"
+)
+
+// fixture is an issuer with two officers in its register, and the authority they ask for.
+type fixture struct {
+	*Issuer
+	dir       string
+	clock     *clock
+	log       *bytes.Buffer
+	kim, lee  ed25519.PrivateKey
+	authority *age.X25519Identity
+}
+
+func officerKey(seed byte) ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize))
+}
+
+func newFixture(t testing.TB) *fixture {
+	t.Helper()
+	f := &fixture{dir: t.TempDir(), clock: &clock{t: noon}, log: &bytes.Buffer{}, kim: officerKey(1), lee: officerKey(2)}
+	if err := Init(f.dir, "", About{Name: "naver", Display: "네이버", Hosts: []string{"127.0.0.1"}}, noon); err != nil {
+		t.Fatal(err)
+	}
+	for name, key := range map[string]ed25519.PrivateKey{"kim": f.kim, "lee": f.lee} {
+		if err := AddOfficer(f.dir, order.Officer{Name: name, Public: key.Public().(ed25519.PublicKey)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var err error
+	if f.authority, err = age.GenerateX25519Identity(); err != nil {
+		t.Fatal(err)
+	}
+	f.reopen(t, disk{})
+	t.Cleanup(func() { f.Issuer.Close() })
+	return f
+}
+
+func (f *fixture) reopen(t testing.TB, files eraser) {
+	t.Helper()
+	if f.Issuer != nil {
+		if err := f.Issuer.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	i, err := open(f.dir, "", Options{
+		Registrar: OpenRegistration{}, CodesPerMinute: 1000, Now: f.clock.now, Log: slog.New(slog.NewTextHandler(f.log, nil)),
+	}, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Issuer = i
+}
+
+func (f *fixture) register(t testing.TB, name string) string {
+	t.Helper()
+	bearer, err := f.Register(context.Background(), name, testPhone, true, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bearer
+}
+
+// code gives out a code and reads it as a gate would.
+func (f *fixture) code(t testing.TB, bearer string) token.Code {
+	t.Helper()
+	issued, err := f.Issue(bearer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f.read(t, issued.Text)
+}
+
+type oneKey token.IssuerKey
+
+func (k oneKey) Key(token.KID) (token.IssuerKey, bool) { return token.IssuerKey(k), true }
+
+func (f *fixture) read(t testing.TB, text string) token.Code {
+	t.Helper()
+	u, err := token.Parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := u.Verify(oneKey{Issuer: "naver", Public: f.PublicKey(), NotBefore: noon.AddDate(-1, 0, 0), NotAfter: noon.AddDate(1, 0, 0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// order is a good one about the three days before the clock's time.
+func (f *fixture) order() order.Order {
+	now := f.clock.now().UTC().Truncate(time.Second)
+	return order.Order{
+		ID: order.NewID(), Case: "2020-17", Officer: "kim", Purpose: "접촉자 조사", Facility: "hongdae-12",
+		From: now.Add(-72 * time.Hour), To: now.Add(time.Minute), Recipient: f.authority.Recipient().String(),
+		IssuedAt: now, Expires: now.Add(time.Hour),
+	}
+}
+
+func (f *fixture) approved(t testing.TB, o order.Order) []byte {
+	t.Helper()
+	signed, err := order.Sign(f.kim, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := order.Approve(f.lee, signed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if raw, err = order.WithoutPlace(raw); err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func question(t testing.TB, approved []byte, codes ...order.Code) []byte {
+	t.Helper()
+	q, err := order.EncodeQuestion(order.Question{Order: approved, Codes: codes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+// opened asks under a good order and returns who held the codes.
+func (f *fixture) opened(t testing.TB, codes ...order.Code) order.IssuerAnswer {
+	t.Helper()
+	sealed, err := f.Answer(question(t, f.approved(t, f.order()), codes...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := order.OpenIssuerAnswer(sealed, f.authority)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func scanned(c token.Code, after time.Duration) order.Code {
+	return order.Code{CTI: visit.CTI(c.CTI()), At: c.IssuedAt().Add(after)}
+}
+
+func TestConsentIsRequiredBeforeAnything(t *testing.T) {
+	f := newFixture(t)
+	if _, err := f.Register(context.Background(), testName, testPhone, false, ""); !errors.Is(err, ErrConsent) {
+		t.Errorf("Register without consent = %v", err)
+	}
+	if days, err := f.held(); err != nil || len(days) != 0 {
+		t.Errorf("a refused registration left %v behind, %v", days, err)
+	}
+}
+
+func TestIdentities(t *testing.T) {
+	tests := map[string]struct {
+		name, phone string
+		want        Identity // zero where it is refused
+	}{
+		"Korean mobile with hyphens":  {"김철수", "010-1234-5678", Identity{"김철수", "+821012345678"}},
+		"Korean mobile without":       {"김철수", "01012345678", Identity{"김철수", "+821012345678"}},
+		"international":               {"Li Wei", "+86 138 0013 8000", Identity{"Li Wei", "+8613800138000"}},
+		"spaces in a name are tidied": {"  Li   Wei ", "+8613800138000", Identity{"Li Wei", "+8613800138000"}},
+		"no name":                     {"  ", "010-1234-5678", Identity{}},
+		"name too long":               {strings.Repeat("가", maxNameRunes+1), "010-1234-5678", Identity{}},
+		"name with a control byte":    {"a\x00b", "010-1234-5678", Identity{}},
+		"name not UTF-8":              {"\xff", "010-1234-5678", Identity{}},
+		"no phone":                    {"a", "", Identity{}},
+		"phone with letters":          {"a", "010-1234-567a", Identity{}},
+		"phone without prefix":        {"a", "12345678", Identity{}},
+		"phone too short":             {"a", "+8210", Identity{}},
+		"phone too long":              {"a", "+1234567890123456", Identity{}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, err := NewIdentity(tt.name, tt.phone)
+			if got != tt.want || (err == nil) != (tt.want != Identity{}) {
+				t.Errorf("NewIdentity = %q %q, %v", got.Name, got.Phone, err)
+			}
+			if err != nil && !errors.Is(err, ErrIdentity) {
+				t.Errorf("error = %v, want ErrIdentity", err)
+			}
+		})
+	}
+}
+
+func TestCodesOfOneHolderDifferInEverythingButIssuer(t *testing.T) {
+	f := newFixture(t)
+	bearer := f.register(t, testName)
+	seen := map[string]bool{}
+	for range 50 {
+		c := f.code(t, bearer)
+		if c.Issuer() != "naver" || !c.IssuedAt().Equal(noon) {
+			t.Fatalf("code = %v", c)
+		}
+		cti := c.CTI()
+		for _, part := range [][]byte{cti[:12], cti[12:28], cti[28:]} {
+			if seen[string(part)] {
+				t.Fatal("two codes of one holder share a part")
+			}
+			seen[string(part)] = true
+		}
+	}
+}
+
+func TestUnknownBearerGetsNoCode(t *testing.T) {
+	f := newFixture(t)
+	f.register(t, testName)
+	for _, bearer := range []string{"", "x", newBearer()} {
+		if _, err := f.Issue(bearer); !errors.Is(err, ErrUnknown) {
+			t.Errorf("Issue = %v, want ErrUnknown", err)
+		}
+	}
+}
+
+func TestOperatorVouchesForThePhone(t *testing.T) {
+	r := NewOperatorToken("secret")
+	if err := r.Admit(context.Background(), Identity{}, "secret"); err != nil {
+		t.Error(err)
+	}
+	for _, proof := range []string{"", "secre", "secrett"} {
+		if err := r.Admit(context.Background(), Identity{}, proof); !errors.Is(err, ErrIdentity) {
+			t.Errorf("proof %q: %v", proof, err)
+		}
+	}
+}
+
+func TestPaceOfOneHolder(t *testing.T) {
+	c := &clock{t: noon}
+	p := newPace(4, c.now)
+	allowed := func() (n int) {
+		for p.allow(ref{1}) {
+			n++
+		}
+		return n
+	}
+	if n := allowed(); n != 4 {
+		t.Errorf("%d codes at once, want 4", n)
+	}
+	if !p.allow(ref{2}) {
+		t.Error("another holder is held up")
+	}
+	c.set(noon.Add(15 * time.Second))
+	if n := allowed(); n != 1 {
+		t.Errorf("%d codes after 15 s, want 1", n)
+	}
+	c.set(noon.Add(time.Hour))
+	if n := allowed(); n != 4 {
+		t.Errorf("%d codes after an hour, want 4", n)
+	}
+	c.set(noon.Add(2 * time.Hour))
+	p.allow(ref{3})
+	if len(p.buckets) != 1 {
+		t.Errorf("%d holders are remembered, want 1", len(p.buckets))
+	}
+	if unlimited := newPace(0, c.now); !unlimited.allow(ref{1}) || len(unlimited.buckets) != 0 {
+		t.Error("no limit limits")
+	}
+}
+
+// A code that was given out can be opened from what is on disk at that moment, whatever becomes of the process.
+func TestCodeIsOnDiskBeforeItIsGivenOut(t *testing.T) {
+	f := newFixture(t)
+	bearer := f.register(t, testName)
+	c := f.code(t, bearer)
+	copied := *f
+	copied.Issuer = nil
+	copied.dir = t.TempDir()
+	if err := os.CopyFS(copied.dir, os.DirFS(f.dir)); err != nil {
+		t.Fatal(err)
+	}
+	copied.reopen(t, disk{})
+	defer copied.Issuer.Close()
+	if a := copied.opened(t, scanned(c, 5*time.Second)); len(a.Holders) != 1 || a.Holders[0].Name != testName || a.Holders[0].Phone != testE164 {
+		t.Errorf("%d holders opened from the copy", len(a.Holders))
+	}
+	copied.code(t, bearer)
+}
+
+func TestManyHoldersAtOnce(t *testing.T) {
+	f := newFixture(t)
+	var wg sync.WaitGroup
+	asked := make([]order.Code, 40)
+	want := map[visit.CTI]string{}
+	var mu sync.Mutex
+	for n := range asked {
+		wg.Go(func() {
+			name := fmt.Sprint("holder ", n)
+			bearer, err := f.Register(context.Background(), name, testPhone, true, "")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			issued, err := f.Issue(bearer)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			c := f.read(t, issued.Text)
+			mu.Lock()
+			defer mu.Unlock()
+			asked[n] = scanned(c, time.Second)
+			want[asked[n].CTI] = name
+		})
+	}
+	wg.Wait()
+	a := f.opened(t, asked...)
+	if len(a.Holders) != len(asked) {
+		t.Fatalf("%d of %d codes opened", len(a.Holders), len(asked))
+	}
+	for _, h := range a.Holders {
+		if h.Name != want[h.CTI] {
+			t.Error("a code opens to somebody else")
+		}
+	}
+}
+
+func TestFolderIsMadeOnce(t *testing.T) {
+	f := newFixture(t)
+	before, err := os.ReadFile(filepath.Join(f.dir, "secret", masterFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Init(f.dir, "", About{Name: "pass", Hosts: []string{"h"}}, noon); err == nil {
+		t.Error("Init over an issuer succeeded")
+	}
+	after, err := os.ReadFile(filepath.Join(f.dir, "secret", masterFile))
+	if err != nil || !bytes.Equal(before, after) {
+		t.Error("Init touched the master key")
+	}
+	for _, bad := range []About{{Name: "", Hosts: []string{"h"}}, {Name: "NAVER", Hosts: []string{"h"}}, {Name: "naver"}} {
+		if err := Init(t.TempDir(), "", bad, noon); err == nil {
+			t.Errorf("Init takes %+v", bad)
+		}
+	}
+}
+
+// The data folder without the folder of secrets shows no name, no phone, no code, no reference.
+func TestDataWithoutTheMasterKeyShowsNothing(t *testing.T) {
+	f := newFixture(t)
+	bearer := f.register(t, testName)
+	var needles [][]byte
+	h, _, err := f.accounts.get(bearer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	needles = append(needles, []byte(testName), []byte(testE164), []byte(testE164[3:]), []byte("98765432"), h.Ref, []byte(bearer))
+	for range 5 {
+		cti := f.code(t, bearer).CTI()
+		needles = append(needles, cti[:], cti[:12], cti[12:28])
+	}
+	if err := f.Issuer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	read := 0
+	err = filepath.WalkDir(f.dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			if d != nil && d.Name() == "secret" {
+				return fs.SkipDir
+			}
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		read += len(b)
+		for i, n := range needles {
+			if bytes.Contains(b, n) {
+				t.Errorf("%s shows secret %d in the clear", d.Name(), i)
+			}
+		}
+		return nil
+	})
+	if err != nil || read < 1000 {
+		t.Fatalf("read %d bytes, %v", read, err)
+	}
+	// Another master key does not help either.
+	if err := os.WriteFile(filepath.Join(f.dir, "secret", masterFile), bytes.Repeat([]byte{7}, keySize), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.Issuer = nil
+	f.reopen(t, disk{})
+	if _, err := f.Issue(bearer); err == nil {
+		t.Error("a code is given out under another master key")
+	}
+	if _, err := f.keys.get(visit.DayOf(noon)); err == nil || errors.Is(err, errDestroyed) {
+		t.Errorf("day key under another master key: %v", err)
+	}
+}

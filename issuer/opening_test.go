@@ -1,0 +1,173 @@
+package issuer
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/kipass/kipass/inquiry/auditlog"
+	"github.com/kipass/kipass/inquiry/order"
+	"github.com/kipass/kipass/visit"
+)
+
+func TestOrdersThatOpenNothing(t *testing.T) {
+	f := newFixture(t)
+	c := scanned(f.code(t, f.register(t, testName)), time.Second)
+	stranger := officerKey(9)
+	must := func(raw []byte, err error) []byte {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	signedBy := func(key ed25519.PrivateKey, change func(*order.Order)) []byte {
+		o := f.order()
+		if change != nil {
+			change(&o)
+		}
+		return must(order.Sign(key, o))
+	}
+	approve := func(key ed25519.PrivateKey, signed []byte) []byte {
+		return must(order.WithoutPlace(must(order.Approve(key, signed))))
+	}
+	good := approve(f.lee, signedBy(f.kim, nil))
+	flip := func(at int) []byte {
+		b := bytes.Clone(good)
+		b[at] ^= 1
+		return b
+	}
+	tests := map[string]struct {
+		question []byte
+		want     error
+	}{
+		"no order, just bytes":         {question(t, []byte("please"), c), order.ErrMalformed},
+		"not approved":                 {question(t, signedBy(f.kim, nil), c), order.ErrMalformed},
+		"signed by a stranger":         {question(t, approve(f.lee, signedBy(stranger, nil)), c), order.ErrRefused},
+		"approved by a stranger":       {question(t, approve(stranger, signedBy(f.kim, nil)), c), order.ErrRefused},
+		"in another officer's name":    {question(t, approve(f.kim, signedBy(f.lee, nil)), c), order.ErrRefused},
+		"changed after approval":       {question(t, flip(len(good)/2), c), order.ErrRefused},
+		"approval's signature changed": {question(t, flip(len(good)-1), c), order.ErrRefused},
+		"with its place":               {question(t, must(order.Approve(f.lee, signedBy(f.kim, nil))), c), order.ErrMalformed},
+		"not a question":               {good, order.ErrMessage},
+		"empty":                        {nil, order.ErrMessage},
+		"expired": {question(t, approve(f.lee, signedBy(f.kim, func(o *order.Order) {
+			o.IssuedAt, o.Expires = noon.Add(-2*time.Hour), noon.Add(-time.Second)
+			o.To = o.IssuedAt
+		})), c), order.ErrRefused},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			answer, err := f.Answer(tt.question)
+			if !errors.Is(err, tt.want) || answer != nil {
+				t.Errorf("Answer = %d bytes, %v, want %v", len(answer), err, tt.want)
+			}
+			if n := f.Audit().Size(); n != 0 {
+				t.Errorf("%d openings are logged", n)
+			}
+		})
+	}
+	if err := AddOfficer(f.dir, order.Officer{Name: "park", Public: stranger.Public().(ed25519.PublicKey)}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Answer(question(t, good, c)); err != nil {
+		t.Errorf("the good order: %v", err)
+	}
+}
+
+func TestOnlyCodesScannedInTheWindowNearTheirIssueAreOpened(t *testing.T) {
+	f := newFixture(t)
+	bearer := f.register(t, testName)
+	tests := map[string]struct {
+		issued time.Time     // when the code is given out
+		after  time.Duration // when it is scanned
+		from   time.Time     // window, open to noon+1m
+		opened bool
+	}{
+		"scanned at once":                    {noon, 0, noon.Add(-time.Hour), true},
+		"scanned in its last second":         {noon, 15 * time.Second, noon.Add(-time.Hour), true},
+		"scanned just before the window":     {noon.Add(-time.Hour), -time.Millisecond, noon.Add(-time.Hour), false},
+		"scanned as the window begins":       {noon.Add(-time.Hour), 0, noon.Add(-time.Hour), true},
+		"gate's clock fast by the tolerance": {noon.Add(-2 * time.Hour), 15*time.Second + scanTolerance, noon.Add(-48 * time.Hour), true},
+		"gate's clock faster":                {noon.Add(-2 * time.Hour), 15*time.Second + scanTolerance + time.Millisecond, noon.Add(-48 * time.Hour), false},
+		"gate's clock slow by the tolerance": {noon.Add(-2 * time.Hour), -scanTolerance, noon.Add(-48 * time.Hour), true},
+		"gate's clock slower":                {noon.Add(-2 * time.Hour), -scanTolerance - time.Millisecond, noon.Add(-48 * time.Hour), false},
+		"issued before midnight, read after": {time.Date(2020, 6, 30, 23, 59, 59, 0, visit.Seoul()), 5 * time.Second, noon.Add(-48 * time.Hour), true},
+		"issued after midnight, slow clock":  {time.Date(2020, 7, 1, 0, 0, 1, 0, visit.Seoul()), -5 * time.Second, noon.Add(-48 * time.Hour), true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			f.clock.set(tt.issued)
+			c := f.code(t, bearer)
+			f.clock.set(noon)
+			o := f.order()
+			o.From, o.To = tt.from.UTC(), noon.Add(time.Minute).UTC()
+			sealed, err := f.Answer(question(t, f.approved(t, o), scanned(c, tt.after)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, err := order.OpenIssuerAnswer(sealed, f.authority)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if opened := len(a.Holders) == 1; opened != tt.opened || len(a.Holders)+len(a.Unopened) != 1 {
+				t.Errorf("%d opened, %d unopened, want opened = %v", len(a.Holders), len(a.Unopened), tt.opened)
+			}
+		})
+	}
+}
+
+func TestCodesThatWereNeverGivenOutAreNotOpened(t *testing.T) {
+	f := newFixture(t)
+	bearer := f.register(t, testName)
+	c := f.code(t, bearer)
+	k, err := f.keys.get(visit.DayOf(noon))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, _, err := f.accounts.get(bearer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flipped := visit.CTI(c.CTI())
+	flipped[43] ^= 1
+	a := f.opened(t,
+		scanned(c, time.Second),
+		order.Code{CTI: visit.CTI{1, 2, 3}, At: noon},
+		order.Code{CTI: flipped, At: noon},
+		order.Code{CTI: visit.CTI(sealRef(k.cti, "naver", h.ref())), At: noon}, // genuine, but not in the issue log
+		order.Code{CTI: visit.CTI(sealRef(k.cti, "pass", h.ref())), At: noon},  // another issuer's name
+	)
+	if len(a.Holders) != 1 || a.Holders[0].CTI != visit.CTI(c.CTI()) || len(a.Unopened) != 4 {
+		t.Errorf("%d opened, %d unopened, want 1 and 4", len(a.Holders), len(a.Unopened))
+	}
+}
+
+func TestEveryOpeningIsLoggedWithoutPersonOrPlace(t *testing.T) {
+	f := newFixture(t)
+	c := f.code(t, f.register(t, testName))
+	a := f.opened(t, scanned(c, time.Second), order.Code{CTI: visit.CTI{9}, At: noon})
+	entries, checkpoint, err := f.Audit().Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := AuditKey(f.dir, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := auditlog.Check(entries, checkpoint, key)
+	if err != nil || r.Size != 1 || a.Log != 0 {
+		t.Fatalf("log holds %d entries, the answer names %d, %v", r.Size, a.Log, err)
+	}
+	e := r.Entries[0]
+	if e.Kind != auditlog.KindOpening || e.Order != a.Order.String() || e.Case != "2020-17" || e.Officer != "kim" || e.Approver != "lee" || e.Count != 1 || e.Refused != 1 {
+		t.Errorf("entry = %+v", e)
+	}
+	for _, secret := range []string{testName, testE164, "hongdae-12"} {
+		if bytes.Contains(entries, []byte(secret)) {
+			t.Error("the audit log names a person or the place")
+		}
+	}
+}

@@ -1,0 +1,257 @@
+package issuer
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kipass/kipass/inquiry/order"
+	"github.com/kipass/kipass/visit"
+)
+
+// running is an issuer served over TLS on loopback.
+type running struct {
+	url    string
+	client *http.Client
+	log    *bytes.Buffer // to be read after stop
+	stop   func()
+}
+
+func serve(t *testing.T, f *fixture, registration string) *running {
+	t.Helper()
+	if f.Issuer != nil {
+		if err := f.Issuer.Close(); err != nil {
+			t.Fatal(err)
+		}
+		f.Issuer = nil
+	}
+	ca, err := os.ReadFile(filepath.Join(f.dir, CAFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	r := &running{log: &bytes.Buffer{}}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Time: f.clock.now}}
+	r.client = &http.Client{Transport: transport}
+	ctx, cancel := context.WithCancel(t.Context())
+	ready, ended := make(chan string, 1), make(chan error, 1)
+	go func() {
+		ended <- Run(ctx, Config{
+			Dir: f.dir, Listen: "127.0.0.1:0", Registration: registration, CodesPerMinute: 3, Now: f.clock.now,
+			Ready: func(url string) { ready <- url }, Log: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		})
+	}()
+	select {
+	case r.url = <-ready:
+	case err := <-ended:
+		t.Fatalf("Run = %v", err)
+	}
+	stopped := false
+	r.stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		transport.CloseIdleConnections()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run = %v", err)
+		}
+	}
+	t.Cleanup(func() {
+		r.stop()
+		f.reopen(t, disk{}) // for the fixture's own end
+	})
+	return r
+}
+
+func (r *running) post(t *testing.T, path, contentType, bearer string, body []byte) (int, string, []byte) {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodPost, r.url+path, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", contentType)
+	if bearer != "" {
+		req.Header.Set("Authorization", "Bearer "+bearer)
+	}
+	resp, err := r.client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, resp.Header.Get("Content-Type"), b
+}
+
+func (r *running) register(t *testing.T, body string) (int, string) {
+	t.Helper()
+	status, _, b := r.post(t, PathHolders, "application/json", "", []byte(body))
+	var answer struct{ Token, Error string }
+	if err := json.Unmarshal(b, &answer); err != nil {
+		t.Fatalf("%d %s: %v", status, b, err)
+	}
+	return status, answer.Token + answer.Error
+}
+
+func TestServiceFromConsentToContact(t *testing.T) {
+	f := newFixture(t)
+	r := serve(t, f, RegisterOpen)
+	status, bearer := r.register(t, `{"name":"`+testName+`","phone":"`+testPhone+`","consent":true}`)
+	if status != http.StatusCreated || len(bearer) != 43 {
+		t.Fatalf("registration: %d, bearer of %d characters", status, len(bearer))
+	}
+	var codes []order.Code
+	var texts []string
+	for range 3 {
+		status, _, b := r.post(t, PathCodes, "", bearer, nil)
+		var c CodeResponse
+		if err := json.Unmarshal(b, &c); err != nil || status != http.StatusOK {
+			t.Fatalf("code: %d, %v", status, err)
+		}
+		if !c.IssuedAt.Equal(noon) || c.ExpiresAt.Sub(c.IssuedAt) != 15*time.Second {
+			t.Errorf("code is of %v to %v", c.IssuedAt, c.ExpiresAt)
+		}
+		texts = append(texts, c.Text)
+	}
+	if status, _, b := r.post(t, PathCodes, "", bearer, nil); status != http.StatusTooManyRequests || !bytes.Contains(b, []byte(`"too-many-codes"`)) {
+		t.Errorf("fourth code within a minute: %d %s", status, b)
+	}
+	r.stop()
+	f.reopen(t, disk{})
+	for _, text := range texts {
+		codes = append(codes, scanned(f.read(t, text), time.Second))
+	}
+	r = serve(t, f, RegisterOpen)
+	status, contentType, sealed := r.post(t, order.PathOrders, order.TypeQuestion, "", question(t, f.approved(t, f.order()), codes...))
+	if status != http.StatusOK || contentType != order.TypeIssuerAnswer {
+		t.Fatalf("order: %d %s", status, contentType)
+	}
+	a, err := order.OpenIssuerAnswer(sealed, f.authority)
+	if err != nil || len(a.Holders) != 3 || a.Holders[0].Name != testName || a.Holders[0].Phone != testE164 {
+		t.Fatalf("%d holders, %v", len(a.Holders), err)
+	}
+}
+
+func TestServiceRefuses(t *testing.T) {
+	f := newFixture(t)
+	r := serve(t, f, RegisterByToken)
+	proof, err := os.ReadFile(filepath.Join(f.dir, "secret", RegistrationFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := `{"name":"` + testName + `","phone":"` + testPhone + `","consent":true,"proof":"` + strings.TrimSpace(string(proof)) + `"}`
+	for name, tt := range map[string]struct {
+		body   string
+		status int
+		code   string
+	}{
+		"no consent":          {strings.Replace(good, "true", "false", 1), http.StatusForbidden, "consent-required"},
+		"consent left out":    {strings.Replace(good, `"consent":true,`, "", 1), http.StatusForbidden, "consent-required"},
+		"no operator's token": {`{"name":"a","phone":"010-1234-5678","consent":true}`, http.StatusForbidden, "bad-identity"},
+		"bad phone":           {strings.Replace(good, testPhone, "12", 1), http.StatusForbidden, "bad-identity"},
+		"not JSON":            {"name=a", http.StatusBadRequest, "bad-request"},
+		"unknown field":       {`{"nickname":"a"}`, http.StatusBadRequest, "bad-request"},
+		"bytes after its end": {good + "{}", http.StatusBadRequest, "bad-request"},
+		"larger than is read": {`{"name":"` + strings.Repeat("a", maxBody) + `"}`, http.StatusBadRequest, "bad-request"},
+	} {
+		if status, code := r.register(t, tt.body); status != tt.status || code != tt.code {
+			t.Errorf("%s: %d %s, want %d %s", name, status, code, tt.status, tt.code)
+		}
+	}
+	if status, bearer := r.register(t, good); status != http.StatusCreated || len(bearer) != 43 {
+		t.Errorf("with the operator's token: %d", status)
+	}
+	if status, _, b := r.post(t, PathCodes, "", "", nil); status != http.StatusUnauthorized || !bytes.Contains(b, []byte("unknown-account")) {
+		t.Errorf("code without bearer: %d %s", status, b)
+	}
+	stranger := f.order()
+	stranger.Officer = "nobody"
+	signed, err := order.Sign(officerKey(9), stranger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if signed, err = order.Approve(f.lee, signed); err != nil {
+		t.Fatal(err)
+	}
+	if signed, err = order.WithoutPlace(signed); err != nil {
+		t.Fatal(err)
+	}
+	code := order.Code{CTI: visit.CTI{1}, At: noon}
+	for name, tt := range map[string]struct {
+		contentType string
+		body        []byte
+		status      int
+		code        string
+	}{
+		"forged order":       {order.TypeQuestion, question(t, signed, code), http.StatusForbidden, "order-refused"},
+		"garbage":            {order.TypeQuestion, []byte("garbage"), http.StatusBadRequest, "bad-order"},
+		"too large":          {order.TypeQuestion, make([]byte, order.MaxQuestion+1), http.StatusRequestEntityTooLarge, "too-large"},
+		"other content type": {"application/cbor", question(t, f.approved(t, f.order()), code), http.StatusUnsupportedMediaType, "bad-order"},
+	} {
+		status, contentType, b := r.post(t, order.PathOrders, tt.contentType, "", tt.body)
+		p, err := order.DecodeProblem(b)
+		if status != tt.status || contentType != order.TypeProblem || err != nil || p.Code != tt.code {
+			t.Errorf("%s: %d %s %+v %v, want %d %s", name, status, contentType, p, err, tt.status, tt.code)
+		}
+	}
+	if _, err := (&http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: x509.NewCertPool()}}}).Get(r.url); err == nil {
+		t.Error("a client without the issuer's authority talks to it")
+	}
+}
+
+func TestLogsHoldNothingOfAnyone(t *testing.T) {
+	f := newFixture(t)
+	r := serve(t, f, RegisterOpen)
+	secrets := []string{testName, testPhone, testE164, "98765432"}
+	_, bearer := r.register(t, `{"name":"`+testName+`","phone":"`+testPhone+`","consent":true}`)
+	r.register(t, `{"name":"`+testName+`","phone":"`+testPhone+`x","consent":true}`)
+	r.register(t, `{"name":"`+testName+`","phone":"`+testPhone+`","consent":`)
+	_, _, b := r.post(t, PathCodes, "", bearer, nil)
+	var c CodeResponse
+	if err := json.Unmarshal(b, &c); err != nil {
+		t.Fatal(err)
+	}
+	r.post(t, PathCodes, "", bearer+"x", nil)
+	r.post(t, order.PathOrders, order.TypeQuestion, "", []byte(testName))
+	// A damaged account is an error of the issuer's own, and is logged.
+	r.stop()
+	f.reopen(t, disk{})
+	code := f.read(t, c.Text)
+	cti := code.CTI()
+	if _, err := f.keys.make(visit.DayOf(noon)); err != nil {
+		t.Fatal(err)
+	}
+	first := r.log.String()
+	if err := os.WriteFile(filepath.Join(f.dir, "keys", visit.DayOf(noon).String()+".key"), make([]byte, 60), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r = serve(t, f, RegisterOpen)
+	if status, _, _ := r.post(t, PathCodes, "", bearer, nil); status != http.StatusInternalServerError {
+		t.Fatalf("code under a damaged key: %d", status)
+	}
+	r.stop()
+	all := first + r.log.String()
+	if !strings.Contains(all, "request failed") || !strings.Contains(all, "a question could not be read") {
+		t.Fatalf("the log does not show what was played: %s", all)
+	}
+	for i, s := range append(secrets, bearer, c.Text, string(cti[:])) {
+		if strings.Contains(all, s) {
+			t.Errorf("the log shows secret %d", i)
+		}
+	}
+}

@@ -1,0 +1,454 @@
+package uplink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kipass/kipass/uplink/wire"
+	"github.com/kipass/kipass/visit"
+)
+
+// scripted is a server without a network: it notes when what was sent and answers as told.
+type scripted struct {
+	mu     sync.Mutex
+	start  time.Time
+	sends  []sentBatch
+	beats  []time.Duration
+	onSend func(b wire.Batch) (wire.Receipt, error) // nil: everything is stored
+	onBeat func() (wire.Receipt, error)
+	terms  wire.Receipt // pacing of the usual receipt
+	held   map[uint64]bool
+}
+
+type sentBatch struct {
+	at    time.Duration // since the start
+	first uint64
+	n     int
+}
+
+func (s *scripted) Send(_ context.Context, b wire.Batch) (wire.Receipt, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sends = append(s.sends, sentBatch{time.Since(s.start), b.Segment.Records[0].Seq, len(b.Segment.Records)})
+	if s.onSend != nil {
+		return s.onSend(b)
+	}
+	return s.accept(b), nil
+}
+
+func (s *scripted) accept(b wire.Batch) wire.Receipt {
+	r := s.terms
+	r.ServerTime = time.Now().UnixMilli()
+	r.Settled = visit.Settlement{Journal: b.Segment.Journal, Through: b.Segment.Through()}
+	for _, rec := range b.Segment.Records {
+		s.held[rec.Seq] = true
+	}
+	return r
+}
+
+func (s *scripted) Beat(context.Context, wire.Heartbeat) (wire.Receipt, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.beats = append(s.beats, time.Since(s.start))
+	if s.onBeat != nil {
+		return s.onBeat()
+	}
+	r := s.terms
+	r.ServerTime = time.Now().UnixMilli()
+	return r, nil
+}
+
+// bench is a drain in a bubble of time.
+type bench struct {
+	journal *memory
+	server  *scripted
+	status  statusBoard
+	revoked []bool
+	faults  []string
+	log     lockedBuffer
+}
+
+// inBubble runs a drain for a span of synthetic time while f acts on it from outside.
+func inBubble(t *testing.T, records int, draw func() float64, span time.Duration, f func(b *bench)) *bench {
+	t.Helper()
+	b := &bench{}
+	synctest.Test(t, func(t *testing.T) {
+		b.journal = newMemory(records)
+		b.server = &scripted{start: time.Now(), held: map[uint64]bool{}}
+		b.journal.stored = func(seq uint64) bool { return b.server.held[seq] }
+		b.status.now = time.Now
+		d := newDrain(drain{
+			source: b.journal, server: b.server, status: &b.status, draw: draw,
+			onReceipt: func(wire.Receipt) {}, onRevoked: func(r bool) { b.revoked = append(b.revoked, r) },
+			beat: pulse{content: func() wire.Heartbeat {
+				b.server.mu.Lock()
+				defer b.server.mu.Unlock()
+				return wire.Heartbeat{Faults: b.faults}
+			}},
+		}, slog.New(slog.NewTextHandler(&b.log, nil)))
+		ctx, cancel := context.WithTimeout(context.Background(), span)
+		defer cancel()
+		done := make(chan struct{})
+		if f != nil {
+			go func() { defer close(done); f(b) }()
+		} else {
+			close(done)
+		}
+		synctest.Wait() // f has set the stage and sleeps, or has ended
+		d.run(ctx)
+		<-done
+		if b.journal.early != 0 {
+			t.Errorf("%d records were settled without the server having them", b.journal.early)
+		}
+	})
+	return b
+}
+
+// sleep lets synthetic time pass and everything come to rest; what the drain did is then seen without a race.
+func sleep(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// change changes what the server or the gate does from now on.
+func (b *bench) change(f func()) {
+	b.server.mu.Lock()
+	defer b.server.mu.Unlock()
+	f()
+}
+
+func (b *bench) gaps() (gaps []time.Duration) {
+	for i := range b.server.sends[1:] {
+		gaps = append(gaps, b.server.sends[i+1].at-b.server.sends[i].at)
+	}
+	return gaps
+}
+
+func always(x float64) func() float64 { return func() float64 { return x } }
+
+var errDown = errors.New("visit server not reached: connection refused")
+
+func TestBackOffDoublesToFiveMinutes(t *testing.T) {
+	down := func(b *bench) {
+		b.server.onSend = func(wire.Batch) (wire.Receipt, error) { return wire.Receipt{}, errDown }
+	}
+	b := inBubble(t, 10, always(1), time.Hour, down)
+	for i, gap := range b.gaps() {
+		want := min(time.Second<<min(i, 20), 5*time.Minute)
+		if gap != want {
+			t.Errorf("delay %d is %v, want %v", i, gap, want)
+		}
+	}
+	if n := len(b.server.sends); n < 15 || n > 25 {
+		t.Errorf("%d attempts in an hour", n)
+	}
+	t.Run("with full jitter", func(t *testing.T) {
+		r := rand.New(rand.NewPCG(1, 2))
+		b := inBubble(t, 10, r.Float64, 24*time.Hour, down)
+		var sum time.Duration
+		late := b.gaps()[12:]
+		for _, gap := range late {
+			if gap > 5*time.Minute || gap < shortest {
+				t.Errorf("delay %v", gap)
+			}
+			sum += gap
+		}
+		if mean := sum / time.Duration(len(late)); mean < 2*time.Minute || mean > 3*time.Minute {
+			t.Errorf("mean delay %v, want about half of five minutes", mean)
+		}
+	})
+	if b.log.count("connection refused") != 1 {
+		t.Errorf("the same failure is logged more than once:\n%s", &b.log)
+	}
+}
+
+func TestDistinctFailuresAreLoggedOnceThenSuccess(t *testing.T) {
+	n := 0
+	b := inBubble(t, 10, always(0.5), time.Hour, func(b *bench) {
+		b.server.onSend = func(batch wire.Batch) (wire.Receipt, error) {
+			switch n++; {
+			case n > 9:
+				return b.server.accept(batch), nil
+			case n%3 == 0:
+				return wire.Receipt{}, &net.OpError{Op: "read", Net: "tcp", Source: &net.TCPAddr{Port: 50000 + n}, Err: errors.New("reset by peer")}
+			default:
+				return wire.Receipt{}, errDown
+			}
+		}
+	})
+	if b.log.count("level=WARN") != 2 || b.log.count("succeeded after 9 failures") != 1 {
+		t.Errorf("log:\n%s", &b.log)
+	}
+	if s := b.status.get(); b.journal.backlog() != 0 || s.LastError != "" || !s.Reached {
+		t.Errorf("status %+v", s)
+	}
+}
+
+func TestRetryAfterIsObeyedAndBounded(t *testing.T) {
+	for _, after := range []time.Duration{3 * time.Second, 90 * time.Second, maxWait} {
+		for _, draw := range []float64{0, 1} {
+			b := inBubble(t, 10, always(draw), time.Hour, func(b *bench) {
+				b.server.onSend = func(wire.Batch) (wire.Receipt, error) { return wire.Receipt{}, &refusal{status: 503, after: after} }
+			})
+			for _, gap := range b.gaps() {
+				if gap < after || gap > after*3/2 {
+					t.Errorf("asked for %v, waited %v", after, gap)
+				}
+			}
+			if len(b.gaps()) < 5 {
+				t.Errorf("only %d attempts", len(b.gaps()))
+			}
+		}
+	}
+}
+
+func TestPacingIsObeyedAndBounded(t *testing.T) {
+	for wait, want := range map[uint32]time.Duration{0: 0, 2500: 2500 * time.Millisecond, 1 << 31: maxWait} {
+		b := inBubble(t, 5000, always(0), time.Hour, func(b *bench) { b.server.terms.Wait = wait })
+		if len(b.server.sends) != 5 || b.journal.backlog() != 0 {
+			t.Fatalf("wait %d: %d batches", wait, len(b.server.sends))
+		}
+		for _, gap := range b.gaps() {
+			if gap != want {
+				t.Errorf("asked to wait %d ms, waited %v", wait, gap)
+			}
+		}
+	}
+}
+
+func TestGathering(t *testing.T) {
+	scanEvery := func(d time.Duration, n int) func(*bench) {
+		return func(b *bench) {
+			sleep(time.Minute)
+			for range n {
+				b.journal.append(1)
+				sleep(d)
+			}
+		}
+	}
+	t.Run("the first scan after idling is sent at once", func(t *testing.T) {
+		b := inBubble(t, 0, always(0), 2*time.Minute, scanEvery(time.Second, 1))
+		if len(b.server.sends) != 1 || b.server.sends[0].at != time.Minute {
+			t.Errorf("sent %+v", b.server.sends)
+		}
+	})
+	for asked, want := range map[uint32]time.Duration{0: time.Second, 3000: 3 * time.Second, 60_000: wire.MaxGather} {
+		t.Run(fmt.Sprintf("scans are gathered while they come in, asked for %d ms", asked), func(t *testing.T) {
+			b := inBubble(t, 0, always(0), 5*time.Minute, func(b *bench) {
+				b.server.terms.Gather = asked
+				scanEvery(100*time.Millisecond, 600)(b)
+			})
+			if n, most := len(b.server.sends), int(time.Minute/want)+2; n > most || n < most-3 || b.journal.backlog() != 0 {
+				t.Errorf("%d batches in a minute, want about %d", n, most-1)
+			}
+			for _, gap := range b.gaps() {
+				if gap < want || gap > want+200*time.Millisecond {
+					t.Errorf("gathered for %v, want %v", gap, want)
+				}
+			}
+		})
+	}
+	t.Run("a full batch is sent at once", func(t *testing.T) {
+		b := inBubble(t, 0, always(0), 2*time.Minute, func(b *bench) {
+			sleep(time.Minute)
+			b.journal.append(1)
+			sleep(300 * time.Millisecond)
+			b.journal.append(wire.MaxRecords)
+		})
+		if len(b.server.sends) != 2 || b.gaps()[0] > 500*time.Millisecond {
+			t.Errorf("sent %+v", b.server.sends)
+		}
+	})
+}
+
+func TestHeartbeats(t *testing.T) {
+	for _, c := range []struct {
+		rule   string
+		asked  uint32
+		faults []string
+		want   time.Duration
+	}{
+		{"every five minutes by default", 0, nil, 5 * time.Minute},
+		{"every minute while there are faults", 0, []string{"reader-lost"}, time.Minute},
+		{"at the period the server asks for", 600, nil, 10 * time.Minute},
+		{"the server's period when shorter than that for faults", 20, []string{"reader-lost"}, 20 * time.Second},
+		{"at least every hour", 1 << 30, nil, time.Hour},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(3, 4))
+			const day = 24 * time.Hour
+			b := inBubble(t, 0, r.Float64, day, func(b *bench) { b.faults, b.server.terms.Heartbeat = c.faults, c.asked })
+			if b.server.beats[0] > startSpread {
+				t.Errorf("first after %v", b.server.beats[0])
+			}
+			distinct := map[time.Duration]bool{}
+			for i := range b.server.beats[1:] {
+				gap := b.server.beats[i+1] - b.server.beats[i]
+				distinct[gap] = true
+				if gap < c.want*9/10 || gap > c.want*11/10 {
+					t.Errorf("gap of %v, want %v ± 10 %%", gap, c.want)
+				}
+			}
+			if n := len(b.server.beats); n < int(day/c.want)*9/10 || len(distinct) < 2 {
+				t.Errorf("%d heartbeats with %d different gaps", n, len(distinct))
+			}
+		})
+	}
+	t.Run("a fault that comes up is told within about a minute", func(t *testing.T) {
+		b := inBubble(t, 0, always(0.5), 4*time.Minute, func(b *bench) {
+			sleep(90 * time.Second)
+			b.change(func() { b.faults = []string{"reader-lost"} })
+		})
+		if len(b.server.beats) < 2 || b.server.beats[1] > 3*time.Minute {
+			t.Errorf("heartbeats at %v", b.server.beats)
+		}
+	})
+	t.Run("a server that takes no heartbeats still gets visits", func(t *testing.T) {
+		b := inBubble(t, 0, always(1), time.Hour, func(b *bench) {
+			b.server.onBeat = func() (wire.Receipt, error) {
+				return wire.Receipt{}, &refusal{problem: &wire.Problem{Code: wire.CodeBadRequest}, status: 400}
+			}
+			sleep(30*time.Minute + time.Second)
+			b.journal.append(1)
+		})
+		if len(b.server.sends) != 1 || b.server.sends[0].at != 30*time.Minute+time.Second {
+			t.Errorf("sent %+v", b.server.sends)
+		}
+		if n := len(b.server.beats); n < 10 || n > 25 {
+			t.Errorf("%d heartbeats in an hour", n)
+		}
+	})
+}
+
+func TestRevokedKeepsTryingSlowlyAndDropsNothing(t *testing.T) {
+	no := true
+	r := rand.New(rand.NewPCG(5, 6))
+	b := inBubble(t, 1500, r.Float64, 14*time.Hour, func(b *bench) {
+		b.server.onSend = func(batch wire.Batch) (wire.Receipt, error) {
+			if no {
+				return wire.Receipt{}, &refusal{problem: &wire.Problem{Code: wire.CodeRevoked}, status: 403}
+			}
+			return b.server.accept(batch), nil
+		}
+		sleep(12 * time.Hour)
+		if s := b.status.get(); !s.Revoked || !s.Reached || b.journal.backlog() != 1500 || !strings.Contains(s.LastError, "revoked") {
+			t.Errorf("status %+v", s)
+		}
+		for _, gap := range b.gaps() {
+			if gap < longestDelay/2 || gap > longestDelay {
+				t.Errorf("tried again after %v", gap)
+			}
+		}
+		b.change(func() { no = false })
+	})
+	if s := b.status.get(); s.Revoked || s.LastError != "" || b.journal.backlog() != 0 || !b.revoked[0] || b.revoked[len(b.revoked)-1] {
+		t.Errorf("status %+v", s)
+	}
+}
+
+// A record the server calls malformed is found by halving, kept, told of, and holds up neither heartbeats nor, once the
+// server takes it, anything else.
+func TestMalformedRecordIsFoundAndKept(t *testing.T) {
+	const bad = 700
+	takes := false
+	b := inBubble(t, 3000, always(1), 4*time.Hour, func(b *bench) {
+		b.server.onSend = func(batch wire.Batch) (wire.Receipt, error) {
+			for _, r := range batch.Segment.Records {
+				if r.Seq == bad && !takes {
+					return wire.Receipt{}, &refusal{problem: &wire.Problem{Code: wire.CodeBadRequest}, status: 400}
+				}
+			}
+			return b.server.accept(batch), nil
+		}
+		sleep(2 * time.Hour)
+		if s := b.status.get(); s.Blocked != bad || !s.Reached || s.LastError == "" {
+			t.Errorf("status %+v", s)
+		}
+		if b.journal.backlog() != 3000-bad+1 || b.server.held[bad] {
+			t.Errorf("backlog %d", b.journal.backlog())
+		}
+		if n := len(b.server.sends); n < 30 || n > 75 {
+			t.Errorf("%d batches in two hours", n)
+		}
+		if n := len(b.server.beats); n < 15 {
+			t.Errorf("%d heartbeats in two hours", n)
+		}
+		b.change(func() { takes = true })
+	})
+	if s := b.status.get(); s.Blocked != 0 || s.LastError != "" || b.journal.backlog() != 0 || len(b.server.held) != 3000 {
+		t.Errorf("status %+v, backlog %d", s, b.journal.backlog())
+	}
+}
+
+func TestJournalThatCannotSettleStopsSending(t *testing.T) {
+	b := inBubble(t, 2000, always(1), time.Hour, func(b *bench) {
+		for range 8 {
+			b.journal.settleErrs = append(b.journal.settleErrs, struct{ before, after error }{before: errors.New("input/output error")})
+		}
+		sleep(90 * time.Second) // 1, 2, 4, … s: six attempts have failed
+		b.journal.mu.Lock()
+		settles := b.journal.settles
+		b.journal.mu.Unlock()
+		b.change(func() {
+			if n := len(b.server.sends); n != 1 || settles < 6 || settles > 8 {
+				t.Errorf("%d batches sent, %d settlements tried", n, settles)
+			}
+		})
+		if s := b.status.get(); !strings.Contains(s.LastError, "input/output error") || !s.Reached {
+			t.Errorf("status %+v", s)
+		}
+	})
+	if len(b.server.sends) != 2 || b.journal.backlog() != 0 || b.status.get().LastError != "" {
+		t.Errorf("sent %+v, backlog %d", b.server.sends, b.journal.backlog())
+	}
+}
+
+func TestServerThatStoresNothingIsNotPressed(t *testing.T) {
+	b := inBubble(t, 2000, always(1), time.Hour, func(b *bench) {
+		b.server.onSend = func(batch wire.Batch) (wire.Receipt, error) {
+			return wire.Receipt{ServerTime: 1, Settled: visit.Settlement{Journal: batch.Segment.Journal}}, nil
+		}
+	})
+	if n := len(b.server.sends); n > 25 || n < 10 || b.journal.backlog() != 2000 || b.status.get().Blocked != 1 {
+		t.Errorf("%d batches in an hour, backlog %d", n, b.journal.backlog())
+	}
+}
+
+func TestSlowLinkGetsLessAtATime(t *testing.T) {
+	b := inBubble(t, 1000, always(0), time.Hour, func(b *bench) {
+		b.server.onSend = func(batch wire.Batch) (wire.Receipt, error) {
+			if len(batch.Segment.Records) > 100 {
+				return wire.Receipt{}, fmt.Errorf("%w: %w", errSlow, context.DeadlineExceeded)
+			}
+			return b.server.accept(batch), nil
+		}
+	})
+	if b.journal.backlog() != 0 {
+		t.Errorf("backlog %d", b.journal.backlog())
+	}
+}
+
+func TestAlertsAreKept(t *testing.T) {
+	alerts := [][]string{{"gap"}, nil, {"fork", "gap"}, nil}
+	n := 0
+	b := inBubble(t, 4000, always(0), time.Minute, func(b *bench) {
+		b.server.onSend = func(batch wire.Batch) (wire.Receipt, error) {
+			r := b.server.accept(batch)
+			r.Alerts = alerts[n]
+			n++
+			return r, nil
+		}
+	})
+	if got := fmt.Sprint(b.status.get().Alerts); got != "[fork gap]" {
+		t.Errorf("alerts %s", got)
+	}
+}
