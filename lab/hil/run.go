@@ -37,6 +37,7 @@ type scenario struct {
 // scenarios in the order they are run.
 var scenarios = []scenario{
 	{"serial", drivers("^TestSerial", 10*time.Minute)},
+	{"sound", drivers("^TestSpeaker", 5*time.Minute)},
 	{"journal", cuts(job.Volatile, 1)},
 	{"journal-plain", cuts(job.Plain, 5)},
 	{"journal-lying", lying},

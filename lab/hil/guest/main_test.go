@@ -26,6 +26,10 @@ func TestMain(m *testing.M) {
 		flag.Parse()
 		fmt.Println("these tests run on the kernel of make hil only; none was run here")
 	default:
+		if err := UseLoopback(); err != nil {
+			fmt.Fprintln(os.Stderr, "kipass guest:", err)
+			os.Exit(1)
+		}
 		os.Exit(m.Run())
 	}
 }
