@@ -1,6 +1,7 @@
 package configs_test
 
 import (
+	"encoding"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -137,13 +138,12 @@ type schema struct {
 // of describes a type; v is its default, or the zero Value.
 func (s *schema) of(t reflect.Type, v reflect.Value, field reflect.StructField) map[string]any {
 	node := map[string]any{}
-	text, isText := reflect.New(t).Interface().(interface{ MarshalText() ([]byte, error) })
+	_, isText := reflect.New(t).Interface().(encoding.TextMarshaler)
 	switch {
 	case isText || t.Kind() == reflect.String:
 		node["type"] = "string"
 		if isText && v.IsValid() {
-			text = v.Interface().(interface{ MarshalText() ([]byte, error) })
-			b, err := text.MarshalText()
+			b, err := v.Interface().(encoding.TextMarshaler).MarshalText()
 			if err != nil {
 				panic(err)
 			}

@@ -157,6 +157,7 @@ func (d *door) enter(ctx context.Context, a act) error {
 			return nil
 		}
 	}
+	generation := d.generation()
 	o, tries, err := d.present(ctx, send, func() { d.truth.missed(p.name, p.number) })
 	if err != nil {
 		return err
@@ -165,11 +166,15 @@ func (d *door) enter(ctx context.Context, a act) error {
 	if tries > 1 { // an outcome was missed: the code may have been taken, or have grown old since
 		expected = append(expected, visit.AdmittedAgain, visit.Expired)
 	}
+	restarted := d.generation() != generation
+	if restarted { // the gate that began to read the frame is gone, the next one reads the rest of it
+		expected = append(expected, visit.NotACode)
+	}
 	d.truth.saw(a, o, expected, p.name, p.number)
 	if o.Green() {
 		d.recent = append(d.recent, admitted{p, code, time.Now(), d.generation()})
 	}
-	if a == actHeld && tries == 1 {
+	if a == actHeld && !restarted {
 		if second, ok := d.watch.next(ctx, echoWindow); ok {
 			d.truth.saw(a, second, []visit.Outcome{visit.Admitted}, "", "")
 			return fmt.Errorf("a held code caused a second outcome, %v", second)
@@ -198,7 +203,7 @@ func (d *door) again(ctx context.Context, prior admitted) error {
 	}
 	expected := []visit.Outcome{visit.AdmittedAgain}
 	if d.generation() != prior.generation { // a gate that was started anew does not remember; the server does
-		expected = append(expected, visit.Admitted)
+		expected = append(expected, visit.Admitted, visit.NotACode)
 	}
 	if tries > 1 {
 		expected = append(expected, visit.Expired)
@@ -209,11 +214,16 @@ func (d *door) again(ctx context.Context, prior admitted) error {
 
 // show shows something that is not to be admitted.
 func (d *door) show(ctx context.Context, a act, text string, want visit.Outcome) error {
+	generation := d.generation()
 	o, _, err := d.present(ctx, func() error { return d.send(ctx, text) }, func() {})
 	if err != nil {
 		return err
 	}
-	d.truth.saw(a, o, []visit.Outcome{want}, "", "")
+	expected := []visit.Outcome{want}
+	if d.generation() != generation {
+		expected = append(expected, visit.NotACode)
+	}
+	d.truth.saw(a, o, expected, "", "")
 	return nil
 }
 

@@ -12,7 +12,7 @@ type truth struct {
 	mu         sync.Mutex
 	outcomes   map[visit.Outcome]int
 	green      map[string]string // number → name of visitors who were shown green for a code of theirs
-	unsure     map[string]string // of visitors who showed a good code and saw no outcome, or out-of-service: stored or not
+	unsure     map[string]string // of visitors who showed a good code and saw no green: stored or not
 	wrong      []surprise        // outcomes that should not have been
 	falseGreen int               // greens that should not have been
 }
@@ -42,11 +42,10 @@ func (t *truth) saw(a act, o visit.Outcome, expected []visit.Outcome, name, numb
 	if number == "" {
 		return
 	}
-	switch {
-	case o.Green():
+	if o.Green() {
 		t.green[number] = name
 		delete(t.unsure, number)
-	case o == visit.OutOfService:
+	} else {
 		t.doubt(name, number)
 	}
 }

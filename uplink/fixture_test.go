@@ -18,6 +18,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -569,13 +570,13 @@ func (l *lockedBuffer) count(s string) int { return strings.Count(l.String(), s)
 // counted is a connection that is counted while open.
 type counted struct {
 	net.Conn
-	open *int
+	once *sync.Once
+	open *atomic.Int32
 }
 
 func (c counted) Close() error {
-	err := c.Conn.Close()
-	*c.open = 0
-	return err
+	c.once.Do(func() { c.open.Add(-1) })
+	return c.Conn.Close()
 }
 
 func ignore(wire.Receipt) {}

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,7 +38,7 @@ func TestConnectionIsKeptWhileBusyAndClosedWhenIdle(t *testing.T) {
 		c.url = &url.URL{Scheme: "https", Host: "visits.example"}
 		l := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 		c.serve(l, c.authority.server(t, "visits.example"))
-		var open int
+		var open atomic.Int32
 		cert := c.authority.terminal
 		key := newKey(t)
 		own := &tls.Certificate{Certificate: [][]byte{cert(t, &key.PublicKey, testFacility, testGate)}, PrivateKey: key}
@@ -46,9 +48,9 @@ func TestConnectionIsKeptWhileBusyAndClosedWhenIdle(t *testing.T) {
 		s := newClient(Options{Server: c.url, CA: c.authority.pool, Timeout: timeoutDefault}, func() *tls.Certificate { return own }, time.Now, nil)
 		s.http.Transport.(*http.Transport).DialContext = func(context.Context, string, string) (net.Conn, error) {
 			a, b := net.Pipe()
-			open++
+			open.Add(1)
 			l.conns <- b
-			return counted{a, &open}, nil
+			return counted{a, new(sync.Once), &open}, nil
 		}
 		g := &gateSide{journal: newMemory(0), server: c}
 		g.journal.stored = c.holds
@@ -64,14 +66,14 @@ func TestConnectionIsKeptWhileBusyAndClosedWhenIdle(t *testing.T) {
 		}
 		synctest.Wait()
 		c.mu.Lock()
-		if c.conns != 1 || open != 1 || len(c.visits) != 60 {
-			t.Errorf("%d connections made, %d open, %d visits", c.conns, open, len(c.visits))
+		if c.conns != 1 || open.Load() != 1 || len(c.visits) != 60 {
+			t.Errorf("%d connections made, %d open, %d visits", c.conns, open.Load(), len(c.visits))
 		}
 		c.mu.Unlock()
 		time.Sleep(idleClose + time.Second)
 		synctest.Wait()
-		if open != 0 {
-			t.Errorf("%d connections open after %v idle", open, idleClose)
+		if open.Load() != 0 {
+			t.Errorf("%d connections open after %v idle", open.Load(), idleClose)
 		}
 		cancel()
 		<-done

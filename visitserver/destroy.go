@@ -65,7 +65,7 @@ func (s *Server) DestroyDue(ctx context.Context) ([]Tombstone, error) {
 		order = append(order, d)
 	}
 	slices.Sort(order)
-	var done []Tombstone
+	done := []Tombstone{}
 	for _, d := range order {
 		t, err := s.destroyDay(ctx, d)
 		if err != nil {

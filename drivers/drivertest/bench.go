@@ -21,6 +21,9 @@ type Bench struct {
 	Type func(b []byte)
 	// Ends lists everything that ends a frame, "" for silence. The first one is used where it does not matter.
 	Ends []string
+	// Wire returns the bytes that carry a frame with one of Ends; nil is the frame followed by the end. A device that
+	// packs its frames names its packing in Ends.
+	Wire func(frame, end string) []byte
 	// Hush lets the silence pass that ends a frame. Required if Ends holds "".
 	Hush func()
 	// Unplug takes the device away in the middle of whatever it does; Replug brings it back. Run must then fail.
@@ -32,6 +35,13 @@ type Bench struct {
 	Flood   bool // frames of a megabyte can be typed in reasonable time
 	AIM     bool // the device may put an AIM identifier before a code
 	Replugs int  // how many replugs to go through while scanning; 0 is 100
+}
+
+func (b Bench) wire(frame, end string) []byte {
+	if b.Wire != nil {
+		return b.Wire(frame, end)
+	}
+	return []byte(frame + end)
 }
 
 // patience bounds every wait of the suite for something that must happen. It is long because the machine may be busy; no
@@ -236,7 +246,7 @@ func isProbe(got string, after, upTo int) bool {
 
 // send types one frame with the first end.
 func (s *seat) send(frame string) {
-	s.b.Type([]byte(frame + s.b.Ends[0]))
+	s.b.Type(s.b.wire(frame, s.b.Ends[0]))
 	if s.b.Ends[0] == "" {
 		s.b.Hush()
 	}

@@ -180,6 +180,30 @@ func (f *Framer) Idle(now time.Time, emit func(Frame)) {
 	}
 }
 
+// Silence returns how long a silence ends the frame in the making, or makes it be forgotten; 0 when there is none.
+func (f *Framer) Silence() time.Duration {
+	switch {
+	case len(f.buf) == 0 && !f.overlong:
+		return 0
+	case f.rule.Terminator == Auto || f.rule.Terminator == None:
+		return f.rule.Gap
+	default:
+		return stale
+	}
+}
+
+// End ends the frame in the making as its terminator would. It is for streams that mark the end of a frame by other means
+// than bytes: a datagram, or a connection that was closed in good order.
+func (f *Framer) End(emit func(Frame)) {
+	if len(f.buf) > 0 || f.overlong {
+		f.finish(f.last, emit)
+	}
+}
+
+// Spoil says that bytes of the stream were lost just before the time given: the frame in the making, or the one whose
+// beginning may be among them, is dropped up to its end.
+func (f *Framer) Spoil(at time.Time) { f.buf, f.last, f.overlong = f.buf[:0], at, true }
+
 // Drop forgets the frame in the making.
 func (f *Framer) Drop() { f.buf, f.overlong = f.buf[:0], false }
 

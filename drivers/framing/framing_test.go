@@ -112,6 +112,62 @@ func TestLostTerminatorDoesNotSpoilTheNextFrame(t *testing.T) {
 	}
 }
 
+func TestBytesLostSpoilOneFrame(t *testing.T) {
+	var got []Frame
+	take := func(f Frame) { got = append(got, f) }
+	f := New(Rule{Gap: 50 * time.Millisecond})
+	f.Push(start, []byte("ab"), take)
+	f.Spoil(start.Add(time.Second))
+	f.Push(start.Add(time.Second), []byte("cd\ref\r"), take)
+	if len(got) != 2 || got[0].Data != nil || !got[0].Garbled || string(got[1].Data) != "ef" {
+		t.Fatalf("got %+v, want one dropped and then ef", got)
+	}
+	got = nil
+	f.Spoil(start.Add(2 * time.Second))
+	f.Idle(start.Add(2*time.Second+49*time.Millisecond), take)
+	if len(got) != 0 {
+		t.Fatalf("got %+v before the silence was over", got)
+	}
+	f.Idle(start.Add(2*time.Second+50*time.Millisecond), take)
+	f.Push(start.Add(3*time.Second), []byte("gh\r"), take)
+	if len(got) != 2 || got[0].Data != nil || string(got[1].Data) != "gh" {
+		t.Fatalf("got %+v, want silence to end what was spoiled", got)
+	}
+}
+
+func TestEndIsATerminator(t *testing.T) {
+	for _, term := range Terminators {
+		var got []Frame
+		take := func(f Frame) { got = append(got, f) }
+		f := New(Rule{Terminator: term})
+		f.End(take)
+		f.Push(start, []byte("ab"), take)
+		f.End(take)
+		f.End(take)
+		if len(got) != 1 || string(got[0].Data) != "ab" || !got[0].At.Equal(start) {
+			t.Errorf("%s: got %+v, want ab once", term, got)
+		}
+	}
+}
+
+func TestSilenceThatIsDue(t *testing.T) {
+	take := func(Frame) {}
+	for term, want := range map[Terminator]time.Duration{Auto: time.Millisecond, None: time.Millisecond, CR: stale, CRLF: stale} {
+		f := New(Rule{Terminator: term, Gap: time.Millisecond})
+		if f.Silence() != 0 {
+			t.Errorf("%s: %s is due before any byte", term, f.Silence())
+		}
+		f.Push(start, []byte("a"), take)
+		if f.Silence() != want {
+			t.Errorf("%s: %s is due, want %s", term, f.Silence(), want)
+		}
+		f.Idle(start.Add(want), take)
+		if f.Silence() != 0 {
+			t.Errorf("%s: %s is due after the silence", term, f.Silence())
+		}
+	}
+}
+
 func TestGarbled(t *testing.T) {
 	for in, want := range map[string]bool{
 		"KIP1:ABC $%*+-./:": false, "010880\x1d10AB\x1e\x1c\x1f": false, "출입명부": false,

@@ -31,7 +31,7 @@ func newStation(t *testing.T, o Options, v drivertest.Vices) *station {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Device = p.Path()
+	o.Device, o.IdleGap = p.Path(), patientGap
 	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	st := &station{t: t, ctx: ctx, pty: p, sim: sim, r: newReader(t, o), reads: make(chan drivers.Read, 1<<12)}
 	ended := make(chan struct{})
@@ -232,7 +232,7 @@ func TestVices(t *testing.T) {
 						st.sim.SetVices(c.vices)
 					}
 				}
-				st.scan(100, 6, c.size)
+				st.scan(100, 1200/c.size, c.size)
 			})
 		}
 	}
@@ -322,6 +322,7 @@ func TestCommandsCanBeReplaced(t *testing.T) {
 func TestSuiteWithTalkingReaders(t *testing.T) {
 	for _, m := range []Model{Honeywell, Grow, Datalogic, Newland} {
 		t.Run(string(m), func(t *testing.T) {
+			t.Parallel()
 			drivertest.ReaderSuite(t, func(t *testing.T) drivertest.Bench {
 				var p *drivertest.Pty
 				b := benchOn(t, Options{Model: m, Recheck: 50 * time.Millisecond}, drivertest.Closed, &p, "\r\n")
@@ -336,4 +337,21 @@ func TestSuiteWithTalkingReaders(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestSuiteWithPackets(t *testing.T) {
+	t.Parallel()
+	mute := Commands{Setup: []byte{}, Identify: []byte{}, Enable: []byte{}, Present: []byte{}}
+	drivertest.ReaderSuite(t, func(t *testing.T) drivertest.Bench {
+		b := bench(Options{Model: ZebraSSI, Commands: mute}, drivertest.Closed, "packet")(t)
+		b.Wire = func(frame, _ string) (wire []byte) {
+			const room = 240
+			for len(frame) > room {
+				wire = append(wire, ssiDecodePacket(ssiGoesOn, frame[:room])...)
+				frame = frame[room:]
+			}
+			return append(wire, ssiDecodePacket(0, frame)...)
+		}
+		return b
+	})
 }

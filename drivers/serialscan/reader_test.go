@@ -34,6 +34,9 @@ func newReader(t *testing.T, o Options) *Reader {
 	return r
 }
 
+// patientGap is a silence that a busy machine does not make between two bytes of one code.
+const patientGap = 700 * time.Millisecond
+
 func bench(o Options, how drivertest.Hangup, ends ...string) func(t *testing.T) drivertest.Bench {
 	return func(t *testing.T) drivertest.Bench {
 		if how == drivertest.HungUp && os.Geteuid() != 0 {
@@ -49,6 +52,7 @@ func benchOn(t *testing.T, o Options, how drivertest.Hangup, line **drivertest.P
 	p := newPty(t)
 	*line = p
 	o.Device = p.Path()
+	o.IdleGap = patientGap
 	do := func(err error) {
 		if err != nil {
 			t.Error(err)
@@ -59,7 +63,7 @@ func benchOn(t *testing.T, o Options, how drivertest.Hangup, line **drivertest.P
 		Name:   "front",
 		Type:   func(b []byte) { _, err := p.Write(b); do(err) },
 		Ends:   ends,
-		Hush:   func() { p.Drained(patience); time.Sleep(2 * readWait) },
+		Hush:   func() { p.Drained(patience); time.Sleep(patientGap + 2*readWait) },
 		Unplug: func() { do(p.Unplug(how)) },
 		Replug: func() { do(p.Replug()) },
 		Settle: func() { p.Drained(patience) },
@@ -71,12 +75,19 @@ func benchOn(t *testing.T, o Options, how drivertest.Hangup, line **drivertest.P
 
 func TestReaderSuite(t *testing.T) {
 	t.Run("automatic end, line closed", func(t *testing.T) {
+		t.Parallel()
 		drivertest.ReaderSuite(t, bench(Options{}, drivertest.Closed, "\r", "\n", "\r\n", "\t", "\x03", ""))
 	})
 	t.Run("automatic end, line hung up", func(t *testing.T) {
+		t.Parallel()
 		drivertest.ReaderSuite(t, bench(Options{}, drivertest.HungUp, "\r\n", ""))
 	})
 	t.Run("named end", func(t *testing.T) {
-		drivertest.ReaderSuite(t, bench(Options{Terminator: framing.CRLF, Baud: 9600}, drivertest.Closed, "\r\n"))
+		t.Parallel()
+		drivertest.ReaderSuite(t, func(t *testing.T) drivertest.Bench {
+			b := bench(Options{Terminator: framing.CRLF, Baud: 9600}, drivertest.Closed, "\r\n")(t)
+			b.Replugs = 20
+			return b
+		})
 	})
 }

@@ -2,14 +2,12 @@ package serialscan
 
 import (
 	"bytes"
+	"cmp"
 	"strings"
 	"time"
 
 	"github.com/kipass/kipass/drivers/framing"
 )
-
-// holdFor is how long bytes that may be the beginning of an answer are held back.
-const holdFor = readWait / 2
 
 // stream is the decoder of families that send codes as plain bytes with a terminator and put their answers in between
 // without any mark: the answers expected are taken out first, wherever they stand.
@@ -17,13 +15,14 @@ type stream struct {
 	framer   *framing.Framer
 	dialogue *dialogue
 	frame    func(framing.Frame)
+	gap      time.Duration // how long bytes that may be the beginning of an answer are held back
 	held     []byte
 	heldAt   time.Time
 	answered time.Time // when the last byte so far was the end of an answer; zero otherwise
 }
 
 func newStream(rule framing.Rule, d *dialogue, frame func(framing.Frame)) decoder {
-	return &stream{framer: framing.New(rule), dialogue: d, frame: frame}
+	return &stream{framer: framing.New(rule), dialogue: d, frame: frame, gap: cmp.Or(rule.Gap, framing.DefaultGap)}
 }
 
 func (s *stream) push(at time.Time, p []byte) {
@@ -62,7 +61,7 @@ func (s *stream) push(at time.Time, p []byte) {
 }
 
 func (s *stream) idle(now time.Time) {
-	if len(s.held) > 0 && now.Sub(s.heldAt) >= holdFor {
+	if len(s.held) > 0 && now.Sub(s.heldAt) >= s.gap {
 		held := s.held
 		s.held = nil
 		s.framer.Push(s.heldAt, held, s.frame)

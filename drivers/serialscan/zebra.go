@@ -2,6 +2,7 @@ package serialscan
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"slices"
 	"time"
@@ -83,7 +84,8 @@ type ssi struct {
 	dialogue *dialogue
 	frame    func(framing.Frame)
 
-	buf    []byte // a packet in the making
+	gap    time.Duration // the silence after which a packet in the making has lost a byte
+	buf    []byte        // a packet in the making
 	at     time.Time
 	parts  []byte // what earlier packets of this code held
 	broken bool   // something arrived damaged and was not asked for again yet
@@ -92,23 +94,29 @@ type ssi struct {
 }
 
 func newSSI(rule framing.Rule, d *dialogue, frame func(framing.Frame)) decoder {
-	return &ssi{rule: rule, plain: framing.New(rule), dialogue: d, frame: frame}
+	return &ssi{rule: rule, plain: framing.New(rule), dialogue: d, frame: frame, gap: cmp.Or(rule.Gap, framing.DefaultGap)}
 }
 
 func (s *ssi) push(at time.Time, p []byte) {
 	s.at = at
 	s.buf = append(s.buf, p...)
+	s.parse()
+	s.buf = bytes.Clone(s.buf)
+}
+
+// parse takes every packet that is complete from the beginning of buf.
+func (s *ssi) parse() {
 	for len(s.buf) > 0 {
 		if !ssiPlausible(s.buf) {
 			if !s.broken {
-				s.plain.Push(at, s.buf[:1], s.unpacked)
+				s.plain.Push(s.at, s.buf[:1], s.unpacked)
 			}
 			s.buf = s.buf[1:]
 			continue
 		}
 		end := int(s.buf[0]) + ssiSum
 		if len(s.buf) < end {
-			break
+			return
 		}
 		body, sum := s.buf[:end-ssiSum], s.buf[end-ssiSum:end]
 		if binary.BigEndian.Uint16(sum) != ssiChecksum(body) {
@@ -120,9 +128,8 @@ func (s *ssi) push(at time.Time, p []byte) {
 		s.broken = false
 		s.plain.Drop()
 		s.buf = s.buf[end:]
-		s.take(at, body)
+		s.take(s.at, body)
 	}
-	s.buf = bytes.Clone(s.buf)
 }
 
 // ssiPlausible tells whether b may be the beginning of a packet from a reader.
@@ -133,12 +140,15 @@ func ssiPlausible(b []byte) bool {
 // idle asks for what arrived damaged, once, when the reader has fallen silent to wait for our answer.
 func (s *ssi) idle(now time.Time) {
 	silence := now.Sub(s.at)
-	if silence < holdFor {
+	if silence < s.gap {
 		return
 	}
-	if len(s.buf) >= ssiHeader-1 { // a packet that lost a byte
+	for len(s.buf) >= ssiHeader-1 { // a packet that lost a byte, and perhaps a good one behind it
 		s.breaks()
-	} else if len(s.buf) > 0 && !s.broken {
+		s.buf = s.buf[1:]
+		s.parse()
+	}
+	if !s.broken {
 		s.plain.Push(s.at, s.buf, s.unpacked)
 	}
 	s.buf = nil
@@ -203,8 +213,9 @@ func (s *ssi) decoded(at time.Time, status byte, data []byte) {
 	s.last, s.lastAt = bytes.Clone(data), at
 	if len(data) > 0 {
 		s.parts = append(s.parts, data[1:]...)
+		s.parts = s.parts[:min(len(s.parts), 2*drivers.MaxFrame)] // more is too long anyway
 	}
-	if status&ssiGoesOn != 0 && len(s.parts) <= 2*drivers.MaxFrame {
+	if status&ssiGoesOn != 0 {
 		return
 	}
 	code := s.rule.Tidy(s.parts)

@@ -28,11 +28,12 @@ import (
 // promptly is far above what the speaker allows itself, so that a busy machine does not break a test.
 const promptly = 5 * time.Second
 
-const childVariable = "SPEAKER_TEST_BUFFER"
+// childVariable holds the buffer and the time between idle checks in nanoseconds.
+const childVariable = "SPEAKER_TEST_CHILD"
 
 func TestMain(m *testing.M) {
-	if buffer := os.Getenv(childVariable); buffer != "" {
-		if err := child(buffer, os.Stdin, os.Stdout); err != nil {
+	if options := os.Getenv(childVariable); options != "" {
+		if err := child(options, os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -43,17 +44,17 @@ func TestMain(m *testing.M) {
 
 // child obeys "show CLIP...", "check", "cpu" and "halt" and answers each with one line: microseconds, a space, and an
 // error or nothing.
-func child(buffer string, commands io.Reader, answers io.Writer) error {
+func child(options string, commands io.Reader, answers io.Writer) error {
 	clips, err := shippedClips()
 	if err != nil {
 		return err
 	}
-	span, err := time.ParseDuration(buffer)
-	if err != nil {
+	var span, idleCheck time.Duration
+	if _, err := fmt.Sscan(options, (*int64)(&span), (*int64)(&idleCheck)); err != nil {
 		return err
 	}
 	began := time.Now()
-	s := New(Options{Clips: clips, Volume: 1, Buffer: span, IdleCheck: time.Second})
+	s := New(Options{Clips: clips, Volume: 1, Buffer: span, IdleCheck: idleCheck})
 	answer := func(took time.Duration, err error) {
 		text := ""
 		if err != nil {
@@ -125,14 +126,14 @@ type remote struct {
 	out     *bufio.Scanner
 }
 
-func startRemote(t testing.TB, buffer time.Duration, env ...string) *remote {
+func startRemote(t testing.TB, buffer, idleCheck time.Duration, env ...string) *remote {
 	t.Helper()
 	clips, err := shippedClips()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(append(os.Environ(), env...), childVariable+"="+buffer.String())
+	cmd.Env = append(append(os.Environ(), env...), fmt.Sprintf("%s=%d %d", childVariable, buffer, idleCheck))
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -236,7 +237,7 @@ func (r *remote) heard(card *drivertest.SoundCard, names ...string) []int {
 func TestEachCueIsHeardOnce(t *testing.T) {
 	t.Parallel()
 	card := newCard(t)
-	r := startRemote(t, DefaultBuffer, card.Env()...)
+	r := startRemote(t, DefaultBuffer, time.Second, card.Env()...)
 	for range 3 {
 		r.must("show tone/green ko/admitted")
 		r.heard(card)
@@ -252,7 +253,7 @@ func TestEachCueIsHeardOnce(t *testing.T) {
 func TestSamplesArriveUnchanged(t *testing.T) {
 	t.Parallel()
 	card := newCard(t)
-	r := startRemote(t, DefaultBuffer, card.Env()...)
+	r := startRemote(t, DefaultBuffer, time.Second, card.Env()...)
 	r.must("show ko/admitted")
 	r.heard(card)
 	clip, recording := drivertest.Samples16(r.clips["ko/admitted"]), card.Samples()
@@ -270,7 +271,7 @@ func TestSamplesArriveUnchanged(t *testing.T) {
 func TestLaterCueCutsTheFormer(t *testing.T) {
 	t.Parallel()
 	card := newCard(t)
-	r := startRemote(t, DefaultBuffer, card.Env()...)
+	r := startRemote(t, DefaultBuffer, time.Second, card.Env()...)
 	r.must("show ko/expired")
 	start, _, err := card.FirstSound(0, 5*time.Second)
 	if err != nil {
@@ -301,7 +302,7 @@ func TestNoCardAtStartAndThenOne(t *testing.T) {
 	if err := card.Unplug(); err != nil {
 		t.Fatal(err)
 	}
-	r := startRemote(t, DefaultBuffer, card.Env()...)
+	r := startRemote(t, DefaultBuffer, time.Second, card.Env()...)
 	if r.started > promptly {
 		t.Errorf("New took %v", r.started)
 	}
@@ -325,7 +326,7 @@ func TestNoCardAtStartAndThenOne(t *testing.T) {
 func TestCardLostWhileSpeakingAndBack(t *testing.T) {
 	t.Parallel()
 	card := newCard(t)
-	r := startRemote(t, DefaultBuffer, card.Env()...)
+	r := startRemote(t, DefaultBuffer, time.Second, card.Env()...)
 	r.must("show ko/expired")
 	if err := card.Unplug(); err != nil {
 		t.Fatal(err)
@@ -347,7 +348,7 @@ func TestCardLostWhileSpeakingAndBack(t *testing.T) {
 func TestCardLostWhileIdleIsNoticed(t *testing.T) {
 	t.Parallel()
 	card := newCard(t)
-	r := startRemote(t, DefaultBuffer, card.Env()...)
+	r := startRemote(t, DefaultBuffer, time.Second, card.Env()...)
 	r.must("show tone/green")
 	r.heard(card)
 	if err := card.Unplug(); err != nil {
@@ -359,7 +360,7 @@ func TestCardLostWhileIdleIsNoticed(t *testing.T) {
 func TestStalledCard(t *testing.T) {
 	t.Parallel()
 	card := newCard(t)
-	r := startRemote(t, DefaultBuffer, card.Env()...)
+	r := startRemote(t, DefaultBuffer, time.Second, card.Env()...)
 	r.must("show tone/green")
 	card.Stall(true)
 	r.until("show ko/expired", fails)
@@ -378,7 +379,7 @@ func TestStalledCard(t *testing.T) {
 func TestIdleDeviceRests(t *testing.T) {
 	t.Parallel()
 	card := newCard(t)
-	r := startRemote(t, DefaultBuffer, card.Env()...)
+	r := startRemote(t, DefaultBuffer, time.Second, card.Env()...)
 	r.must("show tone/green")
 	r.heard(card)
 	cpu, _ := r.do("cpu")

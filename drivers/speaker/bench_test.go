@@ -14,7 +14,7 @@ func BenchmarkFirstSample(b *testing.B) {
 	for _, buffer := range []time.Duration{5 * time.Millisecond, 10 * time.Millisecond, 20 * time.Millisecond, 40 * time.Millisecond} {
 		b.Run("buffer="+buffer.String(), func(b *testing.B) {
 			card := newCard(b)
-			r := startRemote(b, buffer, card.Env()...)
+			r := startRemote(b, buffer, time.Hour, card.Env()...)
 			r.must("show tone/green")
 			r.heard(card)
 			var took []time.Duration

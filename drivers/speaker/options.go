@@ -20,8 +20,9 @@ type Options struct {
 	Now func() time.Time // the gate's local time, for quiet hours; nil is time.Now
 }
 
-// DefaultBuffer is the shortest device buffer that played without gaps; see docs/sound.md for what was measured.
-const DefaultBuffer = 10 * time.Millisecond
+// DefaultBuffer gives a busy machine twice the slack of 10 ms and keeps the first sample well within 60 ms of the cue;
+// docs/sound.md has the figures.
+const DefaultBuffer = 20 * time.Millisecond
 
 // Quiet is a span of each day with its own volume. From later than To goes over midnight; equal ones mean no quiet hours.
 type Quiet struct {

@@ -27,6 +27,7 @@ const (
 	ClockUntrusted  Code = "clock-untrusted"  // the gate does not know the time
 	TrustStale      Code = "trust-stale"      // the trust list is past its expiry
 	Offline         Code = "offline"          // the server has not been reached for a while
+	RecordBlocked   Code = "record-blocked"   // the server does not understand a record; those behind it wait
 	JournalJumped   Code = "journal-jumped"   // the server saw a gap, a clone or a roll-back of the journal
 )
 
@@ -64,6 +65,7 @@ var kinds = map[Code]Kind{
 	ClockUntrusted:  {Degraded, "기기의 시간을 확인할 수 없습니다.", "The gate does not know the time.", 0},
 	TrustStale:      {Degraded, "기관 목록이 만료되었습니다.", "The trust list is past its expiry.", 0},
 	Offline:         {Notice, "서버에 연결되지 않았습니다. 기록은 기기에 보관됩니다.", "The server is not reached. Visits are kept on the device.", 30 * time.Second},
+	RecordBlocked:   {Degraded, "서버가 이해하지 못하는 기록이 있어 전송이 멈췄습니다.", "The server does not understand a record; those behind it wait. Update the gate or the server.", 0},
 	JournalJumped:   {Notice, "서버가 기록 순서의 이상을 발견했습니다.", "The server saw the journal jump: a restored or copied device?", 0},
 }
 

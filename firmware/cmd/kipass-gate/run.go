@@ -107,7 +107,7 @@ func newUplink(config configs.Gate, identity *uplink.Identity, s *station) (*upl
 	return uplink.New(uplink.Options{
 		Server: server, CA: authorities, Facility: config.Place.Facility, Gate: config.Place.Name,
 		Code: config.Server.EnrolmentCode.Reveal(), Identity: identity, Source: s.journal, Provision: s,
-		Heartbeat: s.heartbeat, OnServerTime: s.clock.ServerTime, OnStatus: s.connected, Log: s.log,
+		Heartbeat: s.heartbeat, OnServerTime: s.clock.ServerTime, OnStatus: s.connected, Now: s.now, Log: s.log,
 	})
 }
 

@@ -51,12 +51,22 @@ func (s *station) Provision(p wire.Provision) error {
 	return nil
 }
 
+// now implements uplink.Options.Now: the gate's clock, or what is known for certain where that is later.
+func (s *station) now() time.Time {
+	r := s.clock.Read()
+	if r.Floor.After(r.Now) {
+		return r.Floor
+	}
+	return r.Now
+}
+
 // connected implements uplink.Options.OnStatus.
 func (s *station) connected(u uplink.Status) {
 	s.gate.Revoke(u.Revoked)
 	s.fault(health.Revoked, u.Revoked, "")
 	s.fault(health.NotEnrolled, !u.Enrolled, u.LastError)
 	s.fault(health.Offline, !u.Reached, u.LastError)
+	s.fault(health.RecordBlocked, u.Blocked > 0, fmt.Sprintf("%d", u.Blocked))
 	s.fault(health.JournalJumped, len(u.Alerts) > 0, strings.Join(u.Alerts, ", "))
 }
 

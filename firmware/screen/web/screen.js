@@ -28,12 +28,21 @@
     second.style.fontSize = Math.max(14, Math.round(low * 0.5)) + "px";
   }
 
+  // put sets each sentence as a block of its own.
+  function put(element, text) {
+    element.replaceChildren(...text.split(/(?<=[.。])\s*(?=\S)/).filter(Boolean).map((sentence) => {
+      const block = document.createElement("span");
+      block.textContent = sentence;
+      return block;
+    }));
+  }
+
   function paint(state, symbol, colour, words, secondWords) {
     body.dataset.state = state;
     body.dataset.symbol = symbol;
     body.dataset.colour = colour;
-    first.textContent = words;
-    second.textContent = secondWords || "";
+    put(first, words);
+    put(second, secondWords || "");
     fit();
   }
 

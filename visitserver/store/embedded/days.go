@@ -111,6 +111,7 @@ func (s *Store) Retire(ctx context.Context, d visit.Day) (store.Tally, error) {
 		return store.Tally{}, fmt.Errorf("retiring %v: %w", d, err)
 	}
 	p.retired = true
+	p.filter.Store(nil)
 	return tally, nil
 }
 

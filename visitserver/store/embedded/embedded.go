@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -30,7 +31,7 @@ type Options struct {
 
 const (
 	defaultCache = 64 << 20
-	memTable     = 16 << 20
+	memTable     = 32 << 20
 	openFiles    = 1024
 	stripes      = 256
 )
@@ -58,6 +59,8 @@ type day struct {
 	mu      sync.RWMutex
 	db      *pebble.DB
 	retired bool
+	written bool // whether to have a filter is decided
+	filter  atomic.Pointer[filter]
 }
 
 var _ store.Store = (*Store)(nil)
@@ -158,7 +161,7 @@ func (s *Store) dayOf(d visit.Day) *day {
 func (s *Store) use(d visit.Day, create bool, f func(db *pebble.DB) error) error {
 	p := s.dayOf(d)
 	p.mu.RLock()
-	if p.db == nil && !p.retired {
+	if (p.db == nil || create && !p.written) && !p.retired {
 		p.mu.RUnlock()
 		if err := s.openDay(d, p, create); err != nil {
 			return err
@@ -179,20 +182,33 @@ func (s *Store) use(d visit.Day, create bool, f func(db *pebble.DB) error) error
 func (s *Store) openDay(d visit.Day, p *day, create bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.db != nil || p.retired {
+	if p.retired {
 		return nil
 	}
-	path := s.dayPath(d)
-	if !create {
-		if _, err := s.fs.Stat(path); errors.Is(err, fs.ErrNotExist) {
-			return nil
+	if p.db == nil {
+		path := s.dayPath(d)
+		if !create {
+			if _, err := s.fs.Stat(path); errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
 		}
+		db, err := s.openDB(path)
+		if err != nil {
+			return err
+		}
+		p.db = db
 	}
-	db, err := s.openDB(path)
-	if err != nil {
-		return err
+	if !create || p.written {
+		return nil
 	}
-	p.db = db
+	if s.admitFilter(d) {
+		f, err := s.fill(p.db)
+		if err != nil {
+			return fmt.Errorf("reading the index of %v: %w", d, err)
+		}
+		p.filter.Store(f)
+	}
+	p.written = true
 	return nil
 }
 

@@ -57,6 +57,9 @@ func (s *Store) insert(db *pebble.DB, b *pebble.Batch, f visit.Facility, d visit
 	mu := s.lock(f)
 	mu.Lock()
 	defer mu.Unlock()
+	// Loaded under the facility's lock: a filter taken away meanwhile would miss what is inserted from then on.
+	filter := s.dayOf(d).filter.Load()
+	keys, maybe := s.filterKeys(filter, f, rows)
 	// One iterator for all look-ups: opening one costs more than a seek. With the default comparer a key's prefix is the
 	// whole key, so that the filters answer for most tables.
 	known, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{'x'}, UpperBound: []byte{'x' + 1}})
@@ -72,11 +75,13 @@ func (s *Store) insert(db *pebble.DB, b *pebble.Batch, f visit.Facility, d visit
 			continue
 		}
 		key = indexKey(key[:0], r.Blind, f)
-		if known.SeekPrefixGE(key) {
-			continue
-		}
-		if err := known.Error(); err != nil {
-			return 0, err
+		if maybe == nil || maybe[i] {
+			if known.SeekPrefixGE(key) {
+				continue
+			}
+			if err := known.Error(); err != nil {
+				return 0, err
+			}
 		}
 		value = binary.BigEndian.AppendUint64(value[:0], uint64(r.At.UnixMilli()))
 		if err := b.Set(key, value, nil); err != nil {
@@ -103,7 +108,32 @@ func (s *Store) insert(db *pebble.DB, b *pebble.Batch, f visit.Facility, d visit
 	if err := addCounts(db, b, f, counts); err != nil {
 		return 0, err
 	}
+	if filter != nil {
+		filter.mu.Lock()
+		for i, k := range keys {
+			if isNew[i] {
+				filter.add(k)
+			}
+		}
+		filter.mu.Unlock()
+	}
 	return fresh, db.ApplyNoSyncWait(b, pebble.Sync)
+}
+
+// filterKeys returns the rows' keys in the filter and which of them it may hold; nil without a filter.
+func (s *Store) filterKeys(filter *filter, f visit.Facility, rows []store.Row) ([]filterKey, []bool) {
+	if filter == nil {
+		return nil, nil
+	}
+	facility := s.facilityHash(f)
+	keys, maybe := make([]filterKey, len(rows)), make([]bool, len(rows))
+	filter.mu.Lock()
+	defer filter.mu.Unlock()
+	for i, r := range rows {
+		keys[i] = newFilterKey(facility, r.Blind)
+		maybe[i] = filter.has(keys[i])
+	}
+	return keys, maybe
 }
 
 func addCounts(db *pebble.DB, b *pebble.Batch, f visit.Facility, counts map[store.Count]uint64) error {

@@ -1,0 +1,145 @@
+package screen
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func (g *running) get(path string, header http.Header) (*http.Response, string) {
+	g.t.Helper()
+	r, err := http.NewRequest(http.MethodGet, strings.TrimSuffix(g.URL(), "/")+path, nil)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	for name, values := range header {
+		r.Header[name] = values
+	}
+	if host := header.Get("Host"); host != "" {
+		r.Host = host
+	}
+	w, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	defer w.Body.Close()
+	body, err := io.ReadAll(w.Body)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return w, string(body)
+}
+
+func TestPagesAreForThisDeviceAlone(t *testing.T) {
+	g := start(t, Options{Language: "ko"})
+	_, port, _ := net.SplitHostPort(g.listener.Addr().String())
+	for _, c := range []struct {
+		rule, host, site, mode string
+		want                   int
+	}{
+		{"the address itself", "127.0.0.1:" + port, "", "", 200},
+		{"localhost", "localhost:" + port, "same-origin", "cors", 200},
+		{"a link from elsewhere", "localhost:" + port, "cross-site", "navigate", 200},
+		{"a rebound name", "evil.example:" + port, "", "", 421},
+		{"a rebound name that looks near", "127.0.0.1.evil.example:" + port, "", "", 421},
+		{"another port", "127.0.0.1:1", "", "", 421},
+		{"no port", "127.0.0.1", "", "", 421},
+		{"a fetch from another site", "127.0.0.1:" + port, "cross-site", "cors", 403},
+		{"a fetch from another port", "127.0.0.1:" + port, "same-site", "no-cors", 403},
+	} {
+		for _, path := range []string{"/", "/technician", "/metrics"} {
+			h := http.Header{"Host": {c.host}}
+			if c.site != "" {
+				h.Set("Sec-Fetch-Site", c.site)
+				h.Set("Sec-Fetch-Mode", c.mode)
+			}
+			if w, _ := g.get(path, h); w.StatusCode != c.want {
+				t.Errorf("%s: GET %s = %d, want %d", c.rule, path, w.StatusCode, c.want)
+			}
+		}
+	}
+	w, _ := g.get("/", nil)
+	policy := w.Header.Get("Content-Security-Policy")
+	if !strings.HasPrefix(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") || len(w.Cookies()) > 0 || w.Header.Get("X-Content-Type-Options") != "nosniff" {
+		t.Errorf("headers = %v", w.Header)
+	}
+	for _, path := range []string{"/web/visitor.html", "/visitor.html", "/screen.css/", "/nothing"} {
+		if w, _ := g.get(path, nil); w.StatusCode != http.StatusNotFound {
+			t.Errorf("GET %s = %d, want 404", path, w.StatusCode)
+		}
+	}
+}
+
+func TestScreenRefusesTheNetwork(t *testing.T) {
+	for _, address := range []string{"0.0.0.0:0", ":0", "[::]:0", "192.0.2.1:80", "example.com:80", "127.0.0.1"} {
+		s, err := New(Options{Listen: address, Language: "ko", Status: func() Status { return Status{} }, Log: slog.New(slog.DiscardHandler)})
+		if err == nil {
+			s.Close()
+			t.Errorf("listens on %s", address)
+		}
+	}
+}
+
+func TestPortInUseIsToldAtOnce(t *testing.T) {
+	g := start(t, Options{Language: "ko"})
+	_, err := New(Options{Listen: g.listener.Addr().String(), Language: "ko", Status: func() Status { return Status{} }, Log: slog.New(slog.DiscardHandler)})
+	if err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("error = %v", err)
+	}
+}
+
+func TestHealthzFollowsTheStatus(t *testing.T) {
+	g := start(t, Options{Language: "ko"})
+	g.set(Status{InService: true})
+	if w, body := g.get("/healthz", nil); w.StatusCode != 200 || body != "ok\n" {
+		t.Errorf("in service: %d %q", w.StatusCode, body)
+	}
+	g.set(Status{})
+	if w, body := g.get("/healthz", nil); w.StatusCode != 503 || !strings.Contains(body, "out of service") {
+		t.Errorf("out of service: %d %q", w.StatusCode, body)
+	}
+}
+
+// TestStatusThatStaysAwayIsNotBelieved has the gate hang: its last word was that all is well.
+func TestStatusThatStaysAwayIsNotBelieved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang := make(chan struct{})
+		calls := 0
+		s := &Screen{hub: newHub(), tally: newTally(), opts: Options{Language: "ko", Status: func() Status {
+			if calls++; calls > 1 {
+				<-hang
+			}
+			return Status{InService: true}
+		}}}
+		if s.statusEvent().InService {
+			t.Error("in service before the gate said so")
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		go s.poll(ctx)
+		synctest.Wait()
+		if !s.statusEvent().InService {
+			t.Error("not in service although the gate says so")
+		}
+		time.Sleep(statusAge - time.Millisecond)
+		if !s.statusEvent().InService {
+			t.Error("given up too early")
+		}
+		time.Sleep(time.Millisecond)
+		if s.statusEvent().InService {
+			t.Error("in service although the gate hangs")
+		}
+		w := httptest.NewRecorder()
+		if s.healthz(w, nil); w.Code != http.StatusServiceUnavailable {
+			t.Errorf("healthz = %d", w.Code)
+		}
+		cancel()
+		close(hang)
+	})
+}
