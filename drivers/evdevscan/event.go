@@ -63,21 +63,6 @@ func timeOf(seconds, micros uint64) time.Duration {
 	return time.Duration(seconds)*time.Second + time.Duration(micros)*time.Microsecond
 }
 
-// encode appends the event as the kernel lays it out.
-func (l layout) encode(p []byte, e event) []byte {
-	seconds, micros := uint64(e.at/time.Second), uint64(e.at%time.Second/time.Microsecond)
-	if l == layout32 {
-		p = binary.NativeEndian.AppendUint32(p, uint32(seconds))
-		p = binary.NativeEndian.AppendUint32(p, uint32(micros))
-	} else {
-		p = binary.NativeEndian.AppendUint64(p, seconds)
-		p = binary.NativeEndian.AppendUint64(p, micros)
-	}
-	p = binary.NativeEndian.AppendUint16(p, e.kind)
-	p = binary.NativeEndian.AppendUint16(p, e.code)
-	return binary.NativeEndian.AppendUint32(p, uint32(e.value))
-}
-
 // events cuts a stream of bytes into events. The kernel hands out whole ones only.
 type events struct {
 	layout layout

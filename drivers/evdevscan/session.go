@@ -19,7 +19,7 @@ type session struct {
 	keys    keyboard
 	dropped bool          // events were lost, and the rest of their report is still to come
 	last    time.Time     // when the framer was last given something
-	lastAt  time.Duration // when the last key went down or up, by the events' clock
+	lastAt  time.Duration // when the last key went down or up, by the events' clock; 0 before the first
 }
 
 // begin takes on the keys that are held. If there are any the device is typing a code already, whose beginning went
@@ -58,7 +58,10 @@ func (s *session) key(now time.Time, e event) {
 	if e.value == repeated {
 		return
 	}
-	since := e.at - s.lastAt
+	var since time.Duration
+	if s.lastAt != 0 {
+		since = e.at - s.lastAt
+	}
 	s.lastAt = e.at
 	if since >= restAfter {
 		s.keys.rest()
