@@ -45,7 +45,7 @@ func TestTheExampleShowsTheDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if full.Words == nil || len(full.Readers[0].Commands) != 5 {
+	if full.Words == nil || len(full.Readers[0].Commands) != 12 {
 		t.Fatalf("the commented keys are not in force: %+v", full)
 	}
 	full.Words, full.Readers[0].Commands = nil, nil

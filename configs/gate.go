@@ -92,7 +92,11 @@ type Reader struct {
 	// Baud is the line speed; of no effect with USB. A code of 200 characters takes 208 ms at 9600 and 17 ms at 115200.
 	Baud int `toml:"baud" oneof:"1200|2400|4800|9600|19200|38400|57600|115200|230400|460800|921600"`
 	// Model is the reader's family of commands; "generic" sends none.
-	Model string `toml:"model"`
+	Model string `toml:"model" oneof:"generic|honeywell|zebra-ssi|grow|newland|datalogic"`
+	// Trigger says who starts a reading: "reader" senses a code by itself, "host" is triggered by the gate while it is in service.
+	Trigger string `toml:"trigger" oneof:"reader|host"`
+	// Light says what becomes of the reader's own lighting: "keep" leaves it as it is.
+	Light string `toml:"light" oneof:"keep|on|off"`
 	// Terminator ends a code: "auto" is any of the others or an idle gap, "none" is an idle gap alone.
 	Terminator string `toml:"terminator" oneof:"auto|cr|lf|crlf|tab|etx|none"`
 	// IdleGap is the silence after which a code counts as complete, "10ms" to "2s".
@@ -101,7 +105,7 @@ type Reader struct {
 	Prefix string `toml:"prefix"`
 	// Suffix is what the reader puts after each code, before the terminator, and the gate takes away.
 	Suffix string `toml:"suffix"`
-	// Commands replaces single commands of the model by bytes in hex, for example trigger = "16 54 0D": trigger, stop, light_on, light_off, identify.
+	// Commands replaces single commands of the model by bytes in hex, for example trigger = "16 54 0D"; empty means that it is not sent.
 	Commands map[string]Bytes `toml:"commands"`
 }
 
@@ -156,14 +160,14 @@ func Default() Gate {
 		Place:   Place{State: "/var/lib/kipass-gate", Language: "ko"},
 		Clock:   Clock{Skew: durationOf(2 * time.Second), Untrusted: "record"},
 		Journal: Journal{FreeFloor: Size{Bytes: 64 << 20}},
-		Speaker: Speaker{Enabled: true, Volume: 80, Buffer: durationOf(20 * time.Millisecond)},
+		Speaker: Speaker{Enabled: true, Volume: 80, Buffer: durationOf(10 * time.Millisecond)},
 		Screen:  Screen{Listen: "127.0.0.1:8480"},
 	}
 }
 
 // DefaultReader returns what a [[reader]] section without any key amounts to.
 func DefaultReader() Reader {
-	return Reader{Kind: "serial", Baud: 115200, Model: "generic", Terminator: "auto", IdleGap: durationOf(50 * time.Millisecond)}
+	return Reader{Kind: "serial", Baud: 115200, Model: "generic", Trigger: "reader", Light: "keep", Terminator: "auto", IdleGap: durationOf(50 * time.Millisecond)}
 }
 
 // LogValue tells what is worth a line in the log, and no secret.

@@ -180,7 +180,7 @@ func TestMistakesAreNamedWithLineAndRemedy(t *testing.T) {
 		{"an idle gap has limits", "[[reader]]", "[[reader]]\nidle_gap = \"1ms\"", `gate.toml:10: reader\[0\].idle_gap: is 1ms, must be 10ms to 2s`},
 		{"a prefix is short", "[[reader]]", "[[reader]]\nprefix = \"12345678901234567\"", `gate.toml:10: reader\[0\].prefix: is 17 bytes`},
 		{"a command exists", "[[reader]]", "[[reader]]\ncommands.triger = \"16\"", `gate.toml:10: reader\[0\].commands.triger: .*did you mean "trigger"`},
-		{"a command is hex", "[[reader]]", "[[reader]]\ncommands.trigger = \"1\"", `gate.toml:10: reader\[0\].commands.trigger: must be 1 to 64 bytes in hex`},
+		{"a command is hex", "[[reader]]", "[[reader]]\ncommands.trigger = \"1\"", `gate.toml:10: reader\[0\].commands.trigger: must be up to 64 bytes in hex`},
 		{"volume is in per cent", "[trust]", "[speaker]\nvolume = 101\n[trust]", `gate.toml:8: speaker.volume: is 101`},
 		{"a volume of an unwritten section has a line of its own", "[trust]", "[speaker]\nquiet_hours.volume = -1\n[trust]", `gate.toml:8: speaker.quiet_hours.volume: is -1`},
 		{"quiet hours have two ends", "[trust]", "[speaker.quiet_hours]\nfrom = \"22:00\"\n[trust]", `gate.toml:7: speaker.quiet_hours: needs both`},

@@ -19,7 +19,9 @@ import (
 func Languages() []string { return []string{"ko", "en", "zh", "ja", "vi"} }
 
 // commandNames lists what a reader can be told.
-var commandNames = []string{"trigger", "stop", "light_on", "light_off", "identify"}
+var commandNames = []string{
+	"setup", "identify", "present", "manual", "enable", "disable", "trigger", "stop", "light_on", "light_off", "accepted", "refused",
+}
 
 const maxWords = 120 // characters of one wording: more does not fit a screen
 
@@ -156,9 +158,6 @@ func (c *check) reader(path string, r Reader, before []Reader) {
 func (c *check) serial(path string, r Reader) {
 	if r.Device != "" && !filepath.IsAbs(r.Device) {
 		c.add(path+".device", "is %q, must be an absolute path such as \"/dev/ttyACM0\"", r.Device)
-	}
-	if _, err := visit.ParseGate(r.Model); err != nil {
-		c.add(path+".model", "%q may be 1 to 32 of a-z, 0-9 and '-', for example \"generic\"", r.Model)
 	}
 	c.duration(path+".idle_gap", r.IdleGap, 10*time.Millisecond, 2*time.Second)
 	for key, text := range map[string]string{".prefix": r.Prefix, ".suffix": r.Suffix} {

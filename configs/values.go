@@ -175,8 +175,8 @@ const maxBytes = 64
 func (b *Bytes) UnmarshalText(text []byte) error {
 	raw, err := hex.DecodeString(strings.Join(strings.Fields(string(text)), ""))
 	*b = Bytes{Raw: raw}
-	if err != nil || len(raw) == 0 || len(raw) > maxBytes {
-		*b = Bytes{wrong: fmt.Sprintf(`must be 1 to %d bytes in hex, for example "16 54 0D"`, maxBytes)}
+	if err != nil || len(raw) > maxBytes {
+		*b = Bytes{wrong: fmt.Sprintf(`must be up to %d bytes in hex, for example "16 54 0D"`, maxBytes)}
 	}
 	return nil
 }

@@ -68,10 +68,10 @@ func judge(r drivers.Reader, err error, board *health.Board) {
 	case err == nil:
 		board.Clear(health.ReaderLost, r.String())
 		board.Clear(health.ReaderGarbled, r.String())
-	case errors.Is(err, drivers.ErrGarbled):
+	case errors.Is(err, drivers.ErrLost), errors.Is(err, drivers.ErrUnavailable):
+		board.Set(health.ReaderLost, r.String(), err.Error())
+	default: // it is there, but its settings are wrong
 		board.Clear(health.ReaderLost, r.String())
 		board.Set(health.ReaderGarbled, r.String(), err.Error())
-	default:
-		board.Set(health.ReaderLost, r.String(), err.Error())
 	}
 }

@@ -25,7 +25,6 @@ var (
 
 type dayFiles struct {
 	dir  string
-	keys *vault
 	disk eraser
 	mu   sync.RWMutex // held for reading while a day is used, for writing while one is opened or destroyed
 	open map[visit.Day]*bbolt.DB
@@ -33,7 +32,7 @@ type dayFiles struct {
 
 func (d *dayFiles) path(day visit.Day) string { return filepath.Join(d.dir, day.String()+".db") }
 
-// boltOptions: a second process must not wait for ever, and a group commit must not wait long.
+// openBolt opens a database with these buckets. A second process waits a second at most, and a group commit 2 ms.
 func openBolt(path string, buckets ...[]byte) (*bbolt.DB, error) {
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second})
 	if err != nil {

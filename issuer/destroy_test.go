@@ -282,7 +282,7 @@ func TestLoopDestroysAtMidnight(t *testing.T) {
 		ended := make(chan struct{})
 		go func() { i.DestroyLoop(ctx); close(ended) }()
 		due := visit.DayOf(begin).DestroyAt()
-		time.Sleep(due.Sub(time.Now()) - time.Nanosecond)
+		time.Sleep(time.Until(due) - time.Nanosecond)
 		synctest.Wait()
 		if n := i.Audit().Size(); n != 0 {
 			t.Errorf("destroyed before its time: %d entries", n)

@@ -80,7 +80,7 @@ func open(dir, secretDir string, o Options, files eraser) (*Issuer, error) {
 	}
 	return &Issuer{
 		options: o, about: about, secrets: s, officers: filepath.Join(dir, officersFile), keys: keys,
-		days:     &dayFiles{dir: filepath.Join(dir, "days"), keys: keys, disk: files, open: map[visit.Day]*bbolt.DB{}},
+		days:     &dayFiles{dir: filepath.Join(dir, "days"), disk: files, open: map[visit.Day]*bbolt.DB{}},
 		accounts: accounts, audit: audit, pace: newPace(o.CodesPerMinute, o.Now),
 	}, nil
 }

@@ -14,7 +14,6 @@ import (
 )
 
 const (
-	betweenScans = 250 * time.Millisecond
 	lookFor      = 4 * time.Second        // how long a visitor looks at the screen before showing the code again
 	patience     = time.Minute            // after this long without any outcome the run is given up
 	staleAge     = 50 * time.Second       // past 15 s and any skew allowance, even that of a gate that has just lost the time

@@ -29,7 +29,8 @@ type Options struct {
 	Kill   time.Duration // how often the gate is killed and started anew; 0 never
 	Baud   int           // of the serial line; default 115200
 	Seed   uint64        // of what happens in front of the gate; default from the clock
-	Sound  string        // "capture" takes the voice's samples, "device" uses the machine's default sound device
+	Pace   time.Duration // between two scans; default 250 ms, which cuts the voice short
+	Sound  string        // "capture" takes the voice's samples, "device" uses the machine's default sound device; default: capture if the scans are numbered
 	Log    io.Writer     // the live table
 }
 
@@ -46,7 +47,8 @@ type Summary struct {
 	FalseGreen int            `json:"false_green"` // green for a code that should not be, or without a durable record
 	Traced     int            `json:"traced"`      // visits on the health authority's contact list
 	Truth      int            `json:"truth"`       // visits that should be on it, as the lab saw them
-	Voiced     int            `json:"voiced"`      // times the words of admission left the process as sound; -1 if not captured
+	Voiced     int            `json:"voiced"`      // times the green tone left the process as sound; -1 if not captured
+	Spoken     int            `json:"spoken"`      // times the words of admission did so whole: no later cue cut them
 	Surprises  []surprise     `json:"surprises,omitempty"`
 	Restarts   int            `json:"restarts"`
 	Ledger     string         `json:"ledger"` // "ok", or where device and server disagree
@@ -112,6 +114,12 @@ func (o *Options) setDefaults() error {
 	if o.Seed == 0 {
 		o.Seed = uint64(time.Now().UnixNano())
 	}
+	if o.Pace == 0 {
+		o.Pace = 250 * time.Millisecond
+	}
+	if o.Sound == "" && o.Scans > 0 {
+		o.Sound = "capture"
+	}
 	if o.Log == nil {
 		o.Log = io.Discard
 	}
@@ -119,12 +127,18 @@ func (o *Options) setDefaults() error {
 }
 
 func perform(ctx context.Context, o Options, began time.Time) (summary Summary, err error) {
-	summary = Summary{Seed: o.Seed, Voiced: -1}
+	summary = Summary{Seed: o.Seed, Voiced: -1, Spoken: -1}
 	s := &stage{programs: programs{bin: o.Bin, logs: o.Dir}, dir: o.Dir}
 	if s.line, err = newLine(o.Baud); err != nil {
 		return summary, err
 	}
 	defer s.line.close()
+	if o.Sound == "capture" {
+		if s.voice, err = newVoice(s.path("sound")); err != nil {
+			return summary, err
+		}
+		defer s.voice.close()
+	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	table := newTable(o.Log)
 	if err := s.build(ctx, table.say); err != nil {
@@ -161,6 +175,12 @@ func perform(ctx context.Context, o Options, began time.Time) (summary Summary, 
 	summary.Ledger = "ok"
 	if e := CheckLedger(device, server.journal); e != nil {
 		summary.Ledger = e.Error()
+	}
+	if s.voice != nil {
+		var tones, words error
+		summary.Voiced, tones = s.voice.heard("tone/green", 0.1)
+		summary.Spoken, words = s.voice.heard("ko/admitted", 60)
+		err = errors.Join(err, tones, words)
 	}
 	return summary, err
 }
@@ -221,7 +241,7 @@ func (s *stage) scan(ctx context.Context, d *door, o Options, table *table, grou
 			return err
 		}
 		select {
-		case <-time.After(betweenScans):
+		case <-time.After(o.Pace):
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -55,3 +55,19 @@ func TestWholeChain(t *testing.T) {
 		})
 	}
 }
+
+// The voice says its words of admission once for every admitted scan: the samples that left the process tell.
+func TestVoiceOncePerAdmission(t *testing.T) {
+	bin, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	summary, err := Run(t.Context(), Options{Bin: bin, Dir: t.TempDir(), Seed: 3, Scans: 6, Pace: 4 * time.Second})
+	if err != nil {
+		t.Fatalf("%v\n%+v", err, summary)
+	}
+	admitted := summary.Outcomes["admitted"]
+	if admitted < 3 || summary.Spoken != admitted || summary.Voiced != admitted+summary.Outcomes["admitted-again"] {
+		t.Errorf("%d admitted, %d times spoken, %d green tones: %+v", admitted, summary.Spoken, summary.Voiced, summary)
+	}
+}

@@ -29,6 +29,7 @@ type stage struct {
 	programs programs
 	dir      string
 	line     *line
+	voice    *voice // nil: the machine's own sound device
 	network  *network
 	issuers  []*issuerService
 	visits   *program
@@ -248,7 +249,11 @@ func freeAddress() (string, error) {
 }
 
 func (s *stage) startGate(ctx context.Context) error {
-	prog, _, err := s.programs.start(ctx, "ready", nil, "kipass-gate", "-config", s.path("gate.toml"))
+	var env []string
+	if s.voice != nil {
+		env = s.voice.env()
+	}
+	prog, _, err := s.programs.start(ctx, "ready", env, "kipass-gate", "-config", s.path("gate.toml"))
 	if err != nil {
 		return err
 	}

@@ -140,8 +140,8 @@ func (s *Server) renew(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, err)
 		return
 	}
-	row.Serials = append(row.Serials, cert.SerialNumber.Text(16))
-	row.Serials = row.Serials[max(0, len(row.Serials)-mostSerials):]
+	used := r.TLS.PeerCertificates[0].SerialNumber.Text(16)
+	row.Serials = renewed(row.Serials, used, cert.SerialNumber.Text(16))
 	e, err := s.certify(r.Context(), t, rawRow, row, cert)
 	if errors.Is(err, store.ErrConflict) {
 		err = &wire.Problem{Code: codeBusy, Detail: "the terminal was changed meanwhile; send again"}

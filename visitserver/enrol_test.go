@@ -178,6 +178,30 @@ func TestRenewal(t *testing.T) {
 	}
 }
 
+func TestACertificateInUseOutlivesAnyNumberOfRenewalsWhoseAnswerWasLost(t *testing.T) {
+	r := newRig(t)
+	r.facility("cafe")
+	g := r.gate("cafe", "door")
+	for range 3 * mostSerials {
+		_, csr := newKeyAndCSR(t)
+		if _, err := renew(r, g, csr); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.journalled(newVisit(noon))
+	g.deliver()
+}
+
+func TestAServerWithoutATrustListSaysSoWithAnEmptyOne(t *testing.T) {
+	r := newRig(t)
+	r.facility("cafe")
+	g := r.gate("cafe", "door")
+	p, err := get[wire.Provision](r, g.client, wire.PathProvision, wire.TypeProvision)
+	if err != nil || p.TrustList == nil || len(p.TrustList) != 0 {
+		t.Errorf("trust list %v, %v; want an empty byte string", p.TrustList, err)
+	}
+}
+
 func TestRevocationHoldsFromTheNextRequestOfAnOpenConnection(t *testing.T) {
 	r := newRig(t)
 	r.facility("cafe")

@@ -20,7 +20,7 @@ const tableOfficer = "officer"
 
 // orderStatuses are the statuses of order.Problem's codes.
 var orderStatuses = map[string]int{
-	"bad-order": http.StatusBadRequest, "order-refused": http.StatusForbidden, "too-many": http.StatusUnprocessableEntity,
+	"bad-order": http.StatusBadRequest, "order-refused": http.StatusForbidden, "too-many": http.StatusRequestEntityTooLarge,
 	"too-large": http.StatusRequestEntityTooLarge, "internal": http.StatusInternalServerError,
 }
 

@@ -17,7 +17,8 @@ type TerminalRow struct {
 	Added    time.Time  `json:"added"`
 	Enrolled *time.Time `json:"enrolled,omitempty"`
 	Revoked  *time.Time `json:"revoked,omitempty"`
-	// Serials are the certificates in force, newest last: a renewal adds one, a new enrolment replaces all.
+	// Serials are the certificates in force, newest last: a renewal adds one and keeps the one it was asked with, a new
+	// enrolment replaces all.
 	Serials []string `json:"serials,omitempty"`
 	// Code is the SHA-256 of the enrolment code last given out, in hexadecimal.
 	Code string `json:"code,omitempty"`
@@ -27,6 +28,14 @@ const (
 	tableTerminal = "terminal"
 	mostSerials   = 4
 )
+
+// renewed returns the serials after a renewal asked for with the certificate used. Of the others only a few newest are
+// kept: they are of renewals whose answer the gate has not taken into use.
+func renewed(serials []string, used, fresh string) []string {
+	others := slices.DeleteFunc(slices.Clone(serials), func(s string) bool { return s == used })
+	others = others[max(0, len(others)-(mostSerials-2)):]
+	return append(append([]string{used}, others...), fresh)
+}
 
 type connKey struct{}
 

@@ -111,5 +111,5 @@ func (s *Server) provisioning(ctx context.Context) (wire.Provision, error) {
 	if err != nil {
 		return wire.Provision{}, err
 	}
-	return wire.Provision{SealKey: s.seal.Public().Bytes(), TrustList: held.raw}, nil
+	return wire.Provision{SealKey: s.seal.Public().Bytes(), TrustList: append([]byte{}, held.raw...)}, nil
 }

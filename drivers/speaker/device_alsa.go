@@ -23,7 +23,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hajimehoshi/oto/v2"
@@ -82,41 +81,53 @@ func (d otoDevice) Release() {
 	process.Unlock()
 }
 
+// Play has oto read the whole sound before it returns: the device, woken next, would take silence first and the sound
+// only after all its buffers.
 func (d otoDevice) Play(pcm PCM, volume float64) voice {
-	v := &otoVoice{whole: pcm}
+	v := &otoVoice{rest: pcm, size: len(pcm), read: make(chan struct{})}
 	v.player = d.NewPlayer(v)
+	v.player.(oto.BufferSizeSetter).SetBufferSize(len(pcm) + 2) // more than the sound has, so that its end is read too
 	v.player.SetVolume(volume)
 	v.player.Play()
+	limit := time.NewTimer(readLimit)
+	defer limit.Stop()
+	select {
+	case <-v.read:
+	case <-limit.C:
+	}
 	return v
 }
 
+// readLimit bounds the wait for oto's goroutine, which only copies memory.
+const readLimit = 50 * time.Millisecond
+
 // otoVoice is one sound being played, and the source oto reads it from.
 type otoVoice struct {
-	whole  PCM
 	player oto.Player
-	taken  atomic.Int64 // bytes oto has read
-	reads  atomic.Int32
+	size   int
+	rest   []byte        // what oto has not read; belongs to its goroutine
+	read   chan struct{} // closed when oto has read all
+	once   sync.Once
 }
 
 func (v *otoVoice) Read(p []byte) (int, error) {
-	v.reads.Add(1)
-	at := v.taken.Load()
-	if at == int64(len(v.whole)) {
+	if len(v.rest) == 0 {
+		v.once.Do(func() { close(v.read) })
 		return 0, io.EOF
 	}
-	n := copy(p, v.whole[at:])
-	v.taken.Add(int64(n))
+	n := copy(p, v.rest)
+	v.rest = v.rest[n:]
 	return n, nil
 }
 
-// Left counts what is in oto's own buffer as well, which IsPlaying does not. What the first read returned is on its way
-// to that buffer until it shows there or a second read comes.
+// Left counts what is in oto's own buffer, which IsPlaying does not.
 func (v *otoVoice) Left() int {
-	waiting := v.player.UnplayedBufferSize()
-	if waiting == 0 && v.reads.Load() < 2 {
-		return len(v.whole)
+	select {
+	case <-v.read:
+		return v.player.UnplayedBufferSize()
+	default:
+		return v.size
 	}
-	return len(v.whole) - int(v.taken.Load()) + waiting
 }
 
 func (v *otoVoice) Close() { v.player.Close() }

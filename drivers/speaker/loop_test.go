@@ -12,100 +12,6 @@ import (
 	"github.com/kipass/kipass/drivers"
 )
 
-// fakeDevice plays in the time of the test's bubble.
-type fakeDevice struct {
-	mu       sync.Mutex
-	asleep   bool
-	err      error
-	voices   []*fakeVoice
-	blocked  chan struct{} // not nil: takes nothing, and Suspend and Resume wait until it is closed
-	released int
-	suspends int
-}
-
-type fakeVoice struct {
-	device *fakeDevice
-	sound  PCM
-	volume float64
-	began  time.Time
-	closed time.Duration // how long it had been played when it was ended
-	over   bool
-}
-
-func (d *fakeDevice) Play(sound PCM, volume float64) voice {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	v := &fakeVoice{device: d, sound: sound, volume: volume, began: time.Now()}
-	d.voices = append(d.voices, v)
-	return v
-}
-
-func (v *fakeVoice) Left() int {
-	v.device.mu.Lock()
-	defer v.device.mu.Unlock()
-	if v.device.asleep || v.device.blocked != nil || v.device.err != nil {
-		return len(v.sound)
-	}
-	return max(0, len(v.sound)-len(silence(time.Since(v.began))))
-}
-
-func (v *fakeVoice) Close() {
-	v.device.mu.Lock()
-	defer v.device.mu.Unlock()
-	if !v.over {
-		v.over, v.closed = true, time.Since(v.began)
-	}
-}
-
-func (d *fakeDevice) call(asleep bool) error {
-	d.mu.Lock()
-	blocked := d.blocked
-	d.mu.Unlock()
-	if blocked != nil {
-		<-blocked
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.asleep = asleep
-	if asleep {
-		d.suspends++
-	}
-	return d.err
-}
-
-func (d *fakeDevice) Suspend() error { return d.call(true) }
-func (d *fakeDevice) Resume() error  { return d.call(false) }
-
-func (d *fakeDevice) Err() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.err
-}
-
-func (d *fakeDevice) Release() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.released++
-}
-
-func (d *fakeDevice) set(change func()) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	change()
-}
-
-// sounds returns what was played, without the silence of idle checks.
-func (d *fakeDevice) sounds() (heard []*fakeVoice) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, v := range d.voices {
-		if len(v.sound) > len(silence(testLength)) {
-			heard = append(heard, v)
-		}
-	}
-	return heard
-}
-
 var errNoCard = errors.Join(errors.New("no card"), drivers.ErrUnavailable)
 
 func always(d device) opener {
@@ -146,17 +52,17 @@ func TestPlaysRestsAndChecksWhileIdle(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if !d.asleep {
+		before, _, asleep := d.state()
+		if !asleep {
 			t.Error("the device does not rest after the sound")
 		}
-		d.set(func() { d.suspends = 0 })
 		time.Sleep(5*time.Minute + time.Second)
-		if d.suspends < 9 || d.suspends > 10 {
-			t.Errorf("the idle device was tried %d times in five minutes, want every 30 s", d.suspends)
+		if after, _, _ := d.state(); after-before < 9 || after-before > 10 {
+			t.Errorf("the idle device was tried %d times in five minutes, want every 30 s", after-before)
 		}
 		halt(t, s)
-		if d.released != 1 || !d.asleep {
-			t.Errorf("after Halt the device rests: %v, was released %d times", d.asleep, d.released)
+		if _, released, asleep := d.state(); released != 1 || !asleep {
+			t.Errorf("after Halt the device rests: %v, was released %d times", asleep, released)
 		}
 		if err := show(s, "short"); !errors.Is(err, drivers.ErrUnavailable) {
 			t.Errorf("Show after Halt: %v", err)
@@ -329,8 +235,9 @@ func TestHaltDoesNotWaitForADeviceThatHangs(t *testing.T) {
 		blocked := make(chan struct{})
 		d.set(func() { d.blocked = blocked })
 		before := time.Now()
-		if err := s.Halt(); err == nil || time.Since(before) > haltLimit || d.released != 1 {
-			t.Errorf("Halt: %v after %v, released %d times", err, time.Since(before), d.released)
+		err := s.Halt()
+		if _, released, _ := d.state(); err == nil || time.Since(before) > haltLimit || released != 1 {
+			t.Errorf("Halt: %v after %v, released %d times", err, time.Since(before), released)
 		}
 		close(blocked)
 	})
@@ -418,8 +325,8 @@ func TestLostDeviceIsReleasedAndOpenedAgain(t *testing.T) {
 				if err := errors.Join(s.Check(), show(s, "short")); err != nil {
 					t.Error(err)
 				}
-				if first.released != 1 || len(second.sounds()) != 1 {
-					t.Errorf("the lost device was released %d times, the new one played %d sounds; want 1 and 1", first.released, len(second.sounds()))
+				if _, released, _ := first.state(); released != 1 || len(second.sounds()) != 1 {
+					t.Errorf("the lost device was released %d times, the new one played %d sounds; want 1 and 1", released, len(second.sounds()))
 				}
 			})
 		})

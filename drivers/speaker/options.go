@@ -20,9 +20,9 @@ type Options struct {
 	Now func() time.Time // the gate's local time, for quiet hours; nil is time.Now
 }
 
-// DefaultBuffer gives a busy machine twice the slack of 10 ms and keeps the first sample well within 60 ms of the cue;
-// docs/sound.md has the figures.
-const DefaultBuffer = 20 * time.Millisecond
+// DefaultBuffer had the shortest time from a cue to its first sample without losses; docs/sound.md has the figures, and
+// what to do where it crackles.
+const DefaultBuffer = 10 * time.Millisecond
 
 // Quiet is a span of each day with its own volume. From later than To goes over midnight; equal ones mean no quiet hours.
 type Quiet struct {

@@ -34,7 +34,7 @@ func readContent(tx *bolt.Tx) (content, error) {
 	if err != nil {
 		return content{}, err
 	}
-	if err := checkQuarantine(tx, c.state, first); err != nil {
+	if c.altered, err = checkQuarantine(tx, c.state, first); err != nil {
 		return content{}, err
 	}
 	at := c.state.tail
@@ -72,12 +72,16 @@ func checkEpochs(tx *bolt.Tx) (uint64, error) {
 	return first, err
 }
 
-func checkQuarantine(tx *bolt.Tx, s state, first uint64) error {
+// checkQuarantine also returns, in words, a record whose bytes have changed.
+func checkQuarantine(tx *bolt.Tx, s state, first uint64) (altered string, err error) {
 	n := uint64(0)
-	err := tx.Bucket(bucketQuarantine).ForEach(func(k, v []byte) error {
+	err = tx.Bucket(bucketQuarantine).ForEach(func(k, v []byte) error {
 		n++
 		if len(k) != 8 || binary.BigEndian.Uint64(k) > s.tail.Seq || binary.BigEndian.Uint64(k) < first {
 			return damagef("a quarantined record is out of place")
+		}
+		if !sumHolds(v) {
+			altered = fmt.Sprintf("the bytes of quarantined record %d have changed on the disk", binary.BigEndian.Uint64(k))
 		}
 		_, _, err := decodeRefused(v)
 		return err
@@ -85,22 +89,46 @@ func checkQuarantine(tx *bolt.Tx, s state, first uint64) error {
 	if err == nil && n != s.quarantined() {
 		err = damagef("%d records in quarantine, must be %d", n, s.quarantined())
 	}
-	return err
+	return altered, err
 }
 
 // maxReason is how many bytes of a reason are kept.
 const maxReason = 64
 
-// encodeRefused writes a reason after its length byte, then the sealed record.
+// encodeRefused writes a reason after its length byte, the sealed record, and a checksum.
 func encodeRefused(reason string, data []byte) []byte {
 	reason = reason[:min(len(reason), maxReason)]
-	return append(append([]byte{byte(len(reason))}, reason...), data...)
+	return appendSum(append(append([]byte{byte(len(reason))}, reason...), data...))
 }
 
 func decodeRefused(b []byte) (reason string, data []byte, err error) {
 	r, data, ok := cutField(b)
-	if !ok || len(data) <= visit.SealOverhead || len(data) > visit.MaxSealed {
-		return "", nil, damagef("a quarantined record is of %d bytes", len(b))
+	if n := len(data) - 4; ok && n > visit.SealOverhead && n <= visit.MaxSealed {
+		return string(r), data[:n], nil
 	}
-	return string(r), data, nil
+	return "", nil, damagef("a quarantined record is of %d bytes", len(b))
+}
+
+// encodePlace writes facility and gate, each after a length byte.
+func encodePlace(f visit.Facility, g visit.Gate) []byte {
+	b := append([]byte{byte(len(f))}, f...)
+	return append(append(b, byte(len(g))), g...)
+}
+
+func decodePlace(b []byte) (visit.Facility, visit.Gate, error) {
+	f, rest, ok := cutField(b)
+	g, rest, ok2 := cutField(rest)
+	if !ok || !ok2 || len(rest) > 0 {
+		return "", "", fmt.Errorf("%w: no place", errDamaged)
+	}
+	return visit.Facility(f), visit.Gate(g), nil
+}
+
+// cutField returns the bytes after a length byte and what follows them.
+func cutField(b []byte) (field, rest []byte, ok bool) {
+	if len(b) == 0 || len(b) < 1+int(b[0]) {
+		return nil, nil, false
+	}
+	n := 1 + int(b[0])
+	return b[1:n], b[n:], true
 }

@@ -56,6 +56,7 @@ func (j *Journal) Destroy(now time.Time) (int, error) {
 		more = more && err == nil
 	}
 	if n > 0 {
+		j.compact()
 		j.log.Warn("records destroyed at the end of their retention", "records", n, "oldest_kept", oldest.String())
 	}
 	if err != nil {

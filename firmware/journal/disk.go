@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -40,6 +41,8 @@ type system struct {
 	rename  func(from, to string) error
 	syncDir func(dir string) error
 	free    func(dir string) (uint64, error) // bytes free for this user
+
+	compactFrom int64 // bytes of file below which free pages are left to be used again
 }
 
 func (s *system) setDefaults() {
@@ -54,6 +57,9 @@ func (s *system) setDefaults() {
 	}
 	if s.free == nil {
 		s.free = freeDisk
+	}
+	if s.compactFrom == 0 {
+		s.compactFrom = compactFrom
 	}
 }
 
@@ -139,23 +145,30 @@ func beforeFlush(err error) bool {
 		strings.HasPrefix(err.Error(), "file resize error")
 }
 
-// room tells whether an append may use more disk.
+// room tells whether an append may use more disk. The caller holds the pen.
 func (j *Journal) room() error {
-	if size, live := j.fill(); live > j.opt.MaxSize {
-		return fmt.Errorf("%w: file of %d bytes holds %d, at most %d", ErrFull, size, live, j.opt.MaxSize)
-	}
+	_, live := j.fill()
 	if time.Since(j.spaceRead) < spaceEvery {
-		return nil
+		return j.roomFor(math.MaxUint64, live)
 	}
 	free, err := j.opt.sys.free(j.opt.Dir)
 	if err != nil {
 		return err
 	}
-	if free < j.opt.FreeFloor {
-		j.spaceRead = time.Time{}
-		return fmt.Errorf("%w: %d bytes of disk are free, %d are to be left", ErrFull, free, j.opt.FreeFloor)
+	if err := j.roomFor(free, live); err != nil {
+		return err
 	}
 	j.spaceRead = time.Now()
+	return nil
+}
+
+func (j *Journal) roomFor(free uint64, live int64) error {
+	if free < j.opt.FreeFloor {
+		return fmt.Errorf("%w: %d bytes of disk are free, %d are to be left", ErrFull, free, j.opt.FreeFloor)
+	}
+	if live > j.opt.MaxSize {
+		return fmt.Errorf("%w: the file holds %d bytes, at most %d", ErrFull, live, j.opt.MaxSize)
+	}
 	return nil
 }
 
@@ -172,5 +185,5 @@ func (j *Journal) fill() (size, live int64) {
 // wasteful tells whether the file is large, mostly free, and holds at most the given bytes.
 func (j *Journal) wasteful(atMost int64) bool {
 	size, live := j.fill()
-	return size >= compactFrom && live <= size/2 && live <= atMost
+	return size >= j.opt.sys.compactFrom && live <= size/2 && live <= atMost
 }

@@ -85,6 +85,7 @@ type Journal struct {
 
 	mu     sync.Mutex // guards the fields below, which the pen's holder alone changes
 	state  state
+	live   int64  // bytes of the file in use after the last commit
 	damage string // what was found damaged, missing or foreign since Open
 	failed error  // outcome of the last append
 }

@@ -2,10 +2,12 @@ package journal
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -16,7 +18,7 @@ import (
 // seoulNoon is a moment far from any change of day.
 var seoulNoon = time.Date(2026, 3, 10, 12, 0, 0, 0, visit.Seoul())
 
-// bench is a journal's surroundings: directory, server key and the truth about what was acknowledged.
+// surroundings are a journal's: directory, server key and the truth about what was acknowledged.
 type surroundings struct {
 	t     testing.TB
 	dir   string
@@ -24,6 +26,8 @@ type surroundings struct {
 	now   time.Time
 	acked map[visit.CTI]bool
 	mu    sync.Mutex
+
+	openers map[string]*visit.Opener // encapsulated key → opener
 }
 
 func newSurroundings(t testing.TB) *surroundings {
@@ -32,7 +36,7 @@ func newSurroundings(t testing.TB) *surroundings {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &surroundings{t: t, dir: t.TempDir(), key: key, now: seoulNoon, acked: map[visit.CTI]bool{}}
+	return &surroundings{t: t, dir: t.TempDir(), key: key, now: seoulNoon, acked: map[visit.CTI]bool{}, openers: map[string]*visit.Opener{}}
 }
 
 func (s *surroundings) options() Options {
@@ -208,4 +212,37 @@ func TestAfterCloseNothingIsAccepted(t *testing.T) {
 	if err := j.Close(); err != nil {
 		t.Fatalf("second close: %v", err)
 	}
+}
+
+func contextWithCancel(t *testing.T) (context.Context, context.CancelFunc) {
+	return context.WithCancel(t.Context())
+}
+
+// waitQueued returns when n appends are queued.
+func waitQueued(j *Journal, n int) {
+	for {
+		j.queueMu.Lock()
+		queued := len(j.queue)
+		j.queueMu.Unlock()
+		if queued == n {
+			return
+		}
+		runtime.Gosched()
+	}
+}
+
+// note takes in a quarantined record: it opens like any other.
+func (s *server) note(q Quarantined) error {
+	o, err := visit.NewOpener(s.key, "hall-1", "north", q.Epoch)
+	if err != nil {
+		return err
+	}
+	v, err := o.Open(q.Seq, q.Data)
+	if err != nil {
+		return err
+	}
+	if s.stored[v.CTI] == 0 {
+		s.stored[v.CTI]++
+	}
+	return nil
 }

@@ -28,7 +28,8 @@ const (
 	bucketFlag = 0x01
 	noFreelist = ^uint64(0)
 
-	maxDepth = 32 // a tree of 4 KiB pages is never so high
+	maxDepth    = 32   // a tree of 4 KiB pages is never so high
+	maxOverflow = 1024 // pages that follow one: the list of free pages of a file of 2 GiB has fewer
 )
 
 var native = binary.NativeEndian
@@ -146,7 +147,7 @@ func (c *pageChecker) page(id uint64) (body []byte, flags uint16, count int, err
 		return nil, 0, 0, err
 	}
 	over := uint64(native.Uint32(b[12:]))
-	if native.Uint64(b) != id || over >= c.meta.pages-id {
+	if native.Uint64(b) != id || over >= c.meta.pages-id || over > maxOverflow {
 		return nil, 0, 0, damagef("page %d does not hold what it should", id)
 	}
 	for n := id; n <= id+over; n++ {

@@ -15,8 +15,23 @@ const (
 	epochExtra  = 40
 )
 
-// view reads the file while no commit is needed. A fault of the file makes the next append check it.
+// view reads the file without the pen. If the file could not be opened again after a fault, it is tried once more; a fault
+// while reading has the file checked.
 func (j *Journal) view(read func(*bolt.Tx) error) error {
+	j.swap.RLock()
+	absent := j.db == nil
+	j.swap.RUnlock()
+	if absent {
+		err := j.do(func() error {
+			if j.db == nil {
+				return j.reload(false)
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("reading journal: %w", err)
+		}
+	}
 	j.swap.RLock()
 	db := j.db
 	if db == nil {
@@ -25,18 +40,18 @@ func (j *Journal) view(read func(*bolt.Tx) error) error {
 	}
 	err := guard(func() error { return db.View(read) })
 	j.swap.RUnlock()
-	if err != nil {
-		if isDamage(err) {
-			_ = j.do(func() error {
-				if j.db == db {
-					j.distrust(err)
-				}
-				return nil
-			})
-		}
-		return fmt.Errorf("reading journal: %w", err)
+	if err == nil {
+		return nil
 	}
-	return nil
+	if isDamage(err) {
+		_ = j.do(func() error {
+			if j.db == db {
+				j.distrust(err)
+			}
+			return nil
+		})
+	}
+	return fmt.Errorf("reading journal: %w", err)
 }
 
 // Peek returns the oldest undelivered records with what the server needs to open them: at most maxRecords, and not more

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	bolt "go.etcd.io/bbolt"
@@ -54,12 +55,21 @@ func (j *Journal) Settle(s visit.Settlement) error {
 			return fmt.Errorf("settling: %w", err)
 		}
 	}
-	return j.do(func() error {
+	j.compact()
+	return nil
+}
+
+// compact gives free space back if that takes no longer than an append may wait. A failure is the next commit's concern.
+func (j *Journal) compact() {
+	err := j.do(func() error {
 		if j.suspect == nil && j.wasteful(compactLive) {
 			return j.rewrite()
 		}
 		return nil
 	})
+	if err != nil && !errors.Is(err, ErrClosed) {
+		j.log.Warn("journal not compacted", "error", err)
+	}
 }
 
 // remove takes the records up to through out of the journal in one commit; each is first shown to account, which says in

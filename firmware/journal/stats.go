@@ -26,7 +26,7 @@ type Stats struct {
 	Failed      error     // the last append's error, nil after one that went well
 }
 
-// Stats tells how the journal stands. It reads the disk's free space and the directory.
+// Stats tells how the journal stands. It reads the disk's free space and the directory, and waits for no commit.
 func (j *Journal) Stats() Stats {
 	var oldest time.Time
 	_ = j.view(func(tx *bolt.Tx) error {
@@ -47,15 +47,14 @@ func (j *Journal) Stats() Stats {
 		Journal: j.state.id, Head: j.state.head.Seq, Backlog: j.state.backlog(), Quarantined: j.state.quarantined(),
 		Destroyed: j.state.destroyed + j.state.purged, Oldest: oldest, Damage: j.damage, Failed: j.failed,
 	}
+	live := j.live
 	j.mu.Unlock()
 	if info, err := os.Stat(j.path(fileName)); err == nil {
 		s.FileSize = info.Size()
 	}
-	s.FreeDisk, _ = j.opt.sys.free(j.opt.Dir)
-	_ = j.do(func() error {
-		s.Full = j.room()
-		return nil
-	})
+	if free, err := j.opt.sys.free(j.opt.Dir); err == nil {
+		s.FreeDisk, s.Full = free, j.roomFor(free, live)
+	}
 	s.Replaced = j.asides()
 	return s
 }

@@ -1,14 +1,21 @@
 package journal
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
-// stopwatch adds up the time spent in several stretches.
-type stopwatch struct{ sum time.Duration }
+// stopwatch keeps how long each of several stretches took.
+type stopwatch struct{ laps []time.Duration }
 
 func (w *stopwatch) time(f func()) {
 	start := time.Now()
 	f()
-	w.sum += time.Since(start)
+	w.laps = append(w.laps, time.Since(start))
 }
 
-func (w *stopwatch) seconds() float64 { return w.sum.Seconds() }
+// median returns seconds. Unlike the mean it does not hang on a few flushes that the disk was late with.
+func (w *stopwatch) median() float64 {
+	slices.Sort(w.laps)
+	return w.laps[len(w.laps)/2].Seconds()
+}

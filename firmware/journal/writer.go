@@ -210,8 +210,9 @@ func (j *Journal) update(next *state, change func(*bolt.Tx) error) error {
 		})
 	})
 	if err == nil {
+		_, live := j.fill()
 		j.mu.Lock()
-		j.state = *next
+		j.state, j.live = *next, live
 		j.mu.Unlock()
 		return nil
 	}

@@ -15,9 +15,7 @@ const (
 	KindOpening     = "opening"     // an issuer opened codes
 	KindContacts    = "contacts"    // a contact list was written
 	KindOpened      = "opened"      // a contact list was decrypted
-	KindRefusal     = "refusal"     // an order did not hold, and nothing left
 	KindDestruction = "destruction" // data and keys were destroyed
-	KindKey         = "key"         // a key was made or used
 )
 
 // MaxEntry is the longest leaf in bytes.

@@ -36,10 +36,20 @@ func openReader(r configs.Reader, log *slog.Logger) (drivers.Reader, error) {
 	case "serial":
 		return serialscan.New(serialscan.Options{
 			Name: r.Name, Device: r.Device, Baud: r.Baud, Terminator: framing.Terminator(r.Terminator), IdleGap: r.IdleGap.Duration,
-			Prefix: r.Prefix, Suffix: r.Suffix, Model: serialscan.Model(r.Model), Log: log,
+			Prefix: r.Prefix, Suffix: r.Suffix, Model: serialscan.Model(r.Model), Trigger: serialscan.Trigger(r.Trigger),
+			Light: serialscan.Light(r.Light), Commands: commands(r.Commands), Log: log,
 		})
 	default:
 		return nil, fmt.Errorf("kind %q: this program has no such reader", r.Kind)
+	}
+}
+
+// commands takes over what the config replaces of a reader's commands; what it does not name stays the family's own.
+func commands(c map[string]configs.Bytes) serialscan.Commands {
+	return serialscan.Commands{
+		Setup: c["setup"].Raw, Identify: c["identify"].Raw, Present: c["present"].Raw, Manual: c["manual"].Raw,
+		Enable: c["enable"].Raw, Disable: c["disable"].Raw, Trigger: c["trigger"].Raw, Stop: c["stop"].Raw,
+		LightOn: c["light_on"].Raw, LightOff: c["light_off"].Raw, Accepted: c["accepted"].Raw, Refused: c["refused"].Raw,
 	}
 }
 

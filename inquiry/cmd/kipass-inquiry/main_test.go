@@ -96,7 +96,7 @@ func TestWholeInquiry(t *testing.T) {
 	w.visits.scan(kim(), "hongdae-12", "door-2")
 	w.visits.scan(park(), "gangnam-1", "door-1") // elsewhere
 	stale := park()
-	w.visits.scans = append(w.visits.scans, order.Scan{ // never given out by the issuer it names
+	w.visits.add(order.Scan{ // never given out by the issuer it names
 		At: stale.IssuedAt(), Facility: "hongdae-12", Gate: "door-1", Issuer: "pass", CTI: visit.CTI(stale.CTI()),
 	})
 
@@ -211,8 +211,8 @@ func TestUnreachableIssuerGivesAPartialListThatIsResumed(t *testing.T) {
 	if !s.Complete || s.Contacts != 2 || s.Opened != 2 {
 		t.Errorf("resumed: %+v", s)
 	}
-	if w.visits.asked != 1 {
-		t.Errorf("the visit server was asked %d times, want once", w.visits.asked)
+	if w.visits.timesAsked() != 1 {
+		t.Errorf("the visit server was asked %d times, want once", w.visits.timesAsked())
 	}
 	if got := strings.Join(s.Logs[:3], " "); got != "visits#41 naver#0 pass#0" {
 		t.Errorf("logs = %s: an issuer that had answered was asked again", got)
@@ -263,8 +263,8 @@ func TestProgramRefuses(t *testing.T) {
 		t.Error("an approval was written")
 	}
 	// An order that is not approved gets nowhere.
-	if o, _ := w.run(t, w.path("order.signed")); o.status != 1 || w.visits.asked != 0 {
-		t.Errorf("unapproved order: status %d, visit server asked %d times", o.status, w.visits.asked)
+	if o, _ := w.run(t, w.path("order.signed")); o.status != 1 || w.visits.timesAsked() != 0 {
+		t.Errorf("unapproved order: status %d, visit server asked %d times", o.status, w.visits.timesAsked())
 	}
 	if help := kipassInquiry(t, "--help"); help.status != 0 || !strings.Contains(help.stdout, "usage:") {
 		t.Errorf("--help: status %d", help.status)
@@ -285,7 +285,7 @@ func TestVisitServerUnderAnotherAuthorityIsNotAsked(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.visits = other
-	if o, _ := w.run(t, file); o.status != 1 || other.asked != 0 || !strings.Contains(o.stderr, "certificate") {
-		t.Errorf("status %d, asked %d times: %s", o.status, other.asked, o.stderr)
+	if o, _ := w.run(t, file); o.status != 1 || other.timesAsked() != 0 || !strings.Contains(o.stderr, "certificate") {
+		t.Errorf("status %d, asked %d times: %s", o.status, other.timesAsked(), o.stderr)
 	}
 }

@@ -90,7 +90,7 @@ func (c *command) order(args []string) error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(*out, signed, 0o644); err != nil {
+		if err := os.WriteFile(*out, signed, 0o600); err != nil {
 			return fmt.Errorf("writing the signed order: %w", err)
 		}
 		fmt.Fprintln(c.stdout, id)
@@ -141,7 +141,7 @@ func (c *command) approve(args []string) error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(*out, approved, 0o644); err != nil {
+		if err := os.WriteFile(*out, approved, 0o600); err != nil {
 			return fmt.Errorf("writing the approved order: %w", err)
 		}
 		return nil

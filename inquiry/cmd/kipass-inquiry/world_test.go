@@ -193,9 +193,19 @@ func (v *visitServer) orders(w http.ResponseWriter, r *http.Request) {
 }
 
 func (v *visitServer) scan(c token.Code, f visit.Facility, g visit.Gate) {
+	v.add(order.Scan{At: c.IssuedAt().Add(time.Second), Facility: f, Gate: g, Issuer: c.Issuer(), CTI: visit.CTI(c.CTI())})
+}
+
+func (v *visitServer) add(s order.Scan) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.scans = append(v.scans, order.Scan{At: c.IssuedAt().Add(time.Second), Facility: f, Gate: g, Issuer: c.Issuer(), CTI: visit.CTI(c.CTI())})
+	v.scans = append(v.scans, s)
+}
+
+func (v *visitServer) timesAsked() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.asked
 }
 
 // world is all parties but the gates.

@@ -1,0 +1,125 @@
+package journal
+
+import (
+	"testing"
+	"time"
+
+	"github.com/kipass/kipass/visit"
+)
+
+// appendOn journals n visits read at the given time under the given clock.
+func (s *surroundings) appendOn(j *Journal, at time.Time, clock visit.ClockState, n int) {
+	s.t.Helper()
+	for range n {
+		v := s.visit()
+		v.At, v.Clock = at, clock
+		if _, err := j.Append(s.t.Context(), v); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+func mustDestroy(t *testing.T, j *Journal, now time.Time, want int) {
+	t.Helper()
+	n, err := j.Destroy(now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n != want {
+		t.Fatalf("%v: destroyed %d records, want %d", now, n, want)
+	}
+	l, err := j.Ledger()
+	if err == nil {
+		err = l.Check()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDestroyTakesADayWhenItsRetentionEndsAndNotBefore(t *testing.T) {
+	s := newSurroundings(t)
+	j := s.open()
+	day := visit.DayOf(seoulNoon)
+	s.appendOn(j, (day + 1).Start().Add(-time.Millisecond), visit.ClockSynced, 3)
+	s.appendOn(j, (day + 1).Start(), visit.ClockHoldover, 4)
+	s.appendOn(j, (day + 2).Start(), visit.ClockSynced, 2)
+	mustDestroy(t, j, day.DestroyAt().Add(-time.Nanosecond), 0)
+	mustDestroy(t, j, day.DestroyAt(), 3)
+	mustDestroy(t, j, day.DestroyAt(), 0)
+	mustDestroy(t, j, (day + 1).DestroyAt(), 4)
+	if st := j.Stats(); st.Backlog != 2 || st.Destroyed != 7 || st.Head != 9 {
+		t.Fatalf("%+v", st)
+	}
+	seg, err := j.Peek(10, 1<<20)
+	if err != nil || len(seg.Records) != 2 || seg.Records[0].Seq != 8 {
+		t.Fatalf("%d records, %v", len(seg.Records), err)
+	}
+	srv := newServer(s.key)
+	srv.heads[seg.Journal] = Mark{Seq: 7, Chain: seg.Prev}
+	if err := srv.take(seg); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDestroyTakesQuarantinedRecordsWithTheirDay(t *testing.T) {
+	s := newSurroundings(t)
+	j := s.open()
+	day := visit.DayOf(seoulNoon)
+	s.appendOn(j, seoulNoon, visit.ClockSynced, 3)
+	s.appendOn(j, seoulNoon.AddDate(0, 0, 1), visit.ClockSynced, 3)
+	seg, err := j.Peek(10, 1<<20)
+	if err == nil {
+		err = j.Settle(visit.Settlement{Journal: seg.Journal, Through: 6, Refused: []visit.Refusal{{Seq: 2}, {Seq: 5}}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustDestroy(t, j, day.DestroyAt(), 1)
+	if st := j.Stats(); st.Quarantined != 1 || st.Destroyed != 1 {
+		t.Fatalf("%+v", st)
+	}
+	mustDestroy(t, j, (day + 1).DestroyAt(), 1)
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if st := s.open().Stats(); st.Quarantined != 0 || st.Destroyed != 2 {
+		t.Fatalf("after a restart: %+v", st)
+	}
+}
+
+// A gate that boots without a clock may think it is 1970. Its visits are not 28 days old for that.
+func TestVisitsOfAnUntrustedClockAreKeptFromTheDayTheTimeIsKnown(t *testing.T) {
+	s := newSurroundings(t)
+	j := s.open()
+	s.appendOn(j, time.Unix(1000, 0), visit.ClockUntrusted, 4)
+	s.appendOn(j, seoulNoon, visit.ClockSynced, 2)
+	day := visit.DayOf(seoulNoon)
+	mustDestroy(t, j, seoulNoon, 0)
+	mustDestroy(t, j, day.DestroyAt().Add(-time.Second), 0)
+	mustDestroy(t, j, day.DestroyAt(), 6)
+}
+
+func TestADayAheadOfTheTrueOneIsCorrected(t *testing.T) {
+	s := newSurroundings(t)
+	j := s.open()
+	s.appendOn(j, seoulNoon.AddDate(20, 0, 0), visit.ClockSynced, 4)
+	mustDestroy(t, j, seoulNoon, 0)
+	mustDestroy(t, j, visit.DayOf(seoulNoon).DestroyAt(), 4)
+}
+
+func TestDestroyingManyGoesInPieces(t *testing.T) {
+	s := newSurroundings(t)
+	j := s.open()
+	const n = 2*chunk + 10
+	v := s.visit()
+	spread(n, func() {
+		if _, err := j.Append(t.Context(), v); err != nil {
+			t.Error(err)
+		}
+	})
+	mustDestroy(t, j, visit.DayOf(seoulNoon).DestroyAt(), n)
+	if st := j.Stats(); st.Backlog != 0 || st.Destroyed != n {
+		t.Fatalf("%+v", st)
+	}
+}

@@ -1,0 +1,104 @@
+package journal
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/kipass/kipass/visit"
+)
+
+// begin makes an empty journal under a new identity, durably, in place of what is there.
+func (j *Journal) begin() error {
+	s := state{floor: j.floor.Load()}
+	if _, err := rand.Read(s.id[:]); err != nil {
+		return fmt.Errorf("beginning a journal: %w", err)
+	}
+	s.tail.Chain = visit.Genesis(s.id)
+	s.head = s.tail
+	db, file, err := openBolt(j.path(newName), j.opt.MaxSize+reserve, false)
+	if err != nil {
+		return fmt.Errorf("beginning a journal: %w", err)
+	}
+	err = guard(func() error {
+		return db.Update(func(tx *bolt.Tx) error {
+			for _, name := range [][]byte{bucketMeta, bucketEpochs, bucketRecords, bucketQuarantine} {
+				if _, err := tx.CreateBucket(name); err != nil {
+					return err
+				}
+			}
+			meta := tx.Bucket(bucketMeta)
+			if err := meta.Put(keyPlace, encodePlace(j.opt.Facility, j.opt.Gate)); err != nil {
+				return err
+			}
+			return meta.Put(keyState, s.encode())
+		})
+	})
+	err = errors.Join(err, closeBolt(db, file, errors.Is(err, errPanic)))
+	if err == nil {
+		err = j.opt.sys.rename(j.path(newName), j.path(fileName))
+	}
+	if err == nil {
+		err = j.opt.sys.syncDir(j.opt.Dir)
+	}
+	if err != nil {
+		return fmt.Errorf("beginning a journal: %w", err)
+	}
+	j.log.Info("journal begun", "journal", s.id.String())
+	j.suspect = nil
+	j.keepMark(s.id)
+	return nil
+}
+
+// rewrite copies what the journal holds into a new file, flushes it and puts it in the old one's place. It gives free
+// pages back, and makes certain that what is read is on the device.
+func (j *Journal) rewrite() error {
+	err := j.copyTo(j.path(newName))
+	if err == nil {
+		if err = j.opt.sys.rename(j.path(newName), j.path(fileName)); err != nil {
+			j.suspect = err // the file in use may no longer be the one that is found at the next start
+		}
+	}
+	if err != nil {
+		_ = os.Remove(j.path(newName))
+		if isFull(err) {
+			err = fmt.Errorf("%w: %w", ErrFull, err)
+		}
+		return fmt.Errorf("rewriting journal: %w", err)
+	}
+	syncErr := j.opt.sys.syncDir(j.opt.Dir)
+	j.swap.Lock()
+	defer j.swap.Unlock()
+	if err := j.closeFile(false); err != nil {
+		j.log.Warn("journal file not closed cleanly", "error", err)
+	}
+	// From here on the old file is gone for this process. Until the directory is flushed it may come back after a power
+	// cut, so nothing may be acknowledged on the new one.
+	if err := errors.Join(syncErr, j.openFile()); err != nil {
+		j.suspect = err
+		j.sealing = nil
+		return fmt.Errorf("rewriting journal: %w", err)
+	}
+	return nil
+}
+
+func (j *Journal) copyTo(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	dst, file, err := openBolt(path, j.opt.MaxSize+reserve, true)
+	if err != nil {
+		return err
+	}
+	err = guard(func() error {
+		if err := bolt.Compact(dst, j.db, 1<<20); err != nil {
+			return err
+		}
+		return file.Sync()
+	})
+	return errors.Join(err, closeBolt(dst, file, errors.Is(err, errPanic)))
+}
