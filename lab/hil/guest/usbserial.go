@@ -51,9 +51,6 @@ func (r *SerialReader) Replug() error {
 	if r.own != nil {
 		return nil
 	}
-	if err := r.gadget.gone("tty", "ttyACM"); err != nil {
-		return err
-	}
 	if err := r.gadget.plug(); err != nil {
 		return err
 	}
@@ -86,7 +83,7 @@ func (r *SerialReader) Unplug() error {
 	if r.own == nil {
 		return nil
 	}
-	err := errors.Join(r.gadget.unplug(), os.Remove(r.Link), r.own.Close())
+	err := errors.Join(r.gadget.unplug(), r.gadget.gone("tty", "ttyACM"), os.Remove(r.Link), r.own.Close())
 	r.own = nil
 	return err
 }
