@@ -37,6 +37,8 @@ type scenario struct {
 // scenarios in the order they are run.
 var scenarios = []scenario{
 	{"serial", drivers("^TestSerial", 10*time.Minute)},
+	{"keyboard", drivers("^TestKeyboard", 20*time.Minute)},
+	{"gpio", drivers("^TestGPIO", 5*time.Minute)},
 	{"sound", drivers("^TestSpeaker", 5*time.Minute)},
 	{"journal", cuts(job.Volatile, 1)},
 	{"journal-plain", cuts(job.Plain, 5)},
