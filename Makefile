@@ -20,7 +20,10 @@ KILL ?= 0s
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FLAGS := -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: help run test bench build cross sounds lint needs-build needs-test
+# The gate's own packages, run on arm under emulation. qemu-user emulates neither the hanging up of a terminal nor evdev's ioctls.
+ARM_TESTS := -timeout 20m -skip '/line_hung_up|/by_the_real_kernel' ./token ./visit ./drivers/... ./firmware/clock ./firmware/journal
+
+.PHONY: help run test test-arm bench build cross sounds lint needs-build needs-test
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -33,6 +36,13 @@ test: needs-test ## all tests
 	$(GO) test -race ./...
 	CGO_ENABLED=0 GOARCH=arm64 $(GO) vet -tags nosound ./...
 	CGO_ENABLED=0 GOARCH=arm GOARM=7 $(GO) vet -tags nosound ./...
+
+test-arm: needs-build ## the gate's drivers and journal on arm64 and arm v7, emulated by qemu-user
+	@packaging/install-missing $(CROSS_NEEDS) qemu-user
+	CGO_ENABLED=1 GOARCH=arm64 CC=aarch64-linux-gnu-gcc PKG_CONFIG_LIBDIR=/usr/lib/aarch64-linux-gnu/pkgconfig \
+		$(GO) test -exec qemu-aarch64 $(ARM_TESTS)
+	CGO_ENABLED=1 GOARCH=arm GOARM=7 CC=arm-linux-gnueabihf-gcc PKG_CONFIG_LIBDIR=/usr/lib/arm-linux-gnueabihf/pkgconfig \
+		$(GO) test -exec qemu-arm $(ARM_TESTS)
 
 bench: needs-build build ## our figures against bare limits taken in the same run
 	@$(BIN)/kipass-lab bench
