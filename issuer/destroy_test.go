@@ -304,6 +304,32 @@ func TestAClockThatJumpsAheadDestroysNothingForADay(t *testing.T) {
 	}
 }
 
+func TestDestructionThatHasBegunIsFinishedThoughTheClockIsInDoubt(t *testing.T) {
+	f := newFixture(t)
+	day := visit.DayOf(noon)
+	f.code(t, f.register(t, testName))
+	f.clock.set(day.DestroyAt())
+	const intentWritten = 6 // steps
+	f.reopen(t, durable.Disk{Step: (&crash{n: intentWritten + 1}).step})
+	if err := f.Destroy(); !errors.Is(err, errPlayed) {
+		t.Fatal(err)
+	}
+	f.reopen(t, durable.Disk{})
+	f.code(t, f.register(t, testName)) // of a day that is not due
+	if err := f.Issuer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f.Issuer = nil
+	if err := os.Remove(filepath.Join(f.dir, "clock")); err != nil {
+		t.Fatal(err)
+	}
+	f.reopen(t, durable.Disk{})
+	if err := f.Destroy(); err != nil {
+		t.Fatal(err)
+	}
+	f.gone(t, day, 1)
+}
+
 func TestAfterAWeekOffDaysAreDestroyedADayLater(t *testing.T) {
 	f := newFixture(t)
 	day := visit.DayOf(noon)
