@@ -99,7 +99,7 @@ func (g *gadget) plugged() *os.File {
 	return g.pipe
 }
 
-// put hands events to the driver, a millisecond apart. While unplugged they go nowhere.
+// put hands events to the driver, a quarter of a millisecond apart. While unplugged they go nowhere.
 func (g *gadget) put(list ...event) error {
 	g.typing.Lock()
 	defer g.typing.Unlock()
@@ -170,12 +170,13 @@ func (a answers) clock(fd int) error { return a.setClock(fd) }
 // keypad's Enter.
 func typed(text []byte) (list []event) {
 	report := event{kind: evSyn, code: synReport}
+	scan := event{kind: 4, code: 4, value: 0x70004} // EV_MSC, MSC_SCAN: USB keyboards tell the usage beside each key
 	for _, c := range text {
 		code, shifted := keyOf(c)
 		if shifted {
 			list = append(list, event{kind: evKey, code: keyLeftShift, value: pressed})
 		}
-		list = append(list, event{kind: evKey, code: code, value: pressed}, report, event{kind: evKey, code: code, value: released})
+		list = append(list, scan, event{kind: evKey, code: code, value: pressed}, report, scan, event{kind: evKey, code: code, value: released})
 		if shifted {
 			list = append(list, event{kind: evKey, code: keyLeftShift, value: released})
 		}

@@ -90,7 +90,9 @@ func TestUnavailableInWords(t *testing.T) {
 			g := newGadget(t, native)
 			c.change(g)
 			r := newReader(t, g, Options{})
-			err := r.Run(context.Background(), func(drivers.Read) { t.Error("a frame came") })
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			err := r.Run(ctx, func(drivers.Read) { t.Error("a frame came") })
 			if !errors.Is(err, drivers.ErrUnavailable) || !strings.Contains(err.Error(), c.words) {
 				t.Errorf("Run returned %v, want %q", err, c.words)
 			}
