@@ -108,6 +108,9 @@ func TestUnavailableInWords(t *testing.T) {
 			r, err := New(Options{Name: "front", Device: path})
 			do(t, err)
 			err = r.Run(context.Background(), func(drivers.Read) { t.Error("a frame came") })
+			if errors.Is(err, unix.ENOSYS) {
+				t.Skip("emulators of single programs hand no requests of input devices to the kernel")
+			}
 			if !errors.Is(err, drivers.ErrUnavailable) || !strings.Contains(err.Error(), "not an input device") {
 				t.Errorf("%s: %v", path, err)
 			}
