@@ -42,7 +42,8 @@ type drain struct {
 	status    *statusBoard
 	onReceipt func(wire.Receipt)
 	onRevoked func(bool)
-	draw      func() float64 // from 0 to 1, for jitter
+	renewed   <-chan struct{} // the gate has enrolled anew; nil for never
+	draw      func() float64  // from 0 to 1, for jitter
 
 	owed      *visit.Settlement // received, not yet taken by the journal
 	limit     int               // records in the next batch
@@ -84,6 +85,10 @@ func (d *drain) run(ctx context.Context) {
 		case <-timer.C:
 		case <-signal:
 			timer.Stop()
+		case <-d.renewed: // what the server said to the old certificate no longer holds
+			timer.Stop()
+			d.hold = time.Time{}
+			d.network.reset()
 		}
 	}
 }

@@ -52,6 +52,10 @@ func (u *Uplink) Enrol(ctx context.Context, code string) (wire.Enrolment, error)
 	}
 	u.status.change(func(s *Status, _ *[concerns]string) { s.Revoked = false })
 	u.setEnrolled()
+	select {
+	case u.renewed <- struct{}{}:
+	default:
+	}
 	u.o.Log.Info("enrolled", "facility", string(u.o.Facility), "gate", string(u.o.Gate))
 	return e, nil
 }

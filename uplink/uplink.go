@@ -63,6 +63,7 @@ type Uplink struct {
 	enrolling sync.Mutex        // held over one enrolment
 	enrolled  chan struct{}     // closed once there is an identity
 	lapsed    chan struct{}     // the identity is no longer taken; buffered
+	renewed   chan struct{}     // there is another identity than before; buffered
 	receipts  chan wire.Receipt // newest one that shows something to fetch; buffered
 	enrolOnce sync.Once
 
@@ -103,7 +104,7 @@ func New(o Options) (*Uplink, error) {
 	}
 	u := &Uplink{
 		o: o, draw: rand.Float64,
-		enrolled: make(chan struct{}), lapsed: make(chan struct{}, 1), receipts: make(chan wire.Receipt, 1),
+		enrolled: make(chan struct{}), lapsed: make(chan struct{}, 1), renewed: make(chan struct{}, 1), receipts: make(chan wire.Receipt, 1),
 	}
 	u.status.now, u.status.notify = o.Now, o.OnStatus
 	u.status.s.Revoked = o.Identity.isRevoked()
@@ -136,7 +137,7 @@ func (u *Uplink) Run(ctx context.Context) error {
 	}
 	d := newDrain(drain{
 		source: u.o.Source, server: u.client, status: &u.status, draw: u.draw,
-		onReceipt: u.offer, onRevoked: u.revoked,
+		onReceipt: u.offer, onRevoked: u.revoked, renewed: u.renewed,
 		beat: pulse{content: u.o.Heartbeat},
 	}, u.o.Log)
 	whenEnrolled := func(run func(context.Context)) func() error {

@@ -107,6 +107,26 @@ func (j *Journal) openFile() error {
 	return nil
 }
 
+// displaced tells whether the file in use is no longer the one that would be found at the next start: it was removed, or
+// another put in its place, which is set aside. What it holds must then be written anew.
+func (j *Journal) displaced() error {
+	held, err := j.file.Stat()
+	if err != nil {
+		return err
+	}
+	found, err := os.Stat(j.path(fileName))
+	switch {
+	case err == nil && os.SameFile(held, found):
+		return nil
+	case err == nil:
+		err = errors.New("another file was put in the journal's place")
+		return errors.Join(err, j.setAside(elsewhereSuffix, err))
+	case errors.Is(err, fs.ErrNotExist):
+		j.report("the journal's file was removed while it was in use, and written anew")
+	}
+	return err
+}
+
 // openBolt returns the database and the file under it.
 func openBolt(path string, maxSize int64, scratch bool) (*bolt.DB, *os.File, error) {
 	var file *os.File

@@ -246,6 +246,9 @@ func (j *Journal) trusted() error {
 		}
 	}
 	if j.suspect == nil {
+		j.suspect = j.displaced()
+	}
+	if j.suspect == nil {
 		return nil
 	}
 	cause := j.suspect

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -30,15 +29,11 @@ import (
 func Run(ctx context.Context, config configs.Gate, out io.Writer, log *slog.Logger) error {
 	log.Info("starting", "version", version, "config", config)
 	board := health.NewBoard(time.Now, log)
-	identity, err := uplink.OpenIdentity(filepath.Join(config.Place.State, "identity"))
-	if err != nil {
-		return fmt.Errorf("gate: %w", err)
-	}
-	store, err := openJournal(ctx, config, board, log)
-	if err != nil || store == nil {
+	kept, err := openState(ctx, config, board, log)
+	if err != nil || kept == nil {
 		return err
 	}
-	return errors.Join(serve(ctx, config, identity, store, board, out, log), store.Close())
+	return errors.Join(serve(ctx, config, kept.identity, kept.journal, board, out, log), kept.journal.Close())
 }
 
 // serve wires the parts around an open journal and runs them until ctx ends.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -109,7 +108,19 @@ func (s *station) vitals() {
 	s.fault(health.JournalReplaced, stats.Damage != "" || len(stats.Replaced) > 0, strings.Join(slices.Concat([]string{stats.Damage}, stats.Replaced), " "))
 	s.fault(health.Quarantined, stats.Quarantined > 0, fmt.Sprintf("%d", stats.Quarantined))
 	s.fault(health.Undelivered, stats.Destroyed > 0, fmt.Sprintf("%d", stats.Destroyed))
-	s.fault(health.JournalFailed, stats.Failed != nil && stats.Full == nil && !errors.Is(stats.Failed, journal.ErrNoKey), errorText(stats.Failed))
+	s.recover(stats)
+}
+
+// recover finds out whether a journal that has failed works again. No visitor would: they use the paper register meanwhile.
+func (s *station) recover(stats journal.Stats) {
+	told := slices.ContainsFunc(s.board.Shown(), func(f health.Fault) bool { return f.Code == health.JournalFailed })
+	switch {
+	case stats.Full != nil: // says it all
+		s.board.Clear(health.JournalFailed, "")
+	case told || stats.Failed != nil:
+		err := s.journal.Probe()
+		s.fault(health.JournalFailed, err != nil, errorText(err))
+	}
 }
 
 // destroy ends the retention of undelivered records. A clock that is not trusted may not end anything.

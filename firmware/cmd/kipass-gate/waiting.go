@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"path/filepath"
 	"time"
@@ -14,23 +13,34 @@ import (
 	"github.com/kipass/kipass/firmware/health"
 	"github.com/kipass/kipass/firmware/journal"
 	"github.com/kipass/kipass/firmware/screen"
+	"github.com/kipass/kipass/uplink"
 )
 
-const reopenJournal = 2 * time.Second
+const reopenState = 2 * time.Second
 
-// openJournal opens the gate's journal. While the disk does not let it – full, read-only, not mounted – the screen tells
+// state is what a gate keeps on its disk.
+type state struct {
+	identity *uplink.Identity
+	journal  *journal.Journal
+}
+
+// openState opens identity and journal. While the disk does not let it – full, read-only, not mounted – the screen tells
 // visitors to use the paper register and technicians why, and it is tried again. It returns nil without an error if ctx
 // ends first, and an error at once if another gate holds the journal.
-func openJournal(ctx context.Context, config configs.Gate, board *health.Board, log *slog.Logger) (*journal.Journal, error) {
-	open := func() (*journal.Journal, error) {
+func openState(ctx context.Context, config configs.Gate, board *health.Board, log *slog.Logger) (*state, error) {
+	open := func() (*state, error) {
+		identity, err := uplink.OpenIdentity(filepath.Join(config.Place.State, "identity"))
+		if err != nil {
+			return nil, err
+		}
 		j, err := journal.Open(journal.Options{
 			Dir: filepath.Join(config.Place.State, "journal"), Facility: config.Place.Facility, Gate: config.Place.Name,
 			FreeFloor: uint64(config.Journal.FreeFloor.Bytes), Log: log,
 		})
 		if err != nil {
-			return nil, fmt.Errorf("gate: %w", err)
+			return nil, err
 		}
-		return j, nil
+		return &state{identity, j}, nil
 	}
 	opened, err := open()
 	if err == nil || errors.Is(err, journal.ErrLocked) {
@@ -49,13 +59,13 @@ func openJournal(ctx context.Context, config configs.Gate, board *health.Board, 
 		defer stop()
 		for {
 			select {
-			case <-time.After(reopenJournal):
+			case <-time.After(reopenState):
 			case <-waiting.Done():
 				return nil
 			}
-			j, err := open()
+			kept, err := open()
 			if err == nil || errors.Is(err, journal.ErrLocked) {
-				opened = j
+				opened = kept
 				return err
 			}
 			board.Set(health.JournalFailed, "", err.Error())

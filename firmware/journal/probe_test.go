@@ -1,0 +1,87 @@
+package journal
+
+import (
+	"errors"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A journal that could not be written is found to be well again without a visit, and not before it is.
+func TestAProbeTellsWhenTheJournalCanBeWrittenAgain(t *testing.T) {
+	for _, fault := range commitFaults {
+		t.Run(fault.name, func(t *testing.T) {
+			s := newSurroundings(t)
+			f := &faulty{err: fault.err, persisted: fault.persisted, panics: fault.panics}
+			o := s.options()
+			o.sys.update = f.update
+			j, err := Open(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.mustAppend(j, 2)
+			f.count = 2
+			if err := s.append(j, 1); err == nil {
+				t.Fatal("the append did not fail")
+			}
+			if err := j.Probe(); err == nil || j.Stats().Failed == nil {
+				t.Fatalf("probed well on a disk that fails: %+v", j.Stats())
+			}
+			if f.hits != 2 {
+				t.Fatalf("%d commits tried, want 2", f.hits)
+			}
+			if err := j.Probe(); err != nil || j.Stats().Failed != nil {
+				t.Fatalf("%v, %+v", err, j.Stats())
+			}
+			s.mustAppend(j, 1)
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := j.Probe(); !errors.Is(err, ErrClosed) {
+				t.Fatalf("probing a closed journal: %v", err)
+			}
+			l, err := Contents(o.Dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := l.Check(); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(l.Pending.Records); n < 3 || n > 4 {
+				t.Errorf("%d records, want the three acknowledged, and at most the one in doubt", n)
+			}
+		})
+	}
+}
+
+func TestAProbeAsksForRoomAsAnAppendDoes(t *testing.T) {
+	s := newSurroundings(t)
+	free := uint64(100)
+	o := s.options()
+	o.FreeFloor = 100
+	o.sys.free = func(string) (uint64, error) { return free, nil }
+	j, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	free = 99
+	j.spaceRead = time.Time{}
+	if err := s.append(j, 1); !errors.Is(err, ErrFull) {
+		t.Fatal(err)
+	}
+	if err := j.Probe(); !errors.Is(err, ErrFull) {
+		t.Fatalf("probed below the floor: %v", err)
+	}
+	free = 100
+	if err := j.Probe(); err != nil || j.Stats().Failed != nil {
+		t.Fatalf("room is back: %v", err)
+	}
+	j.opt.sys.free = func(string) (uint64, error) { return 0, syscall.EIO }
+	j.spaceRead = time.Time{}
+	if err := j.Probe(); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("free space cannot be read: %v", err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
