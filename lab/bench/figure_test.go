@@ -22,6 +22,7 @@ func TestJudge(t *testing.T) {
 		"a ratio is judged before it is rounded":    {compared("x", "a/s", 0.9499999, 1, atLeast(ratio, 0.95)), false, "≥ 0.95 × bare"},
 		"a ratio without a bare limit is missed":    {absolute("x", "a/s", 95, atLeast(ratio, 0.95)), false, "≥ 0.95 × bare"},
 		"of several targets all must be reached":    {compared("x", "a/s", 30, 100, atLeast(ours, 20), atLeast(ratio, 0.8)), false, "≥ 20 a/s and ≥ 0.8 × bare"},
+		"the first of several counts as the last":   {compared("x", "a/s", 30, 30, atLeast(ours, 40), atLeast(ratio, 0.8)), false, "≥ 40 a/s and ≥ 0.8 × bare"},
 		"several targets that are reached are well": {compared("x", "a/s", 90, 100, atLeast(ours, 20), atLeast(ratio, 0.8)), true, "≥ 20 a/s and ≥ 0.8 × bare"},
 	} {
 		if c.figure.OK != c.ok || c.figure.Target != c.target {
