@@ -122,14 +122,14 @@ func walk(path string, v reflect.Value, f func(path string, v reflect.Value, fie
 	}
 }
 
-// fillReaders gives the keys that a [[reader]] leaves out their defaults.
-func (c *check) fillReaders(g *Gate) {
-	defaults := reflect.ValueOf(DefaultReader())
-	for i := range g.Readers {
-		path, reader := fmt.Sprintf("reader[%d]", i), reflect.ValueOf(&g.Readers[i]).Elem()
-		for key, field := range fields(reader.Type()) {
+// fill gives the keys that the sections of one kind leave out the defaults of that kind.
+func fill[T any](c *check, kind string, sections []T, defaults T) {
+	from := reflect.ValueOf(defaults)
+	for i := range sections {
+		path, section := fmt.Sprintf("%s[%d]", kind, i), reflect.ValueOf(&sections[i]).Elem()
+		for key, field := range fields(section.Type()) {
 			if !c.has(join(path, key)) {
-				reader.FieldByIndex(field.Index).Set(defaults.FieldByIndex(field.Index))
+				section.FieldByIndex(field.Index).Set(from.FieldByIndex(field.Index))
 			}
 		}
 	}

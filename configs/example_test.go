@@ -31,7 +31,7 @@ func readExample(t *testing.T) string {
 	return string(text)
 }
 
-var commented = regexp.MustCompile(`(?m)^# ((?:[a-z_]+ = |\[)\S?)`)
+var commented = regexp.MustCompile(`(?m)^# ((?:[a-z_]+ = |\[+)\S?)`)
 
 // TestTheExampleShowsTheDefaults loads the example as it is and with its commented keys in force: the defaults it shows
 // are the real ones.
@@ -48,7 +48,12 @@ func TestTheExampleShowsTheDefaults(t *testing.T) {
 	if full.Words == nil || len(full.Readers[0].Commands) != 12 {
 		t.Fatalf("the commented keys are not in force: %+v", full)
 	}
-	full.Words, full.Readers[0].Commands = nil, nil
+	lights := configs.DefaultLights()
+	lights.Green, lights.Amber, lights.Red, lights.Buzzer, lights.Relay = "GPIO17", "GPIO27", "GPIO22", "GPIO23", "GPIO24"
+	if len(full.Lights) != 1 || full.Lights[0] != lights {
+		t.Errorf("the example's lights are %+v, want the defaults and lines: %+v", full.Lights, lights)
+	}
+	full.Words, full.Readers[0].Commands, full.Lights = nil, nil, nil
 	if got, want := fmt.Sprintf("%#v", full), fmt.Sprintf("%#v", plain); got != want {
 		t.Errorf("with its commented keys in force the example reads\n%s\nwithout\n%s", got, want)
 	}
@@ -162,8 +167,14 @@ func (s *schema) of(t reflect.Type, v reflect.Value, field reflect.StructField) 
 		node["additionalProperties"] = s.of(t.Elem(), reflect.Value{}, reflect.StructField{})
 	case t.Kind() == reflect.Slice:
 		node["type"] = "array"
-		node["minItems"] = 1
-		node["items"] = s.of(t.Elem(), reflect.ValueOf(configs.DefaultReader()), reflect.StructField{})
+		if field.Tag.Get("required") == "yes" {
+			node["minItems"] = 1
+		}
+		for _, section := range []any{configs.DefaultReader(), configs.DefaultLights()} {
+			if defaults := reflect.ValueOf(section); defaults.Type() == t.Elem() {
+				node["items"] = s.of(t.Elem(), defaults, reflect.StructField{})
+			}
+		}
 	default:
 		s.object(node, t, v)
 	}

@@ -5,6 +5,7 @@ package configs
 
 import (
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/kipass/kipass/visit"
@@ -29,6 +30,8 @@ type Gate struct {
 	Journal Journal `toml:"journal"`
 	// Readers are the scanners, at least one.
 	Readers []Reader `toml:"reader" required:"yes"`
+	// Lights are the sets of lights, buzzer and gate relay on GPIO lines, none, one for all readers, or one for each lane.
+	Lights []Lights `toml:"lights"`
 	// Speaker is the gate's voice.
 	Speaker Speaker `toml:"speaker"`
 	// Screen is the visitor's screen and the technician's page.
@@ -85,19 +88,21 @@ type Journal struct {
 type Reader struct {
 	// Name of the reader in lights, log and faults, for example "front": 1 to 32 of a-z, 0-9 and '-'.
 	Name string `toml:"name" required:"yes"`
-	// Kind of connection: "serial" is a serial port or a USB reader that appears as one.
-	Kind string `toml:"kind" oneof:"serial" required:"yes"`
-	// Device is the absolute path, for example "/dev/serial/by-id/usb-…-if00", which unlike /dev/ttyACM0 stays the same.
-	Device string `toml:"device" required:"yes"`
-	// Baud is the line speed; of no effect with USB. A code of 200 characters takes 208 ms at 9600 and 17 ms at 115200.
+	// Kind of connection: "serial" is a serial port or a USB reader that appears as one, "evdev" a scanner that appears as a keyboard, "net" a scan service of this device that sends to a socket.
+	Kind string `toml:"kind" oneof:"serial|evdev|net" required:"yes"`
+	// Device of kind "serial" is the absolute path, for example "/dev/serial/by-id/usb-…-if00", which unlike /dev/ttyACM0 stays the same. Of kind "evdev" it is the path below /dev/input/by-id, the USB vendor and product as "0c2e:0b61", or the name as in /proc/bus/input/devices.
+	Device string `toml:"device"`
+	// Listen of kind "net" is where the scan service sends its codes, on this device alone: "tcp://127.0.0.1:58627" or "udp://127.0.0.1:58627".
+	Listen string `toml:"listen"`
+	// Baud is the line speed of kind "serial"; of no effect with USB. A code of 200 characters takes 208 ms at 9600 and 17 ms at 115200.
 	Baud int `toml:"baud" oneof:"1200|2400|4800|9600|19200|38400|57600|115200|230400|460800|921600"`
-	// Model is the reader's family of commands; "generic" sends none.
+	// Model of kind "serial" is the reader's family of commands; "generic" sends none.
 	Model string `toml:"model" oneof:"generic|honeywell|zebra-ssi|grow|newland|datalogic"`
-	// Trigger says who starts a reading: "reader" senses a code by itself, "host" is triggered by the gate while it is in service.
+	// Trigger of kind "serial" says who starts a reading: "reader" senses a code by itself, "host" is triggered by the gate while it is in service.
 	Trigger string `toml:"trigger" oneof:"reader|host"`
-	// Light says what becomes of the reader's own lighting: "keep" leaves it as it is.
+	// Light of kind "serial" says what becomes of the reader's own lighting: "keep" leaves it as it is.
 	Light string `toml:"light" oneof:"keep|on|off"`
-	// Terminator ends a code: "auto" is any of the others or an idle gap, "none" is an idle gap alone.
+	// Terminator ends a code: "auto" is any of the others or an idle gap, "none" is an idle gap alone. With kind "evdev" "cr" is the Enter key, and there are neither "lf", "crlf" nor "etx".
 	Terminator string `toml:"terminator" oneof:"auto|cr|lf|crlf|tab|etx|none"`
 	// IdleGap is the silence after which a code counts as complete, "10ms" to "2s".
 	IdleGap Duration `toml:"idle_gap"`
@@ -105,14 +110,48 @@ type Reader struct {
 	Prefix string `toml:"prefix"`
 	// Suffix is what the reader puts after each code, before the terminator, and the gate takes away.
 	Suffix string `toml:"suffix"`
-	// Commands replaces single commands of the model by bytes in hex, for example trigger = "16 54 0D"; empty means that it is not sent.
+	// Commands of kind "serial" replaces single commands of the model by bytes in hex, for example trigger = "16 54 0D"; empty means that it is not sent.
 	Commands map[string]Bytes `toml:"commands"`
+}
+
+// Lights is one section [[lights]]. A line is written by its name in the kernel, for example "GPIO17", or as
+// "label:offset" where its chip does not name its lines.
+type Lights struct {
+	// Reader is the name of the reader they serve; empty for all.
+	Reader string `toml:"reader"`
+	// Green is the line of the green light; empty for none.
+	Green string `toml:"green"`
+	// Amber is the line of the amber light; empty for none: the red light then stands for it.
+	Amber string `toml:"amber"`
+	// Red is the line of the red light; empty for none.
+	Red string `toml:"red"`
+	// Buzzer is the line of a buzzer, which sounds once for green, twice for amber, three times for red; empty for none.
+	Buzzer string `toml:"buzzer"`
+	// Active is the level of a line at which its light or buzzer is on. Prefer "high" with a pull-down: a "low" line is on for some microseconds when the gate starts.
+	Active string `toml:"active" oneof:"high|low"`
+	// Relay is the line of the gate's relay; empty for none.
+	Relay string `toml:"relay"`
+	// RelayActive is the level at which the relay is on.
+	RelayActive string `toml:"relay_active" oneof:"high|low"`
+	// RelayPulse is how long the relay is on to open the gate, "10ms" to "10s".
+	RelayPulse Duration `toml:"relay_pulse"`
+	// RelayCoolDown is the least time between two pulses, "0s" to "10s"; a visitor admitted within it is let in at its end.
+	RelayCoolDown Duration `toml:"relay_cool_down"`
+}
+
+// Lines returns the names of the lines that are wired, by key.
+func (l Lights) Lines() map[string]string {
+	lines := map[string]string{"green": l.Green, "amber": l.Amber, "red": l.Red, "buzzer": l.Buzzer, "relay": l.Relay}
+	maps.DeleteFunc(lines, func(_, name string) bool { return name == "" })
+	return lines
 }
 
 // Speaker is the section [speaker].
 type Speaker struct {
 	// Enabled turns the voice on.
 	Enabled bool `toml:"enabled"`
+	// Reader is the name of the reader whose outcomes are spoken; empty for all. Lanes share the one voice: a later outcome cuts an earlier one short.
+	Reader string `toml:"reader"`
 	// Volume in per cent, 0 to 100.
 	Volume int `toml:"volume"`
 	// Buffer of the sound device, "5ms" to "500ms": shorter answers sooner, longer bears a busy machine.
@@ -170,10 +209,15 @@ func DefaultReader() Reader {
 	return Reader{Kind: "serial", Baud: 115200, Model: "generic", Trigger: "reader", Light: "keep", Terminator: "auto", IdleGap: durationOf(50 * time.Millisecond)}
 }
 
+// DefaultLights returns what a [[lights]] section without any key amounts to.
+func DefaultLights() Lights {
+	return Lights{Active: "high", RelayActive: "high", RelayPulse: durationOf(500 * time.Millisecond), RelayCoolDown: durationOf(500 * time.Millisecond)}
+}
+
 // LogValue tells what is worth a line in the log, and no secret.
 func (g Gate) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("facility", string(g.Place.Facility)), slog.String("gate", string(g.Place.Name)),
 		slog.String("state", g.Place.State), slog.String("server", g.Server.URL), slog.Int("readers", len(g.Readers)),
-		slog.Bool("speaker", g.Speaker.Enabled), slog.String("screen", g.Screen.Listen))
+		slog.Int("lights", len(g.Lights)), slog.Bool("speaker", g.Speaker.Enabled), slog.String("screen", g.Screen.Listen))
 }

@@ -90,7 +90,8 @@ func Parse(name string, data []byte) (Gate, error) {
 		if err := decoder.Decode(&gate); err != nil {
 			c.decodeError(err)
 		}
-		c.fillReaders(&gate)
+		fill(&c, "reader", gate.Readers, DefaultReader())
+		fill(&c, "lights", gate.Lights, DefaultLights())
 		c.values(&gate)
 	}
 	if len(c.list) > 0 {

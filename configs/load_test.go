@@ -84,8 +84,31 @@ terminator = "crlf"
 idle_gap = "30ms"
 prefix = "A"
 suffix = "Z"
+[[reader]]
+name = "built-in"
+kind = "evdev"
+device = "0c2e:0b61"
+terminator = "tab"
+[[reader]]
+name = "service"
+kind = "net"
+listen = "udp://[::1]:58627"
+[[lights]]
+relay = "GPIO5"
+[[lights]]
+reader = "back"
+green = "GPIO17"
+amber = "GPIO27"
+red = "pinctrl-rp1:22"
+buzzer = "GPIO23"
+active = "low"
+relay = "GPIO24"
+relay_active = "low"
+relay_pulse = "2s"
+relay_cool_down = "0s"
 [speaker]
 enabled = false
+reader = "front"
 volume = 10
 buffer = "50ms"
 clips = "clips"
@@ -114,6 +137,11 @@ idle = "어서 오세요"
 		{"journal.free_floor", got.Journal.FreeFloor.Bytes, int64(1 << 30)},
 		{"reader[0].commands.trigger", string(got.Readers[0].Commands["trigger"].Raw), "\x16T\r"},
 		{"reader[1]", fmt.Sprint(back.Name, back.Device, back.Baud, back.Model, back.Terminator, back.IdleGap, back.Prefix, back.Suffix), "back/dev/ttyUSB09600honeywellcrlf30msAZ"},
+		{"lights[0]", fmt.Sprint(got.Lights[0]), "{     high GPIO5 high 500ms 500ms}"},
+		{"lights[1]", fmt.Sprint(got.Lights[1]), "{back GPIO17 GPIO27 pinctrl-rp1:22 GPIO23 low GPIO24 low 2s 0s}"},
+		{"speaker.reader", got.Speaker.Reader, "front"},
+		{"reader[2]", fmt.Sprint(got.Readers[2].Kind, got.Readers[2].Device, got.Readers[2].Terminator), "evdev0c2e:0b61tab"},
+		{"reader[3]", fmt.Sprint(got.Readers[3].Kind, got.Readers[3].Device, got.Readers[3].Listen), "netudp://[::1]:58627"},
 		{"speaker", fmt.Sprint(got.Speaker.Enabled, got.Speaker.Volume, got.Speaker.Buffer), "false 10 50ms"},
 		{"speaker.clips", got.Speaker.Clips, "/etc/kipass/clips"},
 		{"speaker.quiet_hours", fmt.Sprint(got.Speaker.QuietHours.From.Minutes(), got.Speaker.QuietHours.To.Minutes(), got.Speaker.QuietHours.Volume), "1320 420 5"},
@@ -174,6 +202,20 @@ func TestMistakesAreNamedWithLineAndRemedy(t *testing.T) {
 		{"readers have names of their own", "[[reader]]", "[[reader]]\nname = \"front\"\ndevice = \"/dev/ttyUSB1\"\n[[reader]]", `gate.toml:13: reader\[1\].name: is "front", and so is another`},
 		{"readers have devices of their own", "[[reader]]", "[[reader]]\nname = \"back\"\ndevice = \"/dev//ttyACM0\"\n[[reader]]", `gate.toml:14: reader\[1\].device: .* cannot share`},
 		{"a kind exists", "[[reader]]", "[[reader]]\nkind = \"seral\"", `gate.toml:10: reader\[0\].kind: .*"serial"`},
+		{"a reader of kind evdev has a device", "device = \"/dev/ttyACM0\"", "kind = \"evdev\"", `gate.toml:9: reader\[0\].device: is missing; write its path below /dev/input/by-id`},
+		{"a device of kind evdev is no relative path", "device = \"/dev/ttyACM0\"", "kind = \"evdev\"\ndevice = \"input/event3\"", `gate.toml:12: reader\[0\].device: is "input/event3"; write`},
+		{"a line speed is for kind serial", "device = \"/dev/ttyACM0\"", "kind = \"evdev\"\ndevice = \"Scanner\"\nbaud = 9600", `gate.toml:13: reader\[0\].baud: is for readers of kind "serial"; this one is "evdev"`},
+		{"a model is for kind serial", "device = \"/dev/ttyACM0\"", "kind = \"net\"\nlisten = \"tcp://127.0.0.1:1\"\nmodel = \"grow\"", `gate.toml:13: reader\[0\].model: is for readers of kind "serial"`},
+		{"commands are for kind serial", "device = \"/dev/ttyACM0\"", "kind = \"evdev\"\ndevice = \"Scanner\"\ncommands.trigger = \"16\"", `reader\[0\].commands: is for readers of kind "serial"`},
+		{"a keyboard types no line feed", "device = \"/dev/ttyACM0\"", "kind = \"evdev\"\ndevice = \"Scanner\"\nterminator = \"crlf\"", `gate.toml:13: reader\[0\].terminator: is "crlf", which no keyboard types; must be one of "auto", "cr", "tab", "none"`},
+		{"input devices are each reader's own", "device = \"/dev/ttyACM0\"", "kind = \"evdev\"\ndevice = \"Scanner\"\n[[reader]]\nname = \"back\"\nkind = \"evdev\"\ndevice = \"Scanner\"", `gate.toml:16: reader\[1\].device: is Scanner, and so is another`},
+		{"a reader of kind net listens", "device = \"/dev/ttyACM0\"", "kind = \"net\"", `gate.toml:9: reader\[0\].listen: is missing; write where the scan service sends`},
+		{"a socket has a network", "device = \"/dev/ttyACM0\"", "kind = \"net\"\nlisten = \"127.0.0.1:1\"", `gate.toml:12: reader\[0\].listen: is "127.0.0.1:1", must begin with tcp:// or udp://`},
+		{"a socket has a port", "device = \"/dev/ttyACM0\"", "kind = \"net\"\nlisten = \"tcp://127.0.0.1\"", `gate.toml:12: reader\[0\].listen: is "127.0.0.1", must be an address and a port`},
+		{"a socket is not for the network", "device = \"/dev/ttyACM0\"", "kind = \"net\"\nlisten = \"udp://0.0.0.0:58627\"", `gate.toml:12: reader\[0\].listen: is "0.0.0.0:58627", must be on this device alone`},
+		{"a socket is no device", "device = \"/dev/ttyACM0\"", "kind = \"net\"\nlisten = \"tcp://127.0.0.1:1\"\ndevice = \"/dev/ttyACM0\"", `gate.toml:13: reader\[0\].device: is for readers of kind "serial" and "evdev"; this one is "net"`},
+		{"a serial line does not listen", "device = \"/dev/ttyACM0\"", "device = \"/dev/ttyACM0\"\nlisten = \"tcp://127.0.0.1:1\"", `gate.toml:12: reader\[0\].listen: is for readers of kind "net"; this one is "serial"`},
+		{"sockets are each reader's own", "device = \"/dev/ttyACM0\"", "kind = \"net\"\nlisten = \"tcp://127.0.0.1:1\"\n[[reader]]\nname = \"back\"\nkind = \"net\"\nlisten = \"tcp://127.0.0.1:1\"", `gate.toml:16: reader\[1\].listen: is tcp://127.0.0.1:1, and so is another`},
 		{"a line speed exists", "[[reader]]", "[[reader]]\nbaud = 128000", `gate.toml:10: reader\[0\].baud: is "128000", must be one of`},
 		{"a line speed of 0 is no default", "[[reader]]", "[[reader]]\nbaud = 0", `gate.toml:10: reader\[0\].baud: `},
 		{"a terminator exists", "[[reader]]", "[[reader]]\nterminator = \"CR\"", `gate.toml:10: reader\[0\].terminator: .*did you mean "cr"`},
@@ -181,6 +223,16 @@ func TestMistakesAreNamedWithLineAndRemedy(t *testing.T) {
 		{"a prefix is short", "[[reader]]", "[[reader]]\nprefix = \"12345678901234567\"", `gate.toml:10: reader\[0\].prefix: is 17 bytes`},
 		{"a command exists", "[[reader]]", "[[reader]]\ncommands.triger = \"16\"", `gate.toml:10: reader\[0\].commands.triger: .*did you mean "trigger"`},
 		{"a command is hex", "[[reader]]", "[[reader]]\ncommands.trigger = \"1\"", `gate.toml:10: reader\[0\].commands.trigger: must be up to 64 bytes in hex`},
+		{"a light is for a reader there is", "[trust]", "[[lights]]\nreader = \"frnt\"\ngreen = \"A\"\n[trust]", `gate.toml:8: lights\[0\].reader: is "frnt", and no reader is called that; there are "front"; did you mean "front"\?`},
+		{"lights have a line", "[trust]", "[[lights]]\nreader = \"front\"\n[trust]", `gate.toml:7: lights\[0\]: names no line`},
+		{"a line serves once in a section", "[trust]", "[[lights]]\ngreen = \"GPIO17\"\nrelay = \"GPIO17\"\n[trust]", `gate.toml:9: lights\[0\].relay: is "GPIO17", and so is lights\[0\].green`},
+		{"a line serves once in all", "[trust]", "[[lights]]\ngreen = \"GPIO17\"\n[[lights]]\nred = \"GPIO17\"\n[trust]", `gate.toml:10: lights\[1\].red: is "GPIO17", and so is lights\[0\].green`},
+		{"a line has a name", "[trust]", "[[lights]]\ngreen = \"GPIO 17\"\n[trust]", `gate.toml:8: lights\[0\].green: must be up to 64`},
+		{"a level is high or low", "[trust]", "[[lights]]\ngreen = \"A\"\nactive = \"hihg\"\n[trust]", `gate.toml:9: lights\[0\].active: is "hihg".*did you mean "high"`},
+		{"a pulse has an end", "[trust]", "[[lights]]\nrelay = \"A\"\nrelay_pulse = \"11s\"\n[trust]", `gate.toml:9: lights\[0\].relay_pulse: is 11s, must be 10ms to 10s`},
+		{"a cool-down too", "[trust]", "[[lights]]\nrelay = \"A\"\nrelay_cool_down = \"11s\"\n[trust]", `gate.toml:9: lights\[0\].relay_cool_down: is 11s, must be 0s to 10s`},
+		{"single brackets for lights", "[trust]", "[lights]\ngreen = \"A\"\n[trust]", `gate.toml:7: lights: may stand several times: write \[\[lights\]\]`},
+		{"a voice is for a reader there is", "[trust]", "[speaker]\nreader = \"rear\"\n[trust]", `gate.toml:8: speaker.reader: is "rear", and no reader is called that; there are "front"`},
 		{"volume is in per cent", "[trust]", "[speaker]\nvolume = 101\n[trust]", `gate.toml:8: speaker.volume: is 101`},
 		{"a volume of an unwritten section has a line of its own", "[trust]", "[speaker]\nquiet_hours.volume = -1\n[trust]", `gate.toml:8: speaker.quiet_hours.volume: is -1`},
 		{"quiet hours have two ends", "[trust]", "[speaker.quiet_hours]\nfrom = \"22:00\"\n[trust]", `gate.toml:7: speaker.quiet_hours: needs both`},

@@ -2,6 +2,7 @@ package configs
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"path/filepath"
@@ -23,7 +24,10 @@ var commandNames = []string{
 	"setup", "identify", "present", "manual", "enable", "disable", "trigger", "stop", "light_on", "light_off", "accepted", "refused",
 }
 
-const maxWords = 120 // characters of one wording: more does not fit a screen
+const (
+	maxWords = 120 // characters of one wording: more does not fit a screen
+	maxLine  = 64  // of a line's name: the kernel has 31 for a name, or for a label before ":offset"
+)
 
 // values reports every value that may not be.
 func (c *check) values(g *Gate) {
@@ -40,7 +44,9 @@ func (c *check) values(g *Gate) {
 	for i, r := range g.Readers {
 		c.reader(fmt.Sprintf("reader[%d]", i), r, g.Readers[:i])
 	}
+	c.lights(g.Lights, g.Readers)
 	c.speaker(g.Speaker)
+	c.lane("speaker.reader", g.Speaker.Reader, g.Readers)
 	c.screen(g.Screen.Listen)
 	c.words(g.Words)
 }
@@ -147,29 +153,136 @@ func (c *check) reader(path string, r Reader, before []Reader) {
 	if r.Name != "" && slices.ContainsFunc(before, func(b Reader) bool { return b.Name == r.Name }) {
 		c.add(path+".name", "is %q, and so is another reader's; give each its own", r.Name)
 	}
-	if r.Device != "" && slices.ContainsFunc(before, func(b Reader) bool { return filepath.Clean(b.Device) == filepath.Clean(r.Device) }) {
+	c.frames(path, r)
+	switch r.Kind {
+	case "serial":
+		c.serial(path, r)
+	case "evdev":
+		c.inputDevice(path, r)
+	case "net":
+		c.socket(path, r)
+	}
+	if r.Device != "" && slices.ContainsFunc(before, func(b Reader) bool { return samePlace(b.Device, r.Device) }) {
 		c.add(path+".device", "is %s, and so is another reader's; two readers cannot share one", r.Device)
 	}
-	if r.Kind == "serial" {
-		c.serial(path, r)
+	if r.Listen != "" && slices.ContainsFunc(before, func(b Reader) bool { return strings.EqualFold(b.Listen, r.Listen) }) {
+		c.add(path+".listen", "is %s, and so is another reader's; two readers cannot share one", r.Listen)
 	}
 }
 
-func (c *check) serial(path string, r Reader) {
-	if r.Device != "" && !filepath.IsAbs(r.Device) {
-		c.add(path+".device", "is %q, must be an absolute path such as \"/dev/ttyACM0\"", r.Device)
-	}
+// samePlace tells whether two devices are one; names of input devices are no paths.
+func samePlace(a, b string) bool {
+	return a == b || filepath.IsAbs(a) && filepath.IsAbs(b) && filepath.Clean(a) == filepath.Clean(b)
+}
+
+// frames checks what readers of every kind have in common.
+func (c *check) frames(path string, r Reader) {
 	c.duration(path+".idle_gap", r.IdleGap, 10*time.Millisecond, 2*time.Second)
 	for key, text := range map[string]string{".prefix": r.Prefix, ".suffix": r.Suffix} {
 		if len(text) > 16 {
 			c.add(path+key, "is %d bytes long, may be 16", len(text))
 		}
 	}
+}
+
+// foreign reports keys that belong to another kind of reader.
+func (c *check) foreign(path string, r Reader, kind string, keys ...string) {
+	for _, key := range keys {
+		if c.has(path + "." + key) {
+			c.add(path+"."+key, "is for readers of kind %q; this one is %q", kind, r.Kind)
+		}
+	}
+}
+
+func (c *check) serial(path string, r Reader) {
+	switch {
+	case r.Device == "":
+		c.missing(path+".device", reflect.ValueOf(r.Device))
+	case !filepath.IsAbs(r.Device):
+		c.add(path+".device", "is %q, must be an absolute path such as \"/dev/ttyACM0\"", r.Device)
+	}
+	if r.Listen != "" {
+		c.foreign(path, r, "net", "listen")
+	}
 	for name := range r.Commands {
 		if !slices.Contains(commandNames, name) {
 			c.add(path+".commands."+name, "is no command; there are %s%s", quoteAll(commandNames), suggestion(name, commandNames))
 		}
 	}
+}
+
+// lane checks that a device serves a reader there is.
+func (c *check) lane(path, name string, readers []Reader) {
+	var names []string
+	for _, r := range readers {
+		names = append(names, r.Name)
+	}
+	if name != "" && !slices.Contains(names, name) {
+		c.add(path, "is %q, and no reader is called that; there are %s%s", name, quoteAll(names), suggestion(name, names))
+	}
+}
+
+func (c *check) lights(sections []Lights, readers []Reader) {
+	wired := map[string]string{} // line to the key that has it
+	for i, l := range sections {
+		path := fmt.Sprintf("lights[%d]", i)
+		c.lane(path+".reader", l.Reader, readers)
+		lines := l.Lines()
+		if len(lines) == 0 {
+			c.add(path, "names no line; give at least one of green, amber, red, buzzer and relay")
+		}
+		for _, key := range slices.Sorted(maps.Keys(lines)) {
+			at, name := path+"."+key, lines[key]
+			if len(name) > maxLine || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) {
+				c.add(at, "must be up to %d letters, digits and marks without spaces, as gpioinfo shows it, for example \"GPIO17\"", maxLine)
+			}
+			if other := wired[name]; other != "" {
+				c.add(at, "is %q, and so is %s; each needs a line of its own", name, other)
+				continue
+			}
+			wired[name] = at
+		}
+		c.duration(path+".relay_pulse", l.RelayPulse, 10*time.Millisecond, 10*time.Second)
+		c.duration(path+".relay_cool_down", l.RelayCoolDown, 0, 10*time.Second)
+	}
+}
+
+// typable lists the terminators a keyboard has.
+var typable = []string{"auto", "cr", "tab", "none"}
+
+func (c *check) inputDevice(path string, r Reader) {
+	const what = "write its path below /dev/input/by-id, its USB vendor and product such as \"0c2e:0b61\", or its name"
+	switch device := strings.TrimSpace(r.Device); {
+	case device == "":
+		c.add(path+".device", "is missing; %s", what)
+	case device != r.Device || strings.ContainsFunc(device, unicode.IsControl), strings.Contains(device, "/") && !filepath.IsAbs(device):
+		c.add(path+".device", "is %q; %s", r.Device, what)
+	}
+	c.foreign(path, r, "serial", "baud", "model", "trigger", "light", "commands")
+	if r.Listen != "" {
+		c.foreign(path, r, "net", "listen")
+	}
+	if !slices.Contains(typable, r.Terminator) {
+		c.add(path+".terminator", "is %q, which no keyboard types; must be one of %s", r.Terminator, quoteAll(typable))
+	}
+}
+
+func (c *check) socket(path string, r Reader) {
+	c.foreign(path, r, "serial", "baud", "model", "trigger", "light", "commands")
+	if r.Device != "" {
+		c.add(path+".device", "is for readers of kind \"serial\" and \"evdev\"; this one is %q", r.Kind)
+	}
+	const key, example = ".listen", "\"tcp://127.0.0.1:58627\""
+	if r.Listen == "" {
+		c.add(path+key, "is missing; write where the scan service sends, such as %s", example)
+		return
+	}
+	network, address, found := strings.Cut(r.Listen, "://")
+	if !found || network != "tcp" && network != "udp" {
+		c.add(path+key, "is %q, must begin with tcp:// or udp://, such as %s", r.Listen, example)
+		return
+	}
+	c.loopback(path+key, address, "127.0.0.1:58627", "who can send to it can show codes")
 }
 
 func (c *check) speaker(s Speaker) {
@@ -191,16 +304,21 @@ func (c *check) screen(listen string) {
 	if listen == "" {
 		return
 	}
-	host, port, err := net.SplitHostPort(listen)
+	c.loopback(key, listen, "127.0.0.1:8480", "the screen's pages are not for the network")
+}
+
+// loopback reports an address that is not of this device alone, and why it must be.
+func (c *check) loopback(key, address, example, reason string) {
+	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		c.add(key, "is %q, must be an address and a port such as \"127.0.0.1:8480\"", listen)
+		c.add(key, "is %q, must be an address and a port such as %q", address, example)
 		return
 	}
 	if n, err := net.LookupPort("tcp", port); err != nil || n < 0 || strings.ContainsFunc(port, func(r rune) bool { return r < '0' || r > '9' }) {
 		c.add(key, "has the port %q, must be a number from 0 to 65535", port)
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		c.add(key, "is %q, must be on this device alone: 127.0.0.1, [::1] or localhost; the screen's pages are not for the network", listen)
+		c.add(key, "is %q, must be on this device alone: 127.0.0.1, [::1] or localhost; %s", address, reason)
 	}
 }
 

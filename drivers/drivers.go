@@ -58,6 +58,11 @@ type Switchable interface {
 	SetActive(ctx context.Context, on bool) error
 }
 
+// Idler is implemented by indicators that can show a colour while no cue is under way, so that a gate that is out of
+// service is seen from afar. SetIdle records the wish and never blocks; it may be called at any time before Halt, and as
+// often as one likes. The device follows within a second, after the Hold of a cue under way. It begins [Dark].
+type Idler interface{ SetIdle(l Light) }
+
 // The sentinels a supervisor or the health page branches on; drivers wrap them with words.
 var (
 	ErrUnavailable = errors.New("device is not available")        // cannot be opened: absent, no permission, in use

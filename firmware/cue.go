@@ -11,23 +11,12 @@ import (
 // hold is how long an outcome stays before the gate invites the next visitor.
 const hold = 2500 * time.Millisecond
 
-// signs says what each outcome does to lights and relay. It is the only place where an outcome becomes an action.
-var signs = map[visit.Outcome]struct {
-	light drivers.Light
-	relay bool
-}{
-	visit.Admitted:      {drivers.Green, true},
-	visit.AdmittedAgain: {drivers.Green, true},
-	visit.Expired:       {drivers.Amber, false},
-	visit.NotYetValid:   {drivers.Amber, false},
-	visit.NotACode:      {drivers.Amber, false},
-	visit.UnknownIssuer: {drivers.Red, false},
-	visit.NotGenuine:    {drivers.Red, false},
-	visit.OutOfService:  {drivers.Red, false},
+// lights says which light tells a signal.
+var lights = map[visit.Signal]drivers.Light{
+	visit.SignalGreen: drivers.Green, visit.SignalAmber: drivers.Amber, visit.SignalRed: drivers.Red,
 }
 
-// cueOf returns what the devices of a lane do for an outcome. began is when the last byte of the frame arrived.
+// cueOf returns what the devices of a lane do for an outcome: the only place where an outcome becomes an action. began is when the last byte of the frame arrived.
 func cueOf(o visit.Outcome, lane string, began time.Time, languages []string) drivers.Cue {
-	s := signs[o]
-	return drivers.Cue{Light: s.light, Relay: s.relay, Hold: hold, Clips: sounds.ClipNames(o, languages...), Lane: lane, Began: began}
+	return drivers.Cue{Light: lights[o.Signal()], Relay: o.Green(), Hold: hold, Clips: sounds.ClipNames(o, languages...), Lane: lane, Began: began}
 }

@@ -41,7 +41,7 @@ type Facts struct {
 	Durable   bool            // the visit is in the journal and on the disk
 }
 
-// Decide is the gate's one decision. It is pure; its test is its table (outcomes.md). Asked before the journal, with
+// Decide is the gate's one decision. It is pure; its test is its table. Asked before the journal, with
 // Durable assumed, it tells whether the visit is to be journalled at all: only if the answer is admitted.
 func Decide(f Facts) visit.Outcome {
 	switch {

@@ -87,7 +87,7 @@ const (
 func New(o Options) *Gate {
 	g := &Gate{o: o, replays: newReplaySet()}
 	for _, l := range o.Indicators {
-		g.posts = append(g.posts, newPost(l.Indicator, l.Reader, o.Board))
+		g.posts = append(g.posts, newPost(l.Indicator, l.Reader, g.idle, o.Board))
 	}
 	return g
 }
@@ -108,6 +108,16 @@ func (g *Gate) Revoke(revoked bool) {
 
 // InService reports whether a genuine code would be tried at all.
 func (g *Gate) InService() bool { return g.service(g.o.Clock.Read()) != nil }
+
+// idle is the colour of a gate to which nobody shows a code: red while it is out of service, by its own judgement or by
+// a fault that means the same, as the screen shows it; else none.
+func (g *Gate) idle() drivers.Light {
+	faults := g.o.Board.Shown() // the worst first
+	if !g.InService() || len(faults) > 0 && health.KindOf(faults[0].Code).Severity == health.Down {
+		return drivers.Red
+	}
+	return drivers.Dark
+}
 
 // service returns the journal if the gate is in service at that moment, else nil.
 func (g *Gate) service(at clock.Reading) Journal {

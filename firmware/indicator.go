@@ -22,6 +22,7 @@ const (
 type post struct {
 	device drivers.Indicator
 	lane   string // the reader whose cues it gets; empty for all
+	idle   func() drivers.Light
 	board  *health.Board
 	cues   chan drivers.Cue
 
@@ -30,8 +31,8 @@ type post struct {
 	err   error     // what the last Show returned
 }
 
-func newPost(d drivers.Indicator, lane string, board *health.Board) *post {
-	return &post{device: d, lane: lane, board: board, cues: make(chan drivers.Cue, 1)}
+func newPost(d drivers.Indicator, lane string, idle func() drivers.Light, board *health.Board) *post {
+	return &post{device: d, lane: lane, idle: idle, board: board, cues: make(chan drivers.Cue, 1)}
 }
 
 // hand gives the device a cue of its lane.
@@ -65,6 +66,9 @@ func (p *post) run(ctx context.Context) {
 		select {
 		case <-tick.C:
 			p.check()
+			if i, ok := p.device.(drivers.Idler); ok {
+				i.SetIdle(p.idle())
+			}
 		case <-ctx.Done():
 		}
 	}

@@ -24,7 +24,7 @@ import (
 // Options of a run. The zero value of each is its default.
 type Options struct {
 	Bin    string        // folder of the programs; default: the folder this program lies in
-	Dir    string        // where all parties keep their data; default: a new temporary folder, removed after a good run
+	Dir    string        // where all parties keep their data, empty or to be made, and kept; default: a new temporary folder, removed after a good run
 	Scans  int           // number of scans; 0 goes on until the context ends
 	Outage time.Duration // for how long the visit server is cut off in the middle
 	Kill   time.Duration // how often the gate is killed and started anew; 0 never
@@ -83,6 +83,7 @@ const (
 
 // Run does one run and returns its summary. An error means that the run could not be done; the folder is then kept.
 func Run(ctx context.Context, o Options) (Summary, error) {
+	given := o.Dir != ""
 	if err := o.setDefaults(); err != nil {
 		return Summary{}, err
 	}
@@ -91,7 +92,29 @@ func Run(ctx context.Context, o Options) (Summary, error) {
 	if err = errors.Join(err, summary.Err()); err != nil {
 		return summary, fmt.Errorf("%w (data and logs are in %s)", err, o.Dir)
 	}
+	if given {
+		return summary, nil
+	}
 	return summary, os.RemoveAll(o.Dir)
+}
+
+// takeDir makes a folder the user has named. What already lies in one is neither used nor lost.
+func takeDir(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("folder for data and logs: %w", err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", fmt.Errorf("folder for data and logs: %w", err)
+	}
+	if len(entries) > 0 {
+		return "", fmt.Errorf("folder for data and logs: %s is not empty; name a new one", dir)
+	}
+	return dir, nil
 }
 
 func (o *Options) setDefaults() error {
@@ -102,12 +125,14 @@ func (o *Options) setDefaults() error {
 		}
 		o.Bin = filepath.Dir(self)
 	}
+	var err error
 	if o.Dir == "" {
-		dir, err := os.MkdirTemp("", "kipass-lab-")
-		if err != nil {
-			return err
-		}
-		o.Dir = dir
+		o.Dir, err = os.MkdirTemp("", "kipass-lab-")
+	} else {
+		o.Dir, err = takeDir(o.Dir)
+	}
+	if err != nil {
+		return err
 	}
 	if o.Baud == 0 {
 		o.Baud = 115200
@@ -151,6 +176,7 @@ func perform(ctx context.Context, o Options, began time.Time) (summary Summary, 
 	if err := s.play(ctx, o, truth, table); err != nil {
 		return summary, err
 	}
+	summary.Restarts = s.generation() - 1
 	ctx = context.WithoutCancel(ctx) // ^C ends the scans; what follows is the point of the run
 	table.say("동기화를 기다립니다 / waiting for the sync to finish")
 	device, server, err := s.settle(ctx)
@@ -172,7 +198,7 @@ func perform(ctx context.Context, o Options, began time.Time) (summary Summary, 
 	if v.strangers > 0 || int(server.stored) != v.traced {
 		err = fmt.Errorf("%d traced visits are of strangers; %d visits stored, %d traced", v.strangers, server.stored, v.traced)
 	}
-	summary.Surprises, summary.Restarts = truth.wrong, s.generation()-1
+	summary.Surprises = truth.wrong
 	summary.Ledger = "ok"
 	if e := CheckLedger(device, server.journal); e != nil {
 		summary.Ledger = e.Error()
@@ -285,26 +311,9 @@ type account struct {
 	stored  uint64
 }
 
-// settle waits until the server has taken everything, then stops the gate and returns both accounts.
+// settle waits until the server has taken everything, with the gate stopped, and returns both accounts.
 func (s *stage) settle(ctx context.Context) (journal.Ledger, account, error) {
-	for began := time.Now(); ; {
-		n, err := s.backlog(ctx)
-		if err == nil && n == 0 {
-			break
-		}
-		if time.Since(began) > drainWithin {
-			return journal.Ledger{}, account{}, fmt.Errorf("after %v, %d visits still wait on the gate (%v)", drainWithin, n, err)
-		}
-		time.Sleep(200 * time.Millisecond)
-	}
-	s.mu.Lock()
-	gate := s.gate
-	s.gate = nil
-	s.mu.Unlock()
-	if err := gate.Stop(); err != nil {
-		return journal.Ledger{}, account{}, fmt.Errorf("stopping the gate: %w", err)
-	}
-	device, err := journal.Contents(s.path("gate", "journal"))
+	device, err := s.drain(ctx)
 	if err != nil {
 		return journal.Ledger{}, account{}, err
 	}
@@ -325,4 +334,36 @@ func (s *stage) settle(ctx context.Context) (journal.Ledger, account, error) {
 		}
 	}
 	return device, a, nil
+}
+
+// drain runs the gate until its journal holds nothing that waits, and stops it. The backlog the gate shows is up to a
+// second old, so the journal itself is asked, and the gate started again if need be.
+func (s *stage) drain(ctx context.Context) (journal.Ledger, error) {
+	for began := time.Now(); ; {
+		waiting, err := s.backlog(ctx)
+		for ; (err != nil || waiting > 0) && time.Since(began) < drainWithin; waiting, err = s.backlog(ctx) {
+			time.Sleep(200 * time.Millisecond)
+		}
+		s.mu.Lock()
+		gate := s.gate
+		s.gate = nil
+		s.mu.Unlock()
+		if err := gate.Stop(); err != nil {
+			return journal.Ledger{}, fmt.Errorf("stopping the gate: %w", err)
+		}
+		device, err := journal.Contents(s.path("gate", "journal"))
+		if err != nil {
+			return journal.Ledger{}, err
+		}
+		pending := len(device.Pending.Records)
+		if pending == 0 {
+			return device, nil
+		}
+		if time.Since(began) > drainWithin {
+			return journal.Ledger{}, fmt.Errorf("after %v, %d visits still wait on the gate", drainWithin, pending)
+		}
+		if err := s.startGate(ctx); err != nil {
+			return journal.Ledger{}, err
+		}
+	}
 }

@@ -18,18 +18,6 @@ const Rate = 22050
 //go:embed clips/*/*.wav
 var clips embed.FS
 
-// tones maps an outcome to the tone that tells it apart in any language; it has the name of the light that goes with it.
-var tones = map[visit.Outcome]string{
-	visit.Admitted:      "tone/green",
-	visit.AdmittedAgain: "tone/green",
-	visit.Expired:       "tone/amber",
-	visit.NotYetValid:   "tone/amber",
-	visit.NotACode:      "tone/amber",
-	visit.UnknownIssuer: "tone/red",
-	visit.NotGenuine:    "tone/red",
-	visit.OutOfService:  "tone/red",
-}
-
 // Clip returns the WAV file of a clip: 22,050 Hz, mono, 16-bit. A name is the language or "tone", a slash, and the
 // outcome's code or the tone's colour, for example "ko/admitted" or "tone/green".
 func Clip(name string) ([]byte, error) {
@@ -71,11 +59,10 @@ func Spoken(language string) bool {
 // once. A language without voice clips is passed over; if none is left the words are Korean. Without any language
 // there is only the tone.
 func ClipNames(o visit.Outcome, languages ...string) []string {
-	tone, ok := tones[o]
-	if !ok {
-		o, tone = visit.OutOfService, tones[visit.OutOfService]
+	if _, err := visit.ParseOutcome(o.String()); err != nil {
+		o = visit.OutOfService
 	}
-	names := []string{tone}
+	names := []string{"tone/" + o.Signal().String()}
 	for _, language := range languages {
 		if name := language + "/" + o.String(); Spoken(language) && !slices.Contains(names, name) {
 			names = append(names, name)

@@ -59,4 +59,37 @@ func ParseOutcome(s string) (Outcome, error) {
 }
 
 // Green reports whether the visitor is shown green and may pass.
-func (o Outcome) Green() bool { return o == Admitted || o == AdmittedAgain }
+func (o Outcome) Green() bool { return o.Signal() == SignalGreen }
+
+// Signal is the colour in which an outcome is told, by light, screen and tone alike.
+type Signal uint8
+
+const (
+	SignalRed   Signal = iota // the visitor cannot enter with this
+	SignalAmber               // the visitor can mend it and try again
+	SignalGreen               // the visitor may pass
+)
+
+// String returns "red", "amber" or "green".
+func (s Signal) String() string {
+	switch s {
+	case SignalGreen:
+		return "green"
+	case SignalAmber:
+		return "amber"
+	default:
+		return "red"
+	}
+}
+
+// Signal returns the colour of the outcome. What is not listed is red.
+func (o Outcome) Signal() Signal {
+	switch o {
+	case Admitted, AdmittedAgain:
+		return SignalGreen
+	case Expired, NotYetValid, NotACode:
+		return SignalAmber
+	default:
+		return SignalRed
+	}
+}

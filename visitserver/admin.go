@@ -47,7 +47,7 @@ var commands = map[string]command{
 	"officer remove":  {[]string{"NAME"}, removeOfficer},
 	"manager-token":   {[]string{"FACILITY"}, addManager},
 	"counts":          {[]string{"FACILITY", "DAY"}, showCounts},
-	"destroy":         {nil, destroyDue},
+	"destroy":         {[]string{"[" + ConfirmClock + "]"}, destroyDue},
 	"ledger":          {nil, showLedger},
 }
 
@@ -205,7 +205,18 @@ func showCounts(ctx context.Context, s *Server, args []string, _ []byte) (any, e
 	return s.DayCounts(ctx, f, d)
 }
 
-func destroyDue(ctx context.Context, s *Server, _ []string, _ []byte) (any, error) {
+// ConfirmClock is the argument of the command destroy by which the operator says that the clock is right.
+const ConfirmClock = "confirm"
+
+func destroyDue(ctx context.Context, s *Server, args []string, _ []byte) (any, error) {
+	if len(args) > 0 {
+		if args[0] != ConfirmClock {
+			return nil, fmt.Errorf("destroy: argument %q, only %q is known", args[0], ConfirmClock)
+		}
+		if err := s.ConfirmClock(); err != nil {
+			return nil, err
+		}
+	}
 	done, err := s.DestroyDue(ctx)
 	return result(map[string]any{"destroyed": done}, err)
 }

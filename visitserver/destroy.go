@@ -10,12 +10,16 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kipass/kipass/daykey"
 	"github.com/kipass/kipass/inquiry/auditlog"
 	"github.com/kipass/kipass/visit"
 	"github.com/kipass/kipass/visitserver/store"
 )
 
-const tableTombstone = "tombstone"
+const (
+	tableTombstone = "tombstone"
+	tellHeldBack   = time.Hour // how often it is logged that days are held back
+)
 
 // Tombstone tells that a day's visits and their key are gone.
 type Tombstone struct {
@@ -26,45 +30,28 @@ type Tombstone struct {
 	Log       uint64    `json:"log"` // entry of the audit log
 }
 
+// HeldBack tells of days that are due by a clock which is in doubt, see [daykey.Guard].
+type HeldBack struct {
+	Days  []string  `json:"days"`
+	Clock time.Time `json:"clock"`
+	Left  string    `json:"left"` // how long the server must run until the clock is believed
+}
+
 // DestroyDue destroys every day whose four weeks are over: the day is closed and summed up, its key destroyed, its rows
 // removed, and a tombstone put into the audit log. Each step is durable before the next and harmless to repeat, and the
-// same code that does a day finishes one that a crash left half done. It returns the days destroyed.
+// same code that does a day finishes one that a crash left half done. It returns the days destroyed. Days that are due by
+// a clock in doubt are kept; when there are any, the error, after all others are destroyed, wraps daykey.ErrHeldBack.
 func (s *Server) DestroyDue(ctx context.Context) ([]Tombstone, error) {
 	s.destroy.Lock()
 	defer s.destroy.Unlock()
-	now := s.now()
-	due := map[visit.Day]bool{}
-	days, err := s.store.Days(ctx)
+	horizon, err := s.guard.Look()
 	if err != nil {
 		return nil, err
 	}
-	keyed, err := s.keys.Days()
+	order, held, err := s.due(ctx, horizon)
 	if err != nil {
 		return nil, err
 	}
-	for _, d := range append(days, keyed...) {
-		if !now.Before(d.DestroyAt()) {
-			due[d] = true
-		}
-	}
-	retired, err := s.store.Retired(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, t := range retired {
-		raw, err := found(s.store.Get(ctx, tableTombstone, t.Day.String()))
-		if err != nil {
-			return nil, err
-		}
-		if raw == nil {
-			due[t.Day] = true
-		}
-	}
-	var order []visit.Day
-	for d := range due {
-		order = append(order, d)
-	}
-	slices.Sort(order)
 	done := []Tombstone{}
 	for _, d := range order {
 		t, err := s.destroyDay(ctx, d)
@@ -74,7 +61,51 @@ func (s *Server) DestroyDue(ctx context.Context) ([]Tombstone, error) {
 		s.log.Info("day of visit destroyed", "day", t.Day, "visits", t.Visits, "log", t.Log)
 		done = append(done, t)
 	}
+	if err := horizon.HeldBack(held); err != nil {
+		h := &HeldBack{Clock: horizon.Now, Left: horizon.Left.Round(time.Second).String()}
+		for _, d := range held {
+			h.Days = append(h.Days, d.String())
+		}
+		s.held.Store(h)
+		return nil, err
+	}
+	s.held.Store(nil)
 	return done, nil
+}
+
+// due returns the days to be destroyed, and those held back. A day whose destruction has begun is to be finished.
+func (s *Server) due(ctx context.Context, horizon daykey.Horizon) (due, held []visit.Day, err error) {
+	days, err := s.store.Days(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	keyed, err := s.keys.Days()
+	if err != nil {
+		return nil, nil, err
+	}
+	retired, err := s.store.Retired(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	due, held = horizon.Split(append(days, keyed...))
+	for _, t := range retired {
+		raw, err := found(s.store.Get(ctx, tableTombstone, t.Day.String()))
+		if err != nil {
+			return nil, nil, err
+		}
+		if raw == nil {
+			due = append(due, t.Day)
+			held = slices.DeleteFunc(held, func(d visit.Day) bool { return d == t.Day })
+		}
+	}
+	slices.Sort(due)
+	return slices.Compact(due), held, nil
+}
+
+// ConfirmClock believes the clock as it stands, on an operator's word, so that days held back are destroyed.
+func (s *Server) ConfirmClock() error {
+	s.log.Warn("an operator confirms the clock", "clock", s.now())
+	return s.guard.Confirm()
 }
 
 func (s *Server) destroyDay(ctx context.Context, d visit.Day) (Tombstone, error) {
@@ -139,9 +170,15 @@ func (s *Server) logDestruction(tally store.Tally) (Tombstone, error) {
 // Destroyer destroys days as they fall due, until ctx ends. wake delivers the moments at which to look; a nil wake looks
 // once a minute and at each midnight in Seoul.
 func (s *Server) Destroyer(ctx context.Context, wake <-chan time.Time) {
+	var told time.Time // when it was last logged that days are held back
 	for {
-		if _, err := s.DestroyDue(ctx); err != nil && ctx.Err() == nil {
+		switch _, err := s.DestroyDue(ctx); {
+		case err == nil || ctx.Err() != nil:
+		case !errors.Is(err, daykey.ErrHeldBack):
 			s.log.Error("destruction failed and will be tried again", "error", err)
+		case s.now().Sub(told).Abs() >= tellHeldBack:
+			told = s.now()
+			s.log.Error("days are held back from destruction", "error", err)
 		}
 		var timer *time.Timer
 		tick := wake

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/inquiry/auditlog"
+	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/visit"
 )
 
@@ -26,7 +27,8 @@ import (
 //
 //	master.key      the master key, which wraps all other keys; may be kept elsewhere
 //	keys/identity   the server's own keys, wrapped
-//	keys/days/      one wrapped key per day of visit
+//	keys/days/      one wrapped key per day of visit (package daykey)
+//	keys/clock      the last time the server knew (daykey.Guard)
 //	visits/         the store
 //	audit/          the audit log; may be published as it is
 //	server-ca.pem   the authority of the server's certificate, for gates, issuers and the health authority
@@ -108,28 +110,11 @@ func (f Folder) Init(hosts []string, now time.Time) error {
 		{f.path("audit.vkey"), []byte(vkey + "\n"), 0o644},
 		{f.path("keys", "identity"), wrapped, 0o600},
 	} {
-		if err := writeNew(file.path, file.data, file.mode); err != nil {
-			return err
+		if err := (durable.Disk{}).Create(file.path, file.data, file.mode); err != nil {
+			return fmt.Errorf("making a server's folder: %w", err)
 		}
 	}
 	return nil
-}
-
-// writeNew writes a file that must not exist, durably.
-func writeNew(path string, data []byte, mode fs.FileMode) error {
-	w, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(data)
-	if err = errors.Join(err, w.Sync(), w.Close()); err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 func (f Folder) readMaster() ([]byte, error) {

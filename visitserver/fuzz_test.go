@@ -9,11 +9,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kipass/kipass/daykey"
 	"github.com/kipass/kipass/inquiry/auditlog"
 	"github.com/kipass/kipass/inquiry/order"
+	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/uplink/wire"
 	"github.com/kipass/kipass/visit"
-	"github.com/kipass/kipass/visitserver/daykey"
+	"github.com/kipass/kipass/visitserver/rows"
 	"github.com/kipass/kipass/visitserver/store/embedded"
 )
 
@@ -39,7 +41,11 @@ func newDirect(t testing.TB) *direct {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys, err := daykey.Open(dir+"/keys", make([]byte, masterKeySize))
+	keys, err := daykey.Open(dir+"/keys", make([]byte, masterKeySize), rows.Derive, durable.Disk{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	guard, err := daykey.OpenGuard(dir+"/clock", clock.Now, nil, durable.Disk{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +61,7 @@ func newDirect(t testing.TB) *direct {
 			t.Error(err)
 		}
 	})
-	s, err := New(t.Context(), Parts{Store: st, Keys: keys, Identity: id, Log: log, Now: clock.Now})
+	s, err := New(t.Context(), Parts{Store: st, Keys: keys, Guard: guard, Identity: id, Log: log, Now: clock.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,9 +8,10 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/kipass/kipass/daykey"
 	"github.com/kipass/kipass/uplink/wire"
 	"github.com/kipass/kipass/visit"
-	"github.com/kipass/kipass/visitserver/daykey"
+	"github.com/kipass/kipass/visitserver/rows"
 	"github.com/kipass/kipass/visitserver/store"
 )
 
@@ -31,7 +32,7 @@ type taken struct {
 
 // dayRows are the rows of one day of a segment, in its order.
 type dayRows struct {
-	key  *daykey.Key
+	key  *rows.Key
 	rows []store.Row
 }
 
@@ -64,8 +65,8 @@ func (s *Server) ingest(ctx context.Context, t terminalName, seg visit.Segment) 
 		}
 	}
 	fresh := 0
-	for d, rows := range in.days {
-		n, err := s.store.Put(ctx, t.facility, d, rows.rows)
+	for d, of := range in.days {
+		n, err := s.store.Put(ctx, t.facility, d, of.rows)
 		if errors.Is(err, store.ErrRetired) {
 			// The day was destroyed between reading the clock and storing; asked again, its records are too old.
 			return taken{}, &wire.Problem{Code: codeBusy, Detail: "a day of visit was destroyed meanwhile; send again"}
@@ -145,16 +146,16 @@ func (in *intake) take(ctx context.Context, seg visit.Segment, rec visit.Sealed)
 	if err != nil || held {
 		return err
 	}
-	rows := in.days[d]
-	if rows == nil {
-		rows = &dayRows{key: key}
-		in.days[d] = rows
+	of := in.days[d]
+	if of == nil {
+		of = &dayRows{key: key}
+		in.days[d] = of
 	}
-	row, err := rows.key.Seal(in.name.facility, in.name.gate, p.at, v)
+	row, err := of.key.Seal(in.name.facility, in.name.gate, p.at, v)
 	if err != nil {
 		return err
 	}
-	rows.rows = append(rows.rows, row)
+	of.rows = append(of.rows, row)
 	if p.at.After(in.last) && !p.at.After(in.received) {
 		in.last = p.at
 	}
@@ -209,8 +210,8 @@ func (in *intake) heldElsewhere(ctx context.Context, v visit.Visit, p placement)
 			return false, err
 		}
 		blind := key.Blind(v.Issuer, v.CTI)
-		if rows := in.days[d]; rows != nil {
-			for _, r := range rows.rows {
+		if of := in.days[d]; of != nil {
+			for _, r := range of.rows {
 				if r.Blind == blind {
 					return true, nil
 				}

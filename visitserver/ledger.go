@@ -17,6 +17,7 @@ type Ledger struct {
 	Facilities []FacilityLedger `json:"facilities"`
 	Gates      []GateLedger     `json:"gates"`
 	Destroyed  []Tombstone      `json:"destroyed"`
+	HeldBack   *HeldBack        `json:"held_back,omitempty"` // by the last look for days to destroy
 }
 
 // FacilityLedger counts a facility's visits, those of destroyed days included.
@@ -52,7 +53,7 @@ type JournalLedger struct {
 
 // Ledger returns the account as it stands.
 func (s *Server) Ledger(ctx context.Context) (Ledger, error) {
-	l := Ledger{Facilities: []FacilityLedger{}, Gates: []GateLedger{}, Destroyed: []Tombstone{}}
+	l := Ledger{Facilities: []FacilityLedger{}, Gates: []GateLedger{}, Destroyed: []Tombstone{}, HeldBack: s.held.Load()}
 	err := each(ctx, s, tableFacility, "", func(key string, row FacilityRow) error {
 		n, err := s.store.Stored(ctx, visit.Facility(key))
 		l.Facilities = append(l.Facilities, FacilityLedger{Facility: visit.Facility(key), Display: row.Display, Stored: n})

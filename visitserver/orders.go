@@ -8,11 +8,11 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/kipass/kipass/daykey"
 	"github.com/kipass/kipass/inquiry/auditlog"
 	"github.com/kipass/kipass/inquiry/order"
 	"github.com/kipass/kipass/uplink/wire"
 	"github.com/kipass/kipass/visit"
-	"github.com/kipass/kipass/visitserver/daykey"
 	"github.com/kipass/kipass/visitserver/store"
 )
 

@@ -14,19 +14,22 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/kipass/kipass/daykey"
 	"github.com/kipass/kipass/inquiry/auditlog"
-	"github.com/kipass/kipass/visitserver/daykey"
+	"github.com/kipass/kipass/internal/durable"
+	"github.com/kipass/kipass/visitserver/rows"
 	"github.com/kipass/kipass/visitserver/store/embedded"
 )
 
 // Config is what Run needs.
 type Config struct {
-	Folder Folder
-	Listen string            // TCP address, port 0 for any
-	Logger *slog.Logger      // default: none
-	Now    func() time.Time  // default: time.Now
-	Wake   <-chan time.Time  // when to look for days to destroy; nil: by itself
-	Ready  func(addr string) // called once with the address listened on
+	Folder  Folder
+	Listen  string               // TCP address, port 0 for any
+	Logger  *slog.Logger         // default: none
+	Now     func() time.Time     // default: time.Now
+	Elapsed func() time.Duration // running time by the monotonic clock; default: from Now
+	Wake    <-chan time.Time     // when to look for days to destroy; nil: by itself
+	Ready   func(addr string)    // called once with the address listened on
 }
 
 const (
@@ -93,10 +96,15 @@ func open(ctx context.Context, c Config, parts *closers) (*Server, error) {
 		return nil, err
 	}
 	parts.add(st.Close)
-	keys, err := daykey.Open(c.Folder.path("keys", "days"), master)
+	keys, err := daykey.Open(c.Folder.path("keys", "days"), master, rows.Derive, durable.Disk{})
 	if err != nil {
 		return nil, err
 	}
+	guard, err := daykey.OpenGuard(c.Folder.path("keys", "clock"), c.Now, c.Elapsed, durable.Disk{})
+	if err != nil {
+		return nil, err
+	}
+	parts.add(guard.Close)
 	log, err := auditlog.Open(c.Folder.Audit(), id.Log, auditOrigin)
 	if err != nil {
 		return nil, err
@@ -105,7 +113,7 @@ func open(ctx context.Context, c Config, parts *closers) (*Server, error) {
 	if n := log.Cut(); n > 0 {
 		c.Logger.Warn("audit log: an entry never acknowledged was cut off", "bytes", n)
 	}
-	return New(ctx, Parts{Store: st, Keys: keys, Identity: id, Log: log, Logger: c.Logger, Now: c.Now})
+	return New(ctx, Parts{Store: st, Keys: keys, Guard: guard, Identity: id, Log: log, Logger: c.Logger, Now: c.Now})
 }
 
 // closers close in the reverse order of opening.

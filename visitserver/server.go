@@ -14,15 +14,17 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/kipass/kipass/daykey"
 	"github.com/kipass/kipass/visit"
-	"github.com/kipass/kipass/visitserver/daykey"
+	"github.com/kipass/kipass/visitserver/rows"
 	"github.com/kipass/kipass/visitserver/store"
 )
 
 // Parts are what a Server is made of. The Server does not close them.
 type Parts struct {
 	Store    store.Store
-	Keys     *daykey.Ring
+	Keys     *daykey.Ring[*rows.Key]
+	Guard    *daykey.Guard
 	Identity *Identity
 	Log      AuditLog
 	Logger   *slog.Logger     // default: none
@@ -37,7 +39,8 @@ const (
 // Server answers terminals, facility managers and the health authority. Its handlers are in Handler and Admin.
 type Server struct {
 	store   store.Store
-	keys    *daykey.Ring
+	keys    *daykey.Ring[*rows.Key]
+	guard   *daykey.Guard
 	id      *Identity
 	seal    visit.SealPrivateKey
 	openers *openers
@@ -50,16 +53,17 @@ type Server struct {
 	waiting atomic.Int64
 	trust   atomic.Uint64 // version of the trust list in force
 	destroy sync.Mutex    // one destruction at a time
-	step    func(string)  // told after each durable step of a destruction
+	held    atomic.Pointer[HeldBack]
+	step    func(string) // told after each durable step of a destruction
 }
 
 // New makes a server of its parts.
 func New(ctx context.Context, p Parts) (*Server, error) {
-	if p.Store == nil || p.Keys == nil || p.Identity == nil || p.Log == nil {
-		return nil, errors.New("visit server: store, keys, identity and audit log are all needed")
+	if p.Store == nil || p.Keys == nil || p.Guard == nil || p.Identity == nil || p.Log == nil {
+		return nil, errors.New("visit server: store, keys, guard, identity and audit log are all needed")
 	}
 	s := &Server{
-		store: p.Store, keys: p.Keys, id: p.Identity, seal: p.Identity.Seal, audit: p.Log, log: p.Logger, now: p.Now,
+		store: p.Store, keys: p.Keys, guard: p.Guard, id: p.Identity, seal: p.Identity.Seal, audit: p.Log, log: p.Logger, now: p.Now,
 		openers: newOpeners(p.Identity.Seal, mostOpeners),
 		gates:   stripes{seed: maphash.MakeSeed()},
 		atWork:  make(chan struct{}, mostAtWork),

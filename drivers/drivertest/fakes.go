@@ -120,6 +120,7 @@ type Indicator struct {
 	fail   error
 	hang   bool
 	halted bool
+	idle   drivers.Light
 	shown  chan struct{} // closed and replaced with every cue
 }
 
@@ -159,6 +160,20 @@ func (i *Indicator) Show(ctx context.Context, c drivers.Cue) error {
 		i.shown = nil
 	}
 	return nil
+}
+
+// SetIdle implements drivers.Idler.
+func (i *Indicator) SetIdle(l drivers.Light) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.idle = l
+}
+
+// Idle returns what SetIdle was last told, drivers.Dark if it was never called.
+func (i *Indicator) Idle() drivers.Light {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.idle
 }
 
 // Cues returns the cues shown so far.

@@ -174,7 +174,9 @@ func (j *Journal) seal(group []*request) error {
 			}
 		}
 		b := tx.Bucket(bucketRecords)
-		b.FillPercent = 1 // keys only ever rise
+		if len(records) > 1 {
+			b.FillPercent = 1 // keys only ever rise, so a group fills its pages; for one record it only costs time
+		}
 		for _, r := range records {
 			if err := b.Put(seqKey(r.Seq), r.Data); err != nil {
 				return err

@@ -103,7 +103,7 @@ func TestEveryOutcomeIsReadableOnEveryScreen(t *testing.T) {
 				b.until(fmt.Sprintf("document.body.dataset.outcome === %q", o))
 				check(o.String(), look{
 					First: sounds.Words(o, languages[0]), Second: second(func(l string) string { return sounds.Words(o, l) }),
-					Colour: colour(o), State: "outcome",
+					Colour: o.Signal().String(), State: "outcome",
 				})
 			}
 		}

@@ -28,20 +28,8 @@ type statusEvent struct {
 	Build     string `json:"build"` // of the pages; one that is of another reloads itself
 }
 
-// colour is the screen's colour of an outcome. The gate's lights have a table of their own, in terms of drivers.Light.
-func colour(o visit.Outcome) string {
-	switch o {
-	case visit.Admitted, visit.AdmittedAgain:
-		return "green"
-	case visit.Expired, visit.NotYetValid, visit.NotACode:
-		return "amber"
-	default:
-		return "red"
-	}
-}
-
 func (s *Screen) outcomeEvent(o visit.Outcome, left time.Duration) outcomeEvent {
-	e := outcomeEvent{Outcome: o.String(), Colour: colour(o), Words: s.words(o, s.opts.Language), Hold: max(1, left.Milliseconds())}
+	e := outcomeEvent{Outcome: o.String(), Colour: o.Signal().String(), Words: s.words(o, s.opts.Language), Hold: max(1, left.Milliseconds())}
 	if s.opts.Second != "" {
 		e.Second = s.words(o, s.opts.Second)
 	}

@@ -16,7 +16,7 @@ import (
 func TestEveryOutcomeIsToldInCodeColourAndWordsOnly(t *testing.T) {
 	g := start(t, Options{Language: "ko", Second: "en"})
 	page := g.listen("")
-	want := map[visit.Outcome]string{ // the lights of outcomes.md
+	want := map[visit.Outcome]string{ // the colour of each outcome
 		visit.Admitted: "green", visit.AdmittedAgain: "green", visit.Expired: "amber", visit.NotYetValid: "amber",
 		visit.UnknownIssuer: "red", visit.NotGenuine: "red", visit.NotACode: "amber", visit.OutOfService: "red",
 	}

@@ -15,7 +15,9 @@ import (
 
 func (g *running) get(path string, header http.Header) (*http.Response, string) {
 	g.t.Helper()
-	r, err := http.NewRequest(http.MethodGet, strings.TrimSuffix(g.URL(), "/")+path, nil)
+	ctx, cancel := context.WithTimeout(g.t.Context(), patience)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(g.URL(), "/")+path, nil)
 	if err != nil {
 		g.t.Fatal(err)
 	}

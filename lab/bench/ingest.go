@@ -12,11 +12,13 @@ import (
 	"net/http/httptest"
 	"time"
 
+	"github.com/kipass/kipass/daykey"
 	"github.com/kipass/kipass/inquiry/auditlog"
+	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/uplink/wire"
 	"github.com/kipass/kipass/visit"
 	"github.com/kipass/kipass/visitserver"
-	"github.com/kipass/kipass/visitserver/daykey"
+	"github.com/kipass/kipass/visitserver/rows"
 	"github.com/kipass/kipass/visitserver/store"
 	"github.com/kipass/kipass/visitserver/store/embedded"
 )
@@ -127,14 +129,18 @@ func newIngest(ctx context.Context, s *site) (i *ingestServer, send sender, b *b
 			err = errors.Join(err, i.close())
 		}
 	}()
-	keys, err := daykey.Open(s.path("keys"), make([]byte, 32))
+	keys, err := daykey.Open(s.path("keys"), make([]byte, 32), rows.Derive, durable.Disk{})
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	guard, err := daykey.OpenGuard(s.path("clock"), time.Now, nil, durable.Disk{})
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	if i.log, err = auditlog.Open(s.path("audit"), identity.Log, "bench"); err != nil {
 		return nil, nil, nil, err
 	}
-	server, err := visitserver.New(ctx, visitserver.Parts{Store: i.store, Keys: keys, Identity: identity, Log: i.log})
+	server, err := visitserver.New(ctx, visitserver.Parts{Store: i.store, Keys: keys, Guard: guard, Identity: identity, Log: i.log})
 	if err != nil {
 		return nil, nil, nil, err
 	}

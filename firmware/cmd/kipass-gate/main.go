@@ -66,6 +66,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	if *check {
+		if err := checkConfig(config); err != nil {
+			fmt.Fprintln(stderr, err)
+			return 2
+		}
 		fmt.Fprintf(stdout, "%s: ok\n", *path)
 		return 0
 	}
@@ -79,4 +83,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+// checkConfig does everything that a start does with the config, but for opening devices, files of the gate's own and
+// the network.
+func checkConfig(config configs.Gate) error {
+	_, readers := openReaders(config, slog.New(slog.DiscardHandler))
+	_, clips := readClips(config)
+	return errors.Join(config.CheckFiles(), readers, clips)
 }

@@ -34,12 +34,9 @@ func Run(ctx context.Context, config configs.Gate, out io.Writer, log *slog.Logg
 	if err != nil {
 		return fmt.Errorf("gate: %w", err)
 	}
-	store, err := journal.Open(journal.Options{
-		Dir: filepath.Join(config.Place.State, "journal"), Facility: config.Place.Facility, Gate: config.Place.Name,
-		FreeFloor: uint64(config.Journal.FreeFloor.Bytes), Log: log,
-	})
-	if err != nil {
-		return fmt.Errorf("gate: %w", err)
+	store, err := openJournal(ctx, config, board, log)
+	if err != nil || store == nil {
+		return err
 	}
 	return errors.Join(serve(ctx, config, identity, store, board, out, log), store.Close())
 }
@@ -57,15 +54,12 @@ func serve(ctx context.Context, config configs.Gate, identity *uplink.Identity, 
 	watch := clock.New(clock.Options{Skew: config.Clock.Skew.Duration, Floor: store.TimeFloor()})
 	s := &station{journal: store, clock: watch, trust: token.NewTrust(config.Trust.Root.Key()), board: board, log: log}
 	var link *uplink.Uplink
-	face, err := screen.New(screen.Options{
-		Listen: config.Screen.Listen, Language: config.Place.Language, Second: config.Place.SecondLanguage, Words: config.Words,
-		Version: version, Log: log, Status: func() screen.Status { return s.status(link) },
-	})
+	face, err := newScreen(config, log, func() screen.Status { return s.status(link) })
 	if err != nil {
 		return err
 	}
 	s.gate = firmware.New(firmware.Options{
-		Readers: readers, Indicators: indicators, Display: face, Trust: s.trust, Clock: watch,
+		Readers: readers, Indicators: indicators, Display: face, Trust: s.trust, Clock: timekeeper{watch, store},
 		RefuseUnsure: config.Clock.Untrusted == "refuse", Languages: spoken(config), Board: board, Log: log,
 	})
 	if p, ok := identity.Provision(); ok {

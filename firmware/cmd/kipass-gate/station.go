@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -83,7 +84,7 @@ const (
 	destroyEvery = 10 * time.Minute
 )
 
-// watch keeps the board true to the journal, keeps what is known of the time, and destroys what has had its time.
+// watch keeps the board true to the journal and destroys what has had its time.
 func (s *station) watch(ctx context.Context) {
 	vitals := time.NewTicker(vitalsEvery)
 	defer vitals.Stop()
@@ -108,7 +109,7 @@ func (s *station) vitals() {
 	s.fault(health.JournalReplaced, stats.Damage != "" || len(stats.Replaced) > 0, strings.Join(slices.Concat([]string{stats.Damage}, stats.Replaced), " "))
 	s.fault(health.Quarantined, stats.Quarantined > 0, fmt.Sprintf("%d", stats.Quarantined))
 	s.fault(health.Undelivered, stats.Destroyed > 0, fmt.Sprintf("%d", stats.Destroyed))
-	s.journal.RaiseTimeFloor(s.clock.Read().Floor)
+	s.fault(health.JournalFailed, stats.Failed != nil && stats.Full == nil && !errors.Is(stats.Failed, journal.ErrNoKey), errorText(stats.Failed))
 }
 
 // destroy ends the retention of undelivered records. A clock that is not trusted may not end anything.
@@ -122,6 +123,17 @@ func (s *station) destroy() {
 	} else if n > 0 {
 		s.log.Warn("records past their retention destroyed undelivered", "records", n)
 	}
+}
+
+// timekeeper is the gate's clock with a memory: what genuine codes prove of the time goes to the disk with their visits.
+type timekeeper struct {
+	*clock.Clock
+	journal *journal.Journal
+}
+
+func (k timekeeper) Evidence(issuer string, iat time.Time) {
+	k.Clock.Evidence(issuer, iat)
+	k.journal.RaiseTimeFloor(k.Clock.Read().Floor)
 }
 
 // status implements screen.Options.Status. The uplink is nil until it is made.

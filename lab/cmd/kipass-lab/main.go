@@ -71,7 +71,7 @@ func runLab(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	flags.Uint64Var(&o.Seed, "seed", 0, "같은 순서를 되풀이 / repeat a run's order of visitors; 0 takes another each time")
 	flags.DurationVar(&o.Pace, "pace", 0, "스캔 간격 / time between scans; default 250ms")
 	flags.StringVar(&o.Sound, "sound", "", "capture: 음성을 세어 봄 / count the voice's samples; device: 이 컴퓨터의 스피커 / this machine's speaker")
-	flags.StringVar(&o.Dir, "dir", "", "자료 폴더 / folder for data and logs; default a temporary one")
+	flags.StringVar(&o.Dir, "dir", "", "자료 폴더(새 폴더, 지우지 않음) / folder for data and logs, new or empty, kept; default a temporary one, removed after a good run")
 	flags.StringVar(&o.Bin, "bin", "", "프로그램 폴더 / folder of the programs; default this program's own")
 	if err := flags.Parse(args); err != nil {
 		return err

@@ -111,6 +111,10 @@ func runAdmin(ctx context.Context, args []string, stdout io.Writer) error {
 	name := args[0]
 	fs := flag.NewFlagSet(name, flag.ContinueOnError)
 	folder := folderFlags(fs)
+	confirm := false
+	if name == "destroy" {
+		fs.BoolVar(&confirm, "confirm", false, "the server's clock is right: destroy what is held back")
+	}
 	rest, err := parse(fs, args[1:])
 	if err != nil {
 		return err
@@ -125,6 +129,9 @@ func runAdmin(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	req := visitserver.AdminRequest{Command: name, Args: rest}
+	if confirm {
+		req.Args = append(req.Args, visitserver.ConfirmClock)
+	}
 	if name == "trust-list" {
 		if len(rest) != 1 {
 			return usageError("usage: trust-list -data DIR FILE")

@@ -50,7 +50,8 @@ While it serves, by whoever may use DIR/admin.sock; each prints one line of JSON
   kipass-visits officer remove  -data DIR NAME
   kipass-visits manager-token   -data DIR FACILITY          print a token with which the facility's counts are read
   kipass-visits counts          -data DIR FACILITY DAY      counts per hour and gate, DAY as 2006-01-02
-  kipass-visits destroy         -data DIR                   destroy now what is due (it happens by itself too)
+  kipass-visits destroy         -data DIR [-confirm]        destroy now what is due (it happens by itself too); -confirm: the
+                                                            clock is right, destroy also what a jump of it made due
   kipass-visits ledger          -data DIR                   what was taken from each gate's journal, and visits stored
 
 At any time, by anybody with a copy of the log:

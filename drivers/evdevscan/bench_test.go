@@ -1,0 +1,280 @@
+package evdevscan
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kipass/kipass/drivers/drivertest"
+)
+
+const patience = 20 * time.Second
+
+// patientGap is a silence that a busy machine does not make between two keys of one code.
+const patientGap = 700 * time.Millisecond
+
+// gadget is a scanner without hardware: a FIFO into which it puts events as the kernel lays them out, under a symbolic
+// link that leads to another one after each replug, and a kernel that answers for it.
+type gadget struct {
+	dir    string
+	layout layout
+
+	typing sync.Mutex
+	clock  time.Duration // of the events
+
+	mu     sync.Mutex
+	number int
+	pipe   *os.File // nil while unplugged
+	held   keySet
+	can    keySet
+	grabs  error // what grabbing gives
+	clocks error // what choosing a clock gives
+	asked  int   // how often the held keys were asked for
+}
+
+func newGadget(t *testing.T, l layout) *gadget {
+	t.Helper()
+	g := &gadget{dir: t.TempDir(), layout: l, clock: time.Hour, can: fullKeyboard()}
+	if err := g.replug(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = g.unplug() })
+	return g
+}
+
+func fullKeyboard() (s keySet) {
+	for code := range uint16(128) {
+		s.add(code)
+	}
+	return s
+}
+
+func (g *gadget) path() string { return filepath.Join(g.dir, "usb-scanner-event-kbd") }
+
+func (g *gadget) replug() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.pipe != nil {
+		return nil
+	}
+	g.number++
+	node := filepath.Join(g.dir, fmt.Sprintf("event%d", g.number))
+	if err := unix.Mkfifo(node, 0o600); err != nil {
+		return err
+	}
+	pipe, err := os.OpenFile(node, os.O_RDWR|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	next := filepath.Join(g.dir, ".next")
+	if err := errors.Join(os.Symlink(node, next), os.Rename(next, g.path())); err != nil {
+		return errors.Join(err, pipe.Close())
+	}
+	g.pipe = pipe
+	return nil
+}
+
+func (g *gadget) unplug() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.pipe == nil {
+		return nil
+	}
+	node := g.pipe.Name()
+	err := errors.Join(os.Remove(g.path()), g.pipe.Close(), os.Remove(node))
+	g.pipe = nil
+	return err
+}
+
+func (g *gadget) plugged() *os.File {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.pipe
+}
+
+// put hands events to the driver, a millisecond apart. While unplugged they go nowhere.
+func (g *gadget) put(list ...event) error {
+	g.typing.Lock()
+	defer g.typing.Unlock()
+	buf := make([]byte, 0, len(list)*int(g.layout))
+	for _, e := range list {
+		g.clock += time.Millisecond / 4
+		e.at = g.clock
+		buf = g.layout.encode(buf, e)
+	}
+	if pipe := g.plugged(); pipe != nil {
+		if _, err := pipe.Write(buf); err != nil && g.plugged() == pipe {
+			return err
+		}
+	}
+	return nil
+}
+
+// sleep lets the events' clock go on.
+func (g *gadget) sleep(d time.Duration) {
+	g.typing.Lock()
+	defer g.typing.Unlock()
+	g.clock += d
+}
+
+// taken waits until the driver has read everything.
+func (g *gadget) taken() {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(200 * time.Microsecond) {
+		pipe := g.plugged()
+		if pipe == nil {
+			return
+		}
+		raw, err := pipe.SyscallConn()
+		if err != nil {
+			return
+		}
+		n := 0
+		if err := raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ) }); err != nil || n == 0 {
+			return
+		}
+	}
+}
+
+func (g *gadget) grab(int) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.grabs
+}
+
+func (g *gadget) setClock(int) error { return g.clocks }
+
+func (g *gadget) keys(_ int, request uintptr) (*keySet, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := g.can
+	if request == eviocgkey {
+		g.asked++
+		s = g.held
+	}
+	return &s, nil
+}
+
+// answers is the kernel of a gadget.
+type answers struct{ *gadget }
+
+func (a answers) clock(fd int) error { return a.setClock(fd) }
+
+// typed returns the events of a scanner that types text: shift, key, report, and the same up again. A line feed is the
+// keypad's Enter.
+func typed(text []byte) (list []event) {
+	report := event{kind: evSyn, code: synReport}
+	for _, c := range text {
+		code, shifted := keyOf(c)
+		if shifted {
+			list = append(list, event{kind: evKey, code: keyLeftShift, value: pressed})
+		}
+		list = append(list, event{kind: evKey, code: code, value: pressed}, report, event{kind: evKey, code: code, value: released})
+		if shifted {
+			list = append(list, event{kind: evKey, code: keyLeftShift, value: released})
+		}
+		list = append(list, report)
+	}
+	return list
+}
+
+func keyOf(c byte) (code uint16, shifted bool) {
+	if c == '\n' {
+		return keyKPEnter, false
+	}
+	for code, keys := range us {
+		if code >= keyKPAsterisk && code != keySpace {
+			continue
+		}
+		if keys[0] == c {
+			return uint16(code), false
+		}
+		if keys[1] == c {
+			return uint16(code), true
+		}
+	}
+	panic(fmt.Sprintf("byte %#x has no key", c))
+}
+
+func newReader(t *testing.T, g *gadget, o Options) *Reader {
+	t.Helper()
+	o.Name = "front"
+	if o.Device == "" {
+		o.Device = g.path()
+	}
+	if testing.Verbose() {
+		o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	r, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.kernel, r.layout = answers{g}, g.layout
+	return r
+}
+
+func TestReaderSuite(t *testing.T) {
+	bench := func(o Options, l layout, clock error, ends ...string) func(*testing.T) drivertest.Bench {
+		return func(t *testing.T) drivertest.Bench {
+			g := newGadget(t, l)
+			g.clocks = clock
+			o.IdleGap = patientGap
+			do := func(err error) {
+				if err != nil {
+					t.Error(err)
+				}
+			}
+			return drivertest.Bench{
+				Reader: newReader(t, g, o),
+				Name:   "front",
+				Type: func(b []byte) {
+					// A megabyte is typed in pieces, as nothing else would hold so many events.
+					for len(b) > 0 {
+						n := min(len(b), 1<<12)
+						do(g.put(typed(b[:n])...))
+						b = b[n:]
+					}
+				},
+				Ends: ends,
+				Hush: func() {
+					g.taken()
+					if clock != nil {
+						time.Sleep(patientGap + patientGap/4)
+					}
+					g.sleep(patientGap)
+				},
+				Unplug: func() { do(g.unplug()) },
+				Replug: func() { do(g.replug()) },
+				Settle: g.taken,
+				Flood:  true,
+				AIM:    true,
+			}
+		}
+	}
+	t.Run("64-bit events", func(t *testing.T) {
+		t.Parallel()
+		drivertest.ReaderSuite(t, bench(Options{}, layout64, nil, "\r", "\n", "\t", ""))
+	})
+	t.Run("32-bit events", func(t *testing.T) {
+		t.Parallel()
+		drivertest.ReaderSuite(t, bench(Options{}, layout32, nil, "\n", ""))
+	})
+	t.Run("silence alone, without a clock", func(t *testing.T) {
+		t.Parallel()
+		drivertest.ReaderSuite(t, bench(Options{}, layout64, unix.EINVAL, "\r", ""))
+	})
+	t.Run("named end", func(t *testing.T) {
+		t.Parallel()
+		drivertest.ReaderSuite(t, func(t *testing.T) drivertest.Bench {
+			b := bench(Options{Terminator: "tab"}, layout64, nil, "\t")(t)
+			b.Replugs = 20
+			return b
+		})
+	})
+}

@@ -1,0 +1,179 @@
+package evdevscan
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kipass/kipass/drivers"
+)
+
+// kernel is what is asked of an open input device beside reading. Devices for tests have one of their own.
+type kernel interface {
+	grab(fd int) error                             // takes all its events away from everybody else
+	clock(fd int) error                            // makes its events bear CLOCK_BOOTTIME, which goes on while the machine sleeps
+	keys(fd int, request uintptr) (*keySet, error) // asks for a bitmap of keys
+}
+
+// Requests of include/uapi/linux/input.h: direction, size of the argument, 'E', number. The encoding of the direction is
+// that of include/uapi/asm-generic/ioctl.h, which amd64, arm64 and arm share.
+const (
+	eviocgrab     = 1<<30 | 4<<16 | 'E'<<8 | 0x90
+	eviocsclockid = 1<<30 | 4<<16 | 'E'<<8 | 0xa0
+	eviocgkey     = 2<<30 | keyCount/8<<16 | 'E'<<8 | 0x18         // the keys that are held; forgets key events not yet read
+	eviocgbitKey  = 2<<30 | keyCount/8<<16 | 'E'<<8 | 0x20 + evKey // the keys there are
+)
+
+// linux is the real kernel.
+type linux struct{}
+
+func (linux) grab(fd int) error { return unix.IoctlSetInt(fd, eviocgrab, 1) }
+
+func (linux) clock(fd int) error {
+	return unix.IoctlSetPointerInt(fd, eviocsclockid, unix.CLOCK_BOOTTIME)
+}
+
+func (linux) keys(fd int, request uintptr) (*keySet, error) {
+	var s keySet
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(unsafe.Pointer(&s))); errno != 0 {
+		return nil, errno
+	}
+	return &s, nil
+}
+
+// device is an open input device that is ours alone. It is read by one goroutine; interrupt may be called by another.
+type device struct {
+	path   string
+	file   *os.File
+	kernel kernel
+	timed  bool // its events bear a clock that never steps
+}
+
+// openDevice opens the device at path and grabs it. Errors wrap drivers.ErrUnavailable and say what to do.
+func openDevice(path string, k kernel) (*device, error) {
+	// Non-blocking from the start, so that the runtime's poller waits for it and a wait can be ended.
+	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", drivers.ErrUnavailable, explain(path, err))
+	}
+	d := &device{path: path, file: file, kernel: k}
+	if err := d.seize(); err != nil {
+		return nil, errors.Join(fmt.Errorf("%w: %w", drivers.ErrUnavailable, explain(path, err)), file.Close())
+	}
+	return d, nil
+}
+
+var errNoKeyboard = errors.New("it types no letters and digits: it is not the keyboard of a scanner")
+
+func (d *device) seize() error {
+	can, err := d.keys(eviocgbitKey)
+	if err != nil {
+		return err
+	}
+	if !can.typesCodes() {
+		return errNoKeyboard
+	}
+	if err := d.control(d.kernel.grab); err != nil {
+		return err
+	}
+	// Kernels before 3.18 do not have this clock. Without it two codes without terminator that came while this process
+	// was starved look like one.
+	d.timed = d.control(d.kernel.clock) == nil
+	return nil
+}
+
+// control calls f with the descriptor and leaves it non-blocking, which os.File.Fd would not.
+func (d *device) control(f func(fd int) error) error {
+	raw, err := d.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var inner error
+	if err := raw.Control(func(fd uintptr) { inner = retried(func() error { return f(int(fd)) }) }); err != nil {
+		return err
+	}
+	return inner
+}
+
+func (d *device) keys(request uintptr) (s *keySet, err error) {
+	err = d.control(func(fd int) (err error) {
+		s, err = d.kernel.keys(fd, request)
+		return err
+	})
+	return s, err
+}
+
+// held returns the keys that are held down.
+func (d *device) held() (*keySet, error) {
+	s, err := d.keys(eviocgkey)
+	if err != nil {
+		return nil, fmt.Errorf("%w: asking %s which keys are held: %w", drivers.ErrLost, d.path, err)
+	}
+	return s, nil
+}
+
+// wait makes reads end at the time given, the zero time never.
+func (d *device) wait(until time.Time) error {
+	if err := d.file.SetReadDeadline(until); err != nil {
+		return fmt.Errorf("%w: waiting for %s: %w", drivers.ErrLost, d.path, err)
+	}
+	return nil
+}
+
+// read waits for events. No bytes and no error mean that the wait was in vain: nothing had come by its end.
+func (d *device) read(buf []byte) (int, error) {
+	n, err := d.file.Read(buf)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		// The deadline is looked at before the device is, and what came in time to a starved process is no silence.
+		n, err = 0, d.control(func(fd int) (err error) {
+			n, err = unix.Read(fd, buf)
+			if n == 0 && err == nil {
+				err = io.EOF
+			}
+			return err
+		})
+		if errors.Is(err, unix.EAGAIN) {
+			return 0, nil
+		}
+	}
+	if err != nil {
+		return 0, fmt.Errorf("%w: reading %s: %w", drivers.ErrLost, d.path, err)
+	}
+	return n, nil
+}
+
+func (d *device) close() error { return d.file.Close() }
+
+// explain puts an error of the system into words for a technician.
+func explain(path string, err error) error {
+	var words string
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		words = "there is no such device: is the reader plugged in, and set to keyboard (USB HID), not to serial?"
+	case errors.Is(err, fs.ErrPermission):
+		words = "no permission: add the gate's user to the group input"
+	case errors.Is(err, unix.EBUSY):
+		words = "it is in use by another program, which has grabbed it: end that, perhaps a second gate or a scan service"
+	case errors.Is(err, unix.ENOTTY), errors.Is(err, unix.EINVAL), errors.Is(err, unix.EISDIR):
+		words = "it is not an input device: use a path below /dev/input/by-id"
+	case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO), errors.Is(err, unix.EIO):
+		words = "the device does not answer: is the reader still plugged in?"
+	default:
+		return fmt.Errorf("opening %s: %w", path, err)
+	}
+	return fmt.Errorf("opening %s: %s (%w)", path, words, err)
+}
+
+func retried(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}

@@ -1,0 +1,93 @@
+package gpio
+
+import (
+	"time"
+
+	"github.com/kipass/kipass/drivers"
+)
+
+// Relay opens a gate with a pulse, as a [drivers.Indicator] and [drivers.Checker]. Each cue that asks for the relay gets
+// one pulse. One that comes while a pulse or its cool-down lasts is served after it; of several that come in that time,
+// one is. The end of a pulse depends on nothing but this relay's own goroutine and line.
+type Relay struct {
+	*worker
+	name string
+}
+
+// lateAfter is how much longer than asked for a pulse may last before it is reported.
+const lateAfter = 100 * time.Millisecond
+
+// NewRelay returns the relay, off, or an error if the options make no sense. A line that is not there is no error: it is
+// tried again and again, and Check says what is wrong. Halt ends the relay.
+func NewRelay(o RelayOptions) (*Relay, error) { return newRelay(o, openLine) }
+
+func newRelay(o RelayOptions, open opener) (*Relay, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	if o.Pulse == 0 {
+		o.Pulse = DefaultPulse
+	}
+	b := newBank(open, o.Log)
+	out := b.add("relay", o.Line)
+	out.fleeting = true
+	return &Relay{worker: start(b, &latch{bank: b, out: out, pulse: o.Pulse, coolDown: o.CoolDown}), name: o.Name}, nil
+}
+
+// String returns "relay (gpio, NAME)".
+func (r *Relay) String() string { return called("relay", r.name) }
+
+// latch is what the goroutine of a Relay does.
+type latch struct {
+	*bank
+	out             *output
+	pulse, coolDown time.Duration
+
+	offAt   time.Time // when the pulse under way ends; zero if none is
+	readyAt time.Time // when the next may begin
+	pending bool      // whether one is to begin then
+}
+
+func (l *latch) show(c drivers.Cue, now time.Time) error {
+	switch {
+	case !c.Relay:
+		return nil
+	case !l.offAt.IsZero() || now.Before(l.readyAt):
+		l.pending = l.out.err == nil
+		return l.out.err
+	default:
+		return l.fire(now)
+	}
+}
+
+// fire begins a pulse. Its end is fixed before the line is set: however long that takes, it counts. A pulse that cannot
+// begin is not made up for: a door that opens by itself later is worse than one that stays shut.
+func (l *latch) fire(now time.Time) error {
+	l.offAt = now.Add(l.pulse)
+	err := l.set(l.out, true)
+	if err != nil {
+		l.offAt = time.Time{}
+	}
+	return err
+}
+
+func (l *latch) due() time.Time {
+	if l.offAt.IsZero() && l.pending {
+		return l.readyAt
+	}
+	return l.offAt
+}
+
+func (l *latch) tick(now time.Time) {
+	if !l.offAt.IsZero() && !now.Before(l.offAt) {
+		_ = l.set(l.out, false) // the bank keeps the fault, and opens the line anew, which switches it off
+		if late := now.Sub(l.offAt); late > lateAfter {
+			l.log.Warn("relay pulse lasted too long", "by", late.Round(time.Millisecond))
+		}
+		l.offAt, l.readyAt = time.Time{}, now.Add(l.coolDown)
+	}
+	if l.offAt.IsZero() && l.pending && !now.Before(l.readyAt) {
+		l.pending = false
+		_ = l.fire(now)
+	}
+}

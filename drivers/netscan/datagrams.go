@@ -1,0 +1,51 @@
+package netscan
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/kipass/kipass/drivers"
+	"github.com/kipass/kipass/drivers/framing"
+)
+
+// serveDatagrams takes codes over UDP until ctx ends or the socket fails. A datagram's end ends a code.
+func (r *Reader) serveDatagrams(ctx context.Context, frame func(framing.Frame)) error {
+	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(r.address))
+	if err != nil {
+		return fmt.Errorf("%w: %w", drivers.ErrUnavailable, explain(r.opts.Listen, err))
+	}
+	defer closing(ctx, func() { _ = conn.Close() })()
+	r.opened(conn.LocalAddr().(*net.UDPAddr).AddrPort())
+	buf := make([]byte, 1<<16) // no datagram is larger
+	for {
+		n, from, err := conn.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			return fmt.Errorf("%w: reading %s: %w", drivers.ErrLost, r.opts.Listen, err)
+		}
+		if !loopback(from.Addr()) {
+			r.opts.Log.Warn("datagram of another host refused", "reader", r.opts.Name, "from", from.Addr().String())
+			continue
+		}
+		f := framing.New(r.opts.rule())
+		f.Push(time.Now(), buf[:n], frame)
+		f.End(frame)
+	}
+}
+
+// closing calls shut when ctx ends, or else when the function it returns is called. Once that has returned, it was done.
+func closing(ctx context.Context, shut func()) (end func()) {
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		shut()
+	})
+	return func() {
+		if stop() {
+			shut()
+			return
+		}
+		<-done
+	}
+}

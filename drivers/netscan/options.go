@@ -1,0 +1,90 @@
+// Package netscan takes codes from a scan service on the same device that delivers them over a socket, as those of Android
+// hand-helds do. It listens on the loopback interface alone and talks to nobody else.
+package netscan
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kipass/kipass/drivers/framing"
+)
+
+// Options describes one listener. Name and Listen are required; the zero value of everything else is a working default.
+type Options struct {
+	Name   string // the reader's name in the config, for example "front"
+	Listen string // "tcp://127.0.0.1:58627" or "udp://[::1]:58627"; loopback addresses and localhost only; port 0 is any
+
+	Terminator framing.Terminator // what ends a code; empty is framing.Auto. The end of a datagram, or of a connection closed in good order, does too
+	IdleGap    time.Duration      // silence that ends a code without terminator; 0 is framing.DefaultGap
+	Prefix     string             // what the service puts before each code; stripped
+	Suffix     string             // what it puts behind, other than the terminator; stripped
+
+	Connections int // how many there may be at a time over TCP; one more closes the one silent for longest; 0 is 8
+	Endless     int // bytes without a code after which a connection is closed; 0 is 16 MiB
+
+	Log *slog.Logger // nil discards
+}
+
+func (o Options) withDefaults() (Options, error) {
+	o.Terminator = cmp.Or(o.Terminator, framing.Auto)
+	o.IdleGap = cmp.Or(o.IdleGap, framing.DefaultGap)
+	o.Connections = cmp.Or(o.Connections, 8)
+	o.Endless = cmp.Or(o.Endless, 16<<20)
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
+	if o.Name == "" {
+		return o, errors.New("a socket reader needs a name")
+	}
+	if _, _, err := ParseListen(o.Listen); err != nil {
+		return o, err
+	}
+	if _, err := framing.ParseTerminator(string(o.Terminator)); err != nil {
+		return o, err
+	}
+	if o.IdleGap < 0 || o.IdleGap > 2*time.Second {
+		return o, fmt.Errorf("idle gap %s is out of range: use up to 2s", o.IdleGap)
+	}
+	if o.Connections < 0 || o.Endless < 0 {
+		return o, errors.New("limits of connections and bytes are above 0")
+	}
+	return o, nil
+}
+
+func (o Options) rule() framing.Rule {
+	return framing.Rule{Terminator: o.Terminator, Gap: o.IdleGap, Prefix: []byte(o.Prefix), Suffix: []byte(o.Suffix)}
+}
+
+// ParseListen reads what Options.Listen holds: the network, "tcp" or "udp", and a loopback address. It refuses every other
+// address: whoever can send to this socket can show codes to the gate.
+func ParseListen(listen string) (network string, at netip.AddrPort, err error) {
+	const example = "write for example tcp://127.0.0.1:58627"
+	u, err := url.Parse(listen)
+	switch {
+	case err != nil || u.Scheme != "tcp" && u.Scheme != "udp" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "":
+		return "", at, fmt.Errorf("%q is no socket: %s", listen, example)
+	case u.Port() == "":
+		return "", at, fmt.Errorf("%q has no port: %s", listen, example)
+	}
+	port, err := strconv.ParseUint(u.Port(), 10, 16)
+	if err != nil {
+		return "", at, fmt.Errorf("%q has no port from 0 to 65535", listen)
+	}
+	host := u.Hostname()
+	if strings.EqualFold(host, "localhost") {
+		host = "127.0.0.1"
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil || !loopback(ip) {
+		return "", at, fmt.Errorf("%q is not on this device alone: use 127.0.0.1, [::1] or localhost", listen)
+	}
+	return u.Scheme, netip.AddrPortFrom(ip, uint16(port)), nil
+}
+
+// loopback tells whether ip is of this device alone; an IPv4 address in IPv6's clothing counts as what it is.
+func loopback(ip netip.Addr) bool { return ip.Unmap().WithZone("").IsLoopback() }

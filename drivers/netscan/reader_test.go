@@ -1,0 +1,420 @@
+package netscan
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kipass/kipass/drivers"
+	"github.com/kipass/kipass/drivers/drivertest"
+	"github.com/kipass/kipass/drivers/framing"
+)
+
+const patience = 20 * time.Second
+
+// patientGap is a silence that a busy machine does not make between two bytes of one code.
+const patientGap = 700 * time.Millisecond
+
+func newReader(t *testing.T, o Options) *Reader {
+	t.Helper()
+	o.Name = "front"
+	if testing.Verbose() {
+		o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	r, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// service plays a scan service that connects when it has something to say.
+type service struct {
+	t      *testing.T
+	reader *Reader
+
+	mu   sync.Mutex
+	conn net.Conn
+	to   netip.AddrPort
+}
+
+// send writes b to the reader, if it is open, over a connection to where it listens now.
+func (s *service) send(b []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, open := s.reader.Addr()
+	if !open {
+		return
+	}
+	if s.conn == nil || s.to != at {
+		s.hangUp()
+		conn, err := net.Dial(s.reader.network, at.String())
+		if err != nil {
+			return // it was closed in between
+		}
+		s.conn, s.to = conn, at
+	}
+	if _, err := s.conn.Write(b); err != nil {
+		s.hangUp()
+	}
+}
+
+func (s *service) hangUp() {
+	if s.conn != nil {
+		_ = s.conn.Close()
+		s.conn = nil
+	}
+}
+
+func (s *service) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hangUp()
+}
+
+func TestReaderSuite(t *testing.T) {
+	bench := func(o Options, ends ...string) func(*testing.T) drivertest.Bench {
+		return func(t *testing.T) drivertest.Bench {
+			o.IdleGap = patientGap
+			s := &service{t: t, reader: newReader(t, o)}
+			t.Cleanup(s.close)
+			return drivertest.Bench{
+				Reader: s.reader, Name: "front", Type: s.send, Ends: ends,
+				Hush:  func() { time.Sleep(patientGap + patientGap/4) },
+				Bytes: true, Flood: true, AIM: true,
+			}
+		}
+	}
+	t.Run("tcp", func(t *testing.T) {
+		t.Parallel()
+		drivertest.ReaderSuite(t, bench(Options{Listen: "tcp://127.0.0.1:0"}, "\r", "\n", "\r\n", "\t", "\x03", ""))
+	})
+	t.Run("tcp with a named end", func(t *testing.T) {
+		t.Parallel()
+		drivertest.ReaderSuite(t, bench(Options{Listen: "tcp://localhost:0", Terminator: framing.CRLF}, "\r\n"))
+	})
+	// A datagram comes whole: what is typed is gathered up to its end, which is not sent.
+	t.Run("udp", func(t *testing.T) {
+		t.Parallel()
+		const end = "<end>"
+		drivertest.ReaderSuite(t, func(t *testing.T) drivertest.Bench {
+			b := bench(Options{Listen: "udp://127.0.0.1:0"}, end)(t)
+			send := b.Type
+			var rest []byte
+			b.Type = func(p []byte) {
+				rest = append(rest, p...)
+				for {
+					datagram, after, ended := bytes.Cut(rest, []byte(end))
+					if !ended {
+						return
+					}
+					send(datagram)
+					rest = after
+				}
+			}
+			b.Bytes, b.Flood = false, false // a datagram has at most 64 KB, and noise could hold the end
+			return b
+		})
+	})
+}
+
+// running runs a reader until the test ends and waits until it listens.
+func running(t *testing.T, r *Reader) (at netip.AddrPort, reads <-chan drivers.Read) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	all, ended := make(chan drivers.Read, 100), make(chan error, 1)
+	go func() { ended <- r.Run(ctx, func(read drivers.Read) { all <- read }) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run returned %v", err)
+		}
+	})
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		if at, open := r.Addr(); open {
+			return at, all
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the reader does not listen")
+		}
+	}
+}
+
+func next(t *testing.T, reads <-chan drivers.Read) string {
+	t.Helper()
+	select {
+	case r := <-reads:
+		return string(r.Data)
+	case <-time.After(patience):
+		t.Fatal("no frame came")
+		return ""
+	}
+}
+
+func dial(t *testing.T, network string, at netip.AddrPort) net.Conn {
+	t.Helper()
+	conn, err := net.Dial(network, at.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+func write(t *testing.T, conn net.Conn, text string) {
+	t.Helper()
+	if _, err := conn.Write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ended waits until the reader has closed a connection.
+func ended(t *testing.T, conn net.Conn) {
+	t.Helper()
+	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := conn.Read(make([]byte, 1)); n > 0 || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("the connection is open still: %d bytes, %v", n, err)
+	}
+}
+
+func TestConnectionsDoNotDisturbEachOther(t *testing.T) {
+	at, reads := running(t, newReader(t, Options{Listen: "tcp://127.0.0.1:0", IdleGap: time.Second}))
+	a, b := dial(t, "tcp", at), dial(t, "tcp", at)
+	write(t, a, "AA")
+	write(t, b, "BBBB\r")
+	if got := next(t, reads); got != "BBBB" {
+		t.Fatalf("got %q", got)
+	}
+	write(t, a, "AA\r")
+	if got := next(t, reads); got != "AAAA" {
+		t.Fatalf("got %q", got)
+	}
+}
+
+func TestAConnectionClosedInGoodOrderEndsACode(t *testing.T) {
+	at, reads := running(t, newReader(t, Options{Listen: "tcp://127.0.0.1:0", IdleGap: 2 * time.Second}))
+	conn := dial(t, "tcp", at)
+	write(t, conn, "WHOLE")
+	conn.Close()
+	if got := next(t, reads); got != "WHOLE" {
+		t.Fatalf("got %q", got)
+	}
+}
+
+func TestAConnectionResetTearsItsCode(t *testing.T) {
+	at, reads := running(t, newReader(t, Options{Listen: "tcp://127.0.0.1:0", IdleGap: 2 * time.Second}))
+	torn := dial(t, "tcp", at).(*net.TCPConn)
+	write(t, torn, "SIGN\rTORN")
+	if got := next(t, reads); got != "SIGN" {
+		t.Fatalf("got %q", got)
+	}
+	if err := torn.SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	torn.Close()
+	write(t, dial(t, "tcp", at), "NEXT\r")
+	if got := next(t, reads); got != "NEXT" {
+		t.Fatalf("got %q, want NEXT alone", got)
+	}
+}
+
+func TestOneConnectionTooManyClosesTheMostSilent(t *testing.T) {
+	at, reads := running(t, newReader(t, Options{Listen: "tcp://127.0.0.1:0", Connections: 2}))
+	silent, lively := dial(t, "tcp", at), dial(t, "tcp", at)
+	write(t, silent, "A\r")
+	next(t, reads)
+	write(t, lively, "B\r")
+	next(t, reads)
+	write(t, dial(t, "tcp", at), "C\r")
+	if got := next(t, reads); got != "C" {
+		t.Fatalf("got %q from the newest", got)
+	}
+	ended(t, silent)
+	write(t, lively, "D\r")
+	if got := next(t, reads); got != "D" {
+		t.Fatalf("got %q from the lively one", got)
+	}
+}
+
+func TestAnEndlessConnectionIsClosed(t *testing.T) {
+	at, reads := running(t, newReader(t, Options{Listen: "tcp://127.0.0.1:0", Endless: 1 << 16}))
+	conn := dial(t, "tcp", at)
+	for range 100 { // in all more than the limit, but with codes between
+		write(t, conn, strings.Repeat("x", 2000)+"\rCODE\r")
+		if got := next(t, reads); got != "CODE" {
+			t.Fatalf("got %q", got)
+		}
+	}
+	for range 32 { // twice the limit; once it is closed, writing fails
+		if _, err := conn.Write(bytes.Repeat([]byte("x"), 4096)); err != nil {
+			break
+		}
+	}
+	ended(t, conn)
+}
+
+func TestADatagramIsACode(t *testing.T) {
+	for _, term := range framing.Terminators {
+		at, reads := running(t, newReader(t, Options{Listen: "udp://[::1]:0", Terminator: term, Prefix: "<"}))
+		conn := dial(t, "udp", at)
+		for i := range 3 {
+			want := fmt.Sprintf("CODE%d", i)
+			write(t, conn, "<"+want)
+			if got := next(t, reads); got != want {
+				t.Errorf("%s: got %q, want %q", term, got, want)
+			}
+		}
+	}
+}
+
+func TestOtherHostsAreRefused(t *testing.T) {
+	own := otherAddress(t)
+	at, reads := running(t, newReader(t, Options{Listen: "tcp://127.0.0.1:0"}))
+	conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: own.AsSlice()}}).Dial("tcp", at.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, _ = conn.Write([]byte("EVIL\r")) // fails if it was refused already
+	ended(t, conn)
+
+	udpAt, udpReads := running(t, newReader(t, Options{Listen: "udp://127.0.0.1:0"}))
+	evil, err := (&net.Dialer{LocalAddr: &net.UDPAddr{IP: own.AsSlice()}}).Dial("udp", udpAt.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer evil.Close()
+	write(t, evil, "EVIL")
+	write(t, dial(t, "udp", udpAt), "GOOD")
+	if got := next(t, udpReads); got != "GOOD" {
+		t.Errorf("got %q over udp", got)
+	}
+	write(t, dial(t, "tcp", at), "GOOD\r")
+	if got := next(t, reads); got != "GOOD" {
+		t.Errorf("got %q over tcp", got)
+	}
+}
+
+// otherAddress returns an address of this machine by which others know it.
+func otherAddress(t *testing.T) netip.Addr {
+	t.Helper()
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range all {
+		prefix, err := netip.ParsePrefix(one.String())
+		if err == nil && prefix.Addr().Is4() && !prefix.Addr().IsLoopback() {
+			return prefix.Addr()
+		}
+	}
+	t.Skip("this machine has no address but loopback")
+	return netip.Addr{}
+}
+
+func TestCheckSaysWhy(t *testing.T) {
+	first := newReader(t, Options{Listen: "tcp://127.0.0.1:0"})
+	if err := first.Check(); !errors.Is(err, drivers.ErrUnavailable) {
+		t.Errorf("Check says %v before it was opened", err)
+	}
+	at, reads := running(t, first)
+	if err := first.Check(); err != nil {
+		t.Errorf("Check says %v of an open socket", err)
+	}
+	second := newReader(t, Options{Listen: "tcp://" + at.String()})
+	err := second.Run(context.Background(), func(drivers.Read) { t.Error("a frame came") })
+	if !errors.Is(err, drivers.ErrUnavailable) || !strings.Contains(err.Error(), "another program listens there") {
+		t.Errorf("Run returned %v of a port in use", err)
+	}
+	if err := second.Check(); !errors.Is(err, drivers.ErrUnavailable) {
+		t.Errorf("Check says %v of a port in use", err)
+	}
+	conn := dial(t, "tcp", at)
+	for range garbledLimit {
+		write(t, conn, "\x00\xff\r")
+		next(t, reads)
+	}
+	if err := first.Check(); !errors.Is(err, drivers.ErrGarbled) {
+		t.Errorf("Check says %v of noise", err)
+	}
+	write(t, conn, "CODE\r")
+	next(t, reads)
+	if err := first.Check(); err != nil {
+		t.Errorf("Check says %v after a code", err)
+	}
+}
+
+func TestListenIsOnThisDeviceAlone(t *testing.T) {
+	for listen, want := range map[string]string{
+		"tcp://127.0.0.1:58627": "tcp 127.0.0.1:58627",
+		"udp://127.0.0.1:0":     "udp 127.0.0.1:0",
+		"udp://[::1]:58627":     "udp [::1]:58627",
+		"tcp://LOCALHOST:1":     "tcp 127.0.0.1:1",
+		"tcp://127.9.9.9:1":     "tcp 127.9.9.9:1",
+		"tcp://0.0.0.0:1":       "this device alone",
+		"tcp://[::]:1":          "this device alone",
+		"tcp://:1":              "this device alone",
+		"udp://192.0.2.1:1":     "this device alone",
+		"tcp://gate.example:1":  "this device alone",
+		"tcp://127.0.0.1":       "has no port",
+		"tcp://127.0.0.1:":      "has no port",
+		"tcp://127.0.0.1:65536": "65535",
+		"tcp://127.0.0.1:x":     "is no socket",
+		"http://127.0.0.1:1":    "is no socket",
+		"tcp://127.0.0.1:1/x":   "is no socket",
+		"tcp://u@127.0.0.1:1":   "is no socket",
+		"127.0.0.1:1":           "is no socket",
+		"":                      "is no socket",
+	} {
+		got := ""
+		if network, at, err := ParseListen(listen); err != nil {
+			got = "error: " + err.Error()
+		} else {
+			got = network + " " + at.String()
+		}
+		good := strings.HasPrefix(want, "tcp ") || strings.HasPrefix(want, "udp ")
+		if good && got != want || !good && !(strings.HasPrefix(got, "error: ") && strings.Contains(got, want)) {
+			t.Errorf("%q gave %s, want %s", listen, got, want)
+		}
+	}
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	for words, o := range map[string]Options{
+		"needs a name":        {Listen: "tcp://127.0.0.1:1"},
+		"this device alone":   {Name: "front", Listen: "tcp://192.0.2.1:1"},
+		"unknown terminator":  {Name: "front", Listen: "tcp://127.0.0.1:1", Terminator: "enter"},
+		"out of range":        {Name: "front", Listen: "tcp://127.0.0.1:1", IdleGap: time.Minute},
+		"limits of connectio": {Name: "front", Listen: "tcp://127.0.0.1:1", Connections: -1},
+	} {
+		if _, err := New(o); err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("%+v: %v, want %q", o, err, words)
+		}
+	}
+}
+
+// FuzzParseListen holds that nothing but a loopback address is ever listened on.
+func FuzzParseListen(f *testing.F) {
+	f.Add("tcp://127.0.0.1:58627")
+	f.Add("udp://[::ffff:127.0.0.1%25lo]:1")
+	f.Fuzz(func(t *testing.T, listen string) {
+		network, at, err := ParseListen(listen)
+		if err == nil && (network != "tcp" && network != "udp" || !net.IP(at.Addr().AsSlice()).IsLoopback()) {
+			t.Fatalf("%q gave %s %s", listen, network, at)
+		}
+		if err != nil && (network != "" || at.IsValid()) {
+			t.Fatalf("%q gave %s %s beside %v", listen, network, at, err)
+		}
+	})
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kipass/kipass/configs"
+	"github.com/kipass/kipass/firmware/health"
+	"github.com/kipass/kipass/firmware/journal"
+	"github.com/kipass/kipass/firmware/screen"
+)
+
+const reopenJournal = 2 * time.Second
+
+// openJournal opens the gate's journal. While the disk does not let it – full, read-only, not mounted – the screen tells
+// visitors to use the paper register and technicians why, and it is tried again. It returns nil without an error if ctx
+// ends first, and an error at once if another gate holds the journal.
+func openJournal(ctx context.Context, config configs.Gate, board *health.Board, log *slog.Logger) (*journal.Journal, error) {
+	open := func() (*journal.Journal, error) {
+		j, err := journal.Open(journal.Options{
+			Dir: filepath.Join(config.Place.State, "journal"), Facility: config.Place.Facility, Gate: config.Place.Name,
+			FreeFloor: uint64(config.Journal.FreeFloor.Bytes), Log: log,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("gate: %w", err)
+		}
+		return j, nil
+	}
+	opened, err := open()
+	if err == nil || errors.Is(err, journal.ErrLocked) {
+		return opened, err
+	}
+	board.Set(health.JournalFailed, "", err.Error())
+	face, err := newScreen(config, log, func() screen.Status { return screen.Status{Faults: board.Shown()} })
+	if err != nil {
+		return nil, err
+	}
+	waiting, stop := context.WithCancel(ctx)
+	defer stop()
+	group, waiting := errgroup.WithContext(waiting)
+	group.Go(func() error { return face.Run(waiting) })
+	group.Go(func() error {
+		defer stop()
+		for {
+			select {
+			case <-time.After(reopenJournal):
+			case <-waiting.Done():
+				return nil
+			}
+			j, err := open()
+			if err == nil || errors.Is(err, journal.ErrLocked) {
+				opened = j
+				return err
+			}
+			board.Set(health.JournalFailed, "", err.Error())
+		}
+	})
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	if opened != nil {
+		board.Clear(health.JournalFailed, "")
+	}
+	return opened, nil
+}
+
+func newScreen(config configs.Gate, log *slog.Logger, status func() screen.Status) (*screen.Screen, error) {
+	return screen.New(screen.Options{
+		Listen: config.Screen.Listen, Language: config.Place.Language, Second: config.Place.SecondLanguage, Words: config.Words,
+		Version: version, Log: log, Status: status,
+	})
+}

@@ -1,0 +1,159 @@
+// Package durable writes, replaces and destroys small files so that what a call has returned from outlives a loss of
+// power, and what a crash interrupts leaves a file as it was or as it shall be, never between. It is internal because it
+// promises no more than this module's own stores and programs need: small files, local disks, Linux.
+//
+// Each call is a row of steps (open, write, sync, rename …); [Disk.Step] lets tests play a fault at any of them.
+package durable
+
+import (
+	"crypto/rand"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// scratch begins the names of files that are being written. What a crash leaves of them is removed by Sweep.
+const scratch = ".new-"
+
+// Disk does the steps; the zero Disk does them on the machine's own files. Errors are those of package os, which name
+// step and path.
+type Disk struct {
+	// Step, if set, is given each step and whether it is done is its decision: do does it. For tests of crashes.
+	Step func(name string, do func() error) error
+}
+
+func (d Disk) step(name string, do func() error) error {
+	if d.Step == nil {
+		return do()
+	}
+	return d.Step(name, do)
+}
+
+// fill writes data to f from its beginning, gives it its mode, syncs and closes it.
+func (d Disk) fill(f *os.File, data []byte, mode fs.FileMode) error {
+	err := d.step("write", func() error { _, err := f.WriteAt(data, 0); return err })
+	if err == nil {
+		err = d.step("chmod", func() error { return f.Chmod(mode) })
+	}
+	if err == nil {
+		err = d.step("sync", f.Sync)
+	}
+	return errors.Join(err, f.Close())
+}
+
+// Replace writes a whole file in place of one that may be there. Whoever reads meanwhile, or after a crash, finds the old
+// content or the new. Two calls for one path may run at once: one of them wins.
+func (d Disk) Replace(path string, data []byte, mode fs.FileMode) error {
+	var f *os.File
+	err := d.step("create", func() (err error) { f, err = os.CreateTemp(filepath.Dir(path), scratch); return err })
+	if f != nil {
+		defer os.Remove(f.Name())
+	}
+	if err != nil {
+		return errors.Join(err, closed(f))
+	}
+	if err := d.fill(f, data, mode); err != nil {
+		return err
+	}
+	return d.Rename(f.Name(), path)
+}
+
+func closed(f *os.File) error {
+	if f == nil {
+		return nil
+	}
+	return f.Close()
+}
+
+// Create writes a file that must not be there yet; if one is, the error wraps fs.ErrExist and that file stays untouched.
+// After another error no file is left, unless it was its folder that could not be synced. After a crash there may be a
+// part of one.
+func (d Disk) Create(path string, data []byte, mode fs.FileMode) error {
+	var f *os.File
+	err := d.step("create", func() (err error) {
+		f, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+		return err
+	})
+	if f == nil {
+		return err
+	}
+	if err == nil {
+		err = d.fill(f, data, mode)
+	} else {
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return d.SyncDir(filepath.Dir(path))
+}
+
+// Erase overwrites a file with random bytes, then removes it. A file that is not there is erased already; the call may be
+// repeated after any error or crash. Flash and copy-on-write disks write elsewhere than over the old bytes: on them it is
+// a matter of what the file held, see package daykey.
+func (d Disk) Erase(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err == nil {
+		err = d.overwrite(f)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return d.Remove(path)
+}
+
+func (d Disk) overwrite(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	noise := make([]byte, info.Size())
+	_, _ = rand.Read(noise) // never fails: crypto/rand ends the program instead
+	return d.fill(f, noise, info.Mode().Perm())
+}
+
+// Remove removes a file. One that is not there is removed already: only its folder is synced, since an earlier call may
+// have ended between the two.
+func (d Disk) Remove(path string) error {
+	err := d.step("remove", func() error { return os.Remove(path) })
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return d.SyncDir(filepath.Dir(path))
+}
+
+// Rename moves a file over another of the same folder.
+func (d Disk) Rename(from, to string) error {
+	if err := d.step("rename", func() error { return os.Rename(from, to) }); err != nil {
+		return err
+	}
+	return d.SyncDir(filepath.Dir(to))
+}
+
+// SyncDir makes durable which files a folder holds.
+func (d Disk) SyncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.step("sync folder", f.Sync), f.Close())
+}
+
+// Sweep erases what interrupted calls of Replace left in a folder. Nobody else may be writing there.
+func (d Disk) Sweep(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), scratch) || e.IsDir() {
+			continue
+		}
+		if err := d.Erase(filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}

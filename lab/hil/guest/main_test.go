@@ -1,0 +1,35 @@
+package guest
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/kipass/kipass/lab/hil/job"
+)
+
+// diskWord starts the process that plays the disk.
+const diskWord = "serve-disk"
+
+// TestMain has three parts to play, all by the same program: the machine's first process, its disk, and the tests.
+func TestMain(m *testing.M) {
+	switch {
+	case os.Getpid() == 1 && os.Getenv(job.Variable) != "":
+		Boot(diskWord)
+	case len(os.Args) > 1 && os.Args[1] == diskWord:
+		if err := ServeDisk(os.Args[2:], os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "kipass guest: disk:", err)
+			os.Exit(1)
+		}
+	case os.Getenv(Mark) == "":
+		flag.Parse()
+		fmt.Println("these tests run on the kernel of make hil only; none was run here")
+	default:
+		if err := UseLoopback(); err != nil {
+			fmt.Fprintln(os.Stderr, "kipass guest:", err)
+			os.Exit(1)
+		}
+		os.Exit(m.Run())
+	}
+}

@@ -1,0 +1,104 @@
+package rows
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/kipass/kipass/daykey"
+	"github.com/kipass/kipass/internal/durable"
+	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/visitserver/store"
+)
+
+var day = visit.DayOf(time.Date(2020, 7, 1, 0, 0, 0, 0, visit.Seoul()))
+
+func newRing(t *testing.T, dir string, master []byte) *daykey.Ring[*Key] {
+	t.Helper()
+	r, err := daykey.Open(dir, master, Derive, durable.Disk{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func newMaster() []byte {
+	b := make([]byte, daykey.KeySize)
+	_, _ = rand.Read(b)
+	return b
+}
+
+func sample(issuer string) visit.Visit {
+	v := visit.Visit{At: day.Start().Add(time.Hour).UTC(), Issuer: issuer, Clock: visit.ClockSynced}
+	_, _ = rand.Read(v.CTI[:])
+	return v
+}
+
+func TestAKeyOpensWhatItSealedAlsoAfterOpeningAgain(t *testing.T) {
+	dir, master := t.TempDir(), newMaster()
+	k, err := newRing(t, dir, master).Make(day)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := sample("naver")
+	row, err := k.Seal("cafe", "door", v.At, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := newRing(t, dir, master).Key(day)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := again.Open("cafe", row); err != nil || got != v {
+		t.Errorf("opened another visit: %v", err)
+	}
+	if again.Blind(v.Issuer, v.CTI) != row.Blind || again.Blind("pass", v.CTI) == row.Blind {
+		t.Error("blind index is not of issuer and code")
+	}
+}
+
+func TestARowMovedOrChangedDoesNotOpen(t *testing.T) {
+	r := newRing(t, t.TempDir(), newMaster())
+	k, err := r.Make(day)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := r.Make(day + 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := sample("naver")
+	row, err := k.Seal("cafe", "door", v.At, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change := func(f func(*store.Row)) store.Row {
+		r := row
+		r.Sealed = bytes.Clone(row.Sealed)
+		f(&r)
+		return r
+	}
+	for rule, c := range map[string]struct {
+		k *Key
+		f visit.Facility
+		r store.Row
+	}{
+		"another facility": {k, "club", row},
+		"another gate":     {k, "cafe", change(func(r *store.Row) { r.Gate = "back" })},
+		"another time":     {k, "cafe", change(func(r *store.Row) { r.At = r.At.Add(time.Millisecond) })},
+		"another index":    {k, "cafe", change(func(r *store.Row) { r.Blind[0] ^= 1 })},
+		"another byte":     {k, "cafe", change(func(r *store.Row) { r.Sealed[20] ^= 1 })},
+		"cut short":        {k, "cafe", change(func(r *store.Row) { r.Sealed = r.Sealed[:5] })},
+		"another day":      {other, "cafe", row},
+	} {
+		if _, err := c.k.Open(c.f, c.r); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: %v, want ErrDamaged", rule, err)
+		}
+	}
+	again, err := k.Seal("cafe", "door", v.At, v)
+	if err != nil || bytes.Equal(again.Sealed, row.Sealed) || other.Blind(v.Issuer, v.CTI) == row.Blind {
+		t.Errorf("ciphertexts or indices of two seals can be linked: %v", err)
+	}
+}
