@@ -12,6 +12,12 @@ CROSS_NEEDS := gcc-aarch64-linux-gnu libc6-dev-arm64-cross libasound2-dev:arm64 
 	gcc-arm-linux-gnueabihf libc6-dev-armhf-cross libasound2-dev:armhf
 SOUND_NEEDS := espeak-ng sox
 
+HIL_NEEDS := $(BUILD_NEEDS) e2fsprogs alsa-utils
+
+# Of `make hil`.
+CYCLES ?= 200
+REPLUGS ?= 100
+
 # Of `make run`.
 SCANS ?= 200
 OUTAGE ?= 0s
@@ -20,7 +26,7 @@ KILL ?= 0s
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FLAGS := -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: help run test bench build cross sounds lint needs-build needs-test
+.PHONY: help run test bench hil build cross sounds lint needs-build needs-test
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -36,6 +42,10 @@ test: needs-test ## all tests
 
 bench: needs-build build ## our figures against bare limits taken in the same run
 	@$(BIN)/kipass-lab bench
+
+hil: ## drivers and journal on a real kernel without hardware: make hil CYCLES=200 REPLUGS=100 ONLY=serial,journal
+	@packaging/install-missing $(HIL_NEEDS)
+	@kernel=$$(lab/hil/build-kernel) && $(GO) run ./lab/hil/cmd/hil -kernel "$$kernel" -cycles $(CYCLES) -replugs $(REPLUGS) -only "$(ONLY)"
 
 build: needs-build ## the programs, into bin/
 	@mkdir -p $(BIN)
