@@ -12,6 +12,12 @@ CROSS_NEEDS := gcc-aarch64-linux-gnu libc6-dev-arm64-cross libasound2-dev:arm64 
 	gcc-arm-linux-gnueabihf libc6-dev-armhf-cross libasound2-dev:armhf
 SOUND_NEEDS := espeak-ng sox
 
+HIL_NEEDS := $(BUILD_NEEDS) e2fsprogs alsa-utils
+
+# Of `make hil`.
+CYCLES ?= 200
+REPLUGS ?= 100
+
 # Of `make run`.
 SCANS ?= 200
 OUTAGE ?= 0s
@@ -23,7 +29,7 @@ FLAGS := -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 # The gate's own packages, run on arm under emulation. qemu-user emulates neither the hanging up of a terminal nor evdev's ioctls.
 ARM_TESTS := -timeout 20m -skip '/line_hung_up|/by_the_real_kernel' ./token ./visit ./drivers/... ./firmware/clock ./firmware/journal
 
-.PHONY: help run test test-arm bench build cross sounds lint needs-build needs-test
+.PHONY: help run test test-arm bench hil build cross sounds lint needs-build needs-test
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -46,6 +52,10 @@ test-arm: needs-build ## the gate's drivers and journal on arm64 and arm v7, emu
 
 bench: needs-build build ## our figures against bare limits taken in the same run
 	@$(BIN)/kipass-lab bench
+
+hil: ## drivers and journal on a real kernel without hardware: make hil CYCLES=200 REPLUGS=100 ONLY=serial,journal
+	@packaging/install-missing $(HIL_NEEDS)
+	@kernel=$$(lab/hil/build-kernel) && $(GO) run ./lab/hil/cmd/hil -kernel "$$kernel" -cycles $(CYCLES) -replugs $(REPLUGS) -only "$(ONLY)"
 
 build: needs-build ## the programs, into bin/
 	@mkdir -p $(BIN)
