@@ -46,9 +46,9 @@ test: needs-test ## all tests
 test-arm: needs-build ## the gate's drivers and journal on arm64 and arm v7, emulated by qemu-user
 	@packaging/install-missing $(CROSS_NEEDS) qemu-user
 	CGO_ENABLED=1 GOARCH=arm64 CC=aarch64-linux-gnu-gcc PKG_CONFIG_LIBDIR=/usr/lib/aarch64-linux-gnu/pkgconfig \
-		$(GO) test -exec qemu-aarch64 $(ARM_TESTS)
+		KIPASS_TEST_EMULATOR=qemu-aarch64 $(GO) test -exec qemu-aarch64 $(ARM_TESTS)
 	CGO_ENABLED=1 GOARCH=arm GOARM=7 CC=arm-linux-gnueabihf-gcc PKG_CONFIG_LIBDIR=/usr/lib/arm-linux-gnueabihf/pkgconfig \
-		$(GO) test -exec qemu-arm $(ARM_TESTS)
+		KIPASS_TEST_EMULATOR=qemu-arm $(GO) test -exec qemu-arm $(ARM_TESTS)
 
 bench: needs-build build ## our figures against bare limits taken in the same run
 	@$(BIN)/kipass-lab bench

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kipass/kipass/daykey"
 	"github.com/kipass/kipass/inquiry/auditlog"
+	"github.com/kipass/kipass/uplink/wire"
 	"github.com/kipass/kipass/visit"
 )
 
@@ -341,6 +342,11 @@ func TestAClockThatJumpsAheadDestroysNothingForADay(t *testing.T) {
 	}
 	r.clock.Set(day.DestroyAt().Add(time.Hour)) // no time has passed
 	kept("a month ahead", daykey.Proof)
+	g.journalled(newVisit(noon.Add(time.Hour)))
+	var problem *wire.Problem
+	if _, err := g.send(g.segment(1)); !errors.As(err, &problem) || problem.Code != codeBusy {
+		t.Errorf("a record that is too old by a clock in doubt is answered %v, want that it comes again", err)
+	}
 	pass(daykey.Proof - time.Minute)
 	kept("almost a day later", time.Minute)
 	if n := bytes.Count(r.log.Bytes(), []byte("days are held back from destruction")); n == 0 {
@@ -355,6 +361,9 @@ func TestAClockThatJumpsAheadDestroysNothingForADay(t *testing.T) {
 	r.admin(nil, "destroy")
 	if h := r.ledger().HeldBack; h != nil || !exists(t, key) {
 		t.Errorf("put right: the ledger tells %+v", h)
+	}
+	if receipt := g.deliver(); len(receipt.Settled.Refused) != 0 {
+		t.Errorf("put right: refused %v", receipt.Settled.Refused)
 	}
 
 	r.clock.Set(day.DestroyAt().Add(time.Hour))

@@ -129,6 +129,9 @@ func (in *intake) take(ctx context.Context, seg visit.Segment, rec visit.Sealed)
 	}
 	p, ok := place(v, in.last, in.received)
 	if !ok {
+		if err := in.s.reallyTooOld(visit.DayOf(v.At)); err != nil {
+			return err
+		}
 		in.refused = append(in.refused, visit.Refusal{Seq: rec.Seq, Reason: refuseTooOld})
 		return nil
 	}
@@ -185,6 +188,19 @@ func (in *intake) open(seg visit.Segment, rec visit.Sealed) (visit.Visit, string
 		return visit.Visit{}, refuseUnsealable
 	}
 	return v, ""
+}
+
+// reallyTooOld returns an error that lets the gate keep its records while the day counts as destroyed only by a clock
+// that is in doubt: a server whose clock has jumped ahead refuses nothing for good.
+func (s *Server) reallyTooOld(d visit.Day) error {
+	horizon, err := s.guard.Look()
+	if err != nil {
+		return err
+	}
+	if horizon.By.Before(d.DestroyAt()) {
+		return &wire.Problem{Code: codeBusy, Detail: "the server's clock is in doubt; send again later"}
+	}
+	return nil
 }
 
 // midnight is how close to a day's edge the same code may be met on either side of it: its life and the largest skew.

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -132,7 +131,7 @@ func startRemote(t testing.TB, buffer, idleCheck time.Duration, env ...string) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(os.Args[0])
+	cmd := drivertest.Again()
 	cmd.Env = append(append(os.Environ(), env...), fmt.Sprintf("%s=%d %d", childVariable, buffer, idleCheck))
 	in, err := cmd.StdinPipe()
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"testing"
 
+	"github.com/kipass/kipass/drivers/drivertest"
 	"github.com/kipass/kipass/visit"
 )
 
@@ -31,7 +32,7 @@ func roleOptions() (Options, error) {
 }
 
 func roleCommand(s *surroundings, role, dir string) *exec.Cmd {
-	c := exec.Command(os.Args[0])
+	c := drivertest.Again()
 	c.Env = append(os.Environ(), roleVariable+"="+role, dirVariable+"="+dir, keyVariable+"="+hex.EncodeToString(s.key.Public().Bytes()))
 	c.Stderr = os.Stderr
 	return c
