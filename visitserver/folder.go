@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kipass/kipass/daykey"
 	"github.com/kipass/kipass/inquiry/auditlog"
 	"github.com/kipass/kipass/internal/authority"
 	"github.com/kipass/kipass/internal/durable"
@@ -100,6 +101,9 @@ func (f Folder) Init(hosts []string, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	if err := f.initClock(now); err != nil {
+		return err
+	}
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: id.Server.Cert.Raw})
 	for _, file := range []struct {
 		path string
@@ -116,6 +120,15 @@ func (f Folder) Init(hosts []string, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// initClock takes the operator's clock as right: there is nothing yet that it could destroy.
+func (f Folder) initClock(now time.Time) error {
+	guard, err := daykey.OpenGuard(f.path("keys", "clock"), func() time.Time { return now }, nil, durable.Disk{})
+	if err != nil {
+		return err
+	}
+	return errors.Join(guard.Confirm(), guard.Close())
 }
 
 func (f Folder) readMaster() ([]byte, error) {
