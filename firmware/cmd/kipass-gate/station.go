@@ -108,6 +108,7 @@ func (s *station) vitals() {
 	s.fault(health.JournalReplaced, stats.Damage != "" || len(stats.Replaced) > 0, strings.Join(slices.Concat([]string{stats.Damage}, stats.Replaced), " "))
 	s.fault(health.Quarantined, stats.Quarantined > 0, fmt.Sprintf("%d", stats.Quarantined))
 	s.fault(health.Undelivered, stats.Destroyed > 0, fmt.Sprintf("%d", stats.Destroyed))
+	s.fault(health.TrustStale, s.trust.Version() > 0 && s.trust.Stale(s.now()), "")
 	s.recover(stats)
 }
 
