@@ -12,6 +12,12 @@ CROSS_NEEDS := gcc-aarch64-linux-gnu libc6-dev-arm64-cross libasound2-dev:arm64 
 	gcc-arm-linux-gnueabihf libc6-dev-armhf-cross libasound2-dev:armhf
 SOUND_NEEDS := espeak-ng sox
 
+HIL_NEEDS := $(BUILD_NEEDS) e2fsprogs alsa-utils
+
+# Of `make hil`.
+CYCLES ?= 200
+REPLUGS ?= 100
+
 # Of `make run`.
 SCANS ?= 200
 OUTAGE ?= 0s
@@ -20,7 +26,10 @@ KILL ?= 0s
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FLAGS := -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: help run test bench build cross sounds lint needs-build needs-test
+# The gate's own packages, run on arm under emulation. qemu-user emulates neither the hanging up of a terminal nor evdev's ioctls.
+ARM_TESTS := -timeout 20m -skip '/line_hung_up|/by_the_real_kernel' ./token ./visit ./drivers/... ./firmware/clock ./firmware/journal
+
+.PHONY: help run test test-arm bench hil build cross sounds lint needs-build needs-test
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -34,8 +43,19 @@ test: needs-test ## all tests
 	CGO_ENABLED=0 GOARCH=arm64 $(GO) vet -tags nosound ./...
 	CGO_ENABLED=0 GOARCH=arm GOARM=7 $(GO) vet -tags nosound ./...
 
+test-arm: needs-build ## the gate's drivers and journal on arm64 and arm v7, emulated by qemu-user
+	@packaging/install-missing $(CROSS_NEEDS) qemu-user
+	CGO_ENABLED=1 GOARCH=arm64 CC=aarch64-linux-gnu-gcc PKG_CONFIG_LIBDIR=/usr/lib/aarch64-linux-gnu/pkgconfig \
+		$(GO) test -exec qemu-aarch64 $(ARM_TESTS)
+	CGO_ENABLED=1 GOARCH=arm GOARM=7 CC=arm-linux-gnueabihf-gcc PKG_CONFIG_LIBDIR=/usr/lib/arm-linux-gnueabihf/pkgconfig \
+		$(GO) test -exec qemu-arm $(ARM_TESTS)
+
 bench: needs-build build ## our figures against bare limits taken in the same run
 	@$(BIN)/kipass-lab bench
+
+hil: ## drivers and journal on a real kernel without hardware: make hil CYCLES=200 REPLUGS=100 ONLY=serial,journal
+	@packaging/install-missing $(HIL_NEEDS)
+	@kernel=$$(lab/hil/build-kernel) && $(GO) run ./lab/hil/cmd/hil -kernel "$$kernel" -cycles $(CYCLES) -replugs $(REPLUGS) -only "$(ONLY)"
 
 build: needs-build ## the programs, into bin/
 	@mkdir -p $(BIN)

@@ -96,6 +96,16 @@ func TestAClockIsBelievedOrDoubted(t *testing.T) {
 			c.look()
 			c.run(2 * time.Hour)
 		}, true, Proof - 2*time.Hour},
+		{"put right and wrong again begins the proof again", func(c *clocks) {
+			c.jump(30 * oneDay)
+			c.look()
+			c.run(Proof - 2*time.Hour)
+			c.jump(-30 * oneDay)
+			c.run(time.Hour)
+			c.jump(30 * oneDay)
+			c.look()
+			c.run(time.Hour)
+		}, true, Proof - time.Hour},
 		{"steps within the leeway add up", func(c *clocks) {
 			for range 4 {
 				c.jump(Leeway / 2)

@@ -144,7 +144,7 @@ func (g *Gate) Run(ctx context.Context) error {
 	}
 	for _, r := range g.o.Readers {
 		frames := make(chan drivers.Read, waiting)
-		held := presentations{}
+		held := newPresentations()
 		emit := func(f drivers.Read) {
 			if !held.begins(f.Data, f.At) {
 				return

@@ -25,20 +25,21 @@ import (
 
 // scene is a gate with fake devices, a journal in memory and two keys: the issuer's and one nobody knows.
 type scene struct {
-	t         *testing.T
-	key       ed25519.PrivateKey
-	strange   ed25519.PrivateKey
-	journal   *memory
-	clock     *fixedClock
-	front     *drivertest.Reader
-	side      *drivertest.Reader
-	light     *drivertest.Indicator // of all lanes
-	sideLight *drivertest.Indicator // of the side lane
-	board     *health.Board
-	log       *bytes.Buffer
-	display   *display
-	gate      *Gate
-	cti       byte
+	t          *testing.T
+	key        ed25519.PrivateKey
+	strange    ed25519.PrivateKey
+	journal    *memory
+	clock      *fixedClock
+	front      *drivertest.Reader
+	side       *drivertest.Reader
+	light      *drivertest.Indicator // of all lanes
+	sideLight  *drivertest.Indicator // of the side lane
+	frontLight *drivertest.Indicator // of the front lane
+	board      *health.Board
+	log        *bytes.Buffer
+	display    *display
+	gate       *Gate
+	cti        byte
 }
 
 func newScene(t *testing.T) *scene {
@@ -53,14 +54,15 @@ func newScene(t *testing.T) *scene {
 	s := &scene{
 		t: t, key: key, strange: strange, journal: &memory{}, clock: &fixedClock{state: visit.ClockSynced},
 		front: &drivertest.Reader{Name: "front"}, side: &drivertest.Reader{Name: "side"},
-		light: &drivertest.Indicator{Name: "light"}, sideLight: &drivertest.Indicator{Name: "side light"}, log: &bytes.Buffer{},
+		light: &drivertest.Indicator{Name: "light"}, sideLight: &drivertest.Indicator{Name: "side light"},
+		frontLight: &drivertest.Indicator{Name: "front light"}, log: &bytes.Buffer{},
 		display: &display{},
 	}
 	log := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	s.board = health.NewBoard(time.Now, log)
 	s.gate = New(Options{
 		Readers:    []drivers.Reader{s.front, s.side},
-		Indicators: []Lane{{Indicator: s.light}, {Indicator: s.sideLight, Reader: "side"}},
+		Indicators: []Lane{{Indicator: s.light}, {Indicator: s.sideLight, Reader: "side"}, {Indicator: s.frontLight, Reader: "front"}},
 		Display:    s.display,
 		Trust:      oneKey{pub}, Clock: s.clock, Languages: []string{"ko"}, Board: s.board, Log: log,
 	})

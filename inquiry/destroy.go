@@ -11,6 +11,7 @@ import (
 
 	"github.com/kipass/kipass/inquiry/auditlog"
 	"github.com/kipass/kipass/inquiry/order"
+	"github.com/kipass/kipass/internal/durable"
 )
 
 // Destroy destroys everything of an order: its identity first, so that no copy of an answer or of the contact list can
@@ -33,21 +34,18 @@ func (h *Home) Destroy(id order.ID) error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("destroying order %v: %w", id, err)
 	}
-	if err := overwrite(filepath.Join(dir, identityFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := (durable.Disk{}).Erase(filepath.Join(dir, identityFile)); err != nil {
 		return fmt.Errorf("destroying the key of order %v: %w", id, err)
 	}
 	for _, f := range files {
-		if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
+		if err := (durable.Disk{}).Remove(filepath.Join(dir, f.Name())); err != nil {
 			return fmt.Errorf("destroying order %v: %w", id, err)
 		}
-	}
-	if err := syncDir(dir); err != nil {
-		return fmt.Errorf("destroying order %v: %w", id, err)
 	}
 	if _, err := h.audit.Append(entry); err != nil {
 		return err
 	}
-	if err := errors.Join(os.Remove(dir), syncDir(filepath.Dir(dir))); err != nil {
+	if err := (durable.Disk{}).Remove(dir); err != nil {
 		return fmt.Errorf("destroying order %v: %w", id, err)
 	}
 	return nil

@@ -20,6 +20,8 @@ import (
 
 	"github.com/kipass/kipass/inquiry/auditlog"
 	"github.com/kipass/kipass/inquiry/order"
+	"github.com/kipass/kipass/internal/durable"
+	"github.com/kipass/kipass/internal/keyfile"
 )
 
 // Names within the authority's folder.
@@ -56,14 +58,14 @@ func InitHome(dir string) error {
 	if err != nil {
 		return fmt.Errorf("making the authority's key: %w", err)
 	}
-	if err := writeNew(filepath.Join(dir, authorityFile), []byte(identity.String()+"\n")); err != nil {
+	if err := (durable.Disk{}).Create(filepath.Join(dir, authorityFile), []byte(identity.String()+"\n"), 0o600); err != nil {
 		return fmt.Errorf("writing the authority's key: %w", err)
 	}
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		return fmt.Errorf("making the audit key: %w", err)
 	}
-	return WriteKey(filepath.Join(dir, auditKeyFile), key)
+	return keyfile.Create(filepath.Join(dir, auditKeyFile), key)
 }
 
 // OpenHome opens the authority's folder.
@@ -79,7 +81,7 @@ func OpenHome(dir string, now func() time.Time) (*Home, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the authority's key: %s is not an age identity", authorityFile)
 	}
-	key, err := ReadKey(filepath.Join(dir, auditKeyFile))
+	key, err := keyfile.ReadEd25519(filepath.Join(dir, auditKeyFile))
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +97,7 @@ func (h *Home) Close() error { return h.audit.Close() }
 
 // AuditKey returns the verifier key of the authority's audit log.
 func AuditKey(dir string) (string, error) {
-	key, err := ReadKey(filepath.Join(dir, auditKeyFile))
+	key, err := keyfile.ReadEd25519(filepath.Join(dir, auditKeyFile))
 	if err != nil {
 		return "", err
 	}
@@ -127,7 +129,7 @@ func (h *Home) newIdentity(id order.ID) (*age.X25519Identity, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the order's folder: %w", err)
 	}
-	if err := errors.Join(writeNew(filepath.Join(dir, identityFile), sealed), syncDir(filepath.Dir(dir))); err != nil {
+	if err := errors.Join(durable.Disk{}.Create(filepath.Join(dir, identityFile), sealed, 0o600), durable.Disk{}.SyncDir(filepath.Dir(dir))); err != nil {
 		return nil, fmt.Errorf("writing the order's key: %w", err)
 	}
 	return identity, nil

@@ -15,6 +15,7 @@ import (
 
 	"github.com/kipass/kipass/inquiry/auditlog"
 	"github.com/kipass/kipass/inquiry/order"
+	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/token"
 	"github.com/kipass/kipass/visit"
 )
@@ -133,7 +134,7 @@ func (h *Home) visits(ctx context.Context, approved []byte, o order.Approved, id
 		}
 	}
 	if fresh {
-		if err := writeFile(path, sealed); err != nil {
+		if err := (durable.Disk{}).Replace(path, sealed, 0o600); err != nil {
 			return order.VisitAnswer{}, fmt.Errorf("keeping its answer: %w", err)
 		}
 	}
@@ -199,7 +200,7 @@ func (h *Home) answer(ctx context.Context, name string, n int, approved []byte, 
 		return order.IssuerAnswer{}, err
 	}
 	if fresh {
-		if err := writeFile(path, sealed); err != nil {
+		if err := (durable.Disk{}).Replace(path, sealed, 0o600); err != nil {
 			return order.IssuerAnswer{}, fmt.Errorf("keeping its answer: %w", err)
 		}
 	}
@@ -268,7 +269,7 @@ func (h *Home) finish(o order.Approved, visits order.VisitAnswer, results map[st
 		return Summary{}, err
 	}
 	s.List = filepath.Join(h.orderDir(o.ID), contactsFile)
-	if err := writeFile(s.List, sealed); err != nil {
+	if err := (durable.Disk{}).Replace(s.List, sealed, 0o600); err != nil {
 		return Summary{}, fmt.Errorf("writing the contact list: %w", err)
 	}
 	if !s.Complete {

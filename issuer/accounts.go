@@ -13,6 +13,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/kipass/kipass/daykey"
 	"github.com/kipass/kipass/visit"
 )
 
@@ -21,14 +22,16 @@ import (
 // cannot be read any more, not even from the freed pages a database file keeps.
 type accounts struct {
 	db     *bbolt.DB
-	keys   *vault
+	keys   *keyring
 	bearer []byte // HMAC key under which secrets are found
 }
 
+const bearerLabel = "kipass issuer bearer index v1"
+
 var bucketAccounts = []byte("accounts") // blind(bearer) → day (4 bytes, big-endian) ‖ sealed(holder)
 
-func openAccounts(path string, master []byte, keys *vault) (*accounts, error) {
-	bearer, err := hkdf.Key(sha256.New, master, nil, bearerLabel, keySize)
+func openAccounts(path string, master []byte, keys *keyring) (*accounts, error) {
+	bearer, err := hkdf.Key(sha256.New, master, nil, bearerLabel, daykey.KeySize)
 	if err != nil {
 		return nil, fmt.Errorf("deriving from the master key: %w", err)
 	}
@@ -54,7 +57,7 @@ func (a *accounts) row(bearer string) []byte {
 
 // put seals the account under day, durably.
 func (a *accounts) put(bearer string, h holder, day visit.Day) error {
-	k, err := a.keys.make(day)
+	k, err := a.keys.Make(day)
 	if err != nil {
 		return err
 	}
@@ -64,7 +67,7 @@ func (a *accounts) put(bearer string, h holder, day visit.Day) error {
 	}
 	row := a.row(bearer)
 	value := binary.BigEndian.AppendUint32(nil, uint32(day))
-	value = append(value, seal(k.account, plain, row)...)
+	value = append(value, k.account.Seal(nil, nil, plain, row)...)
 	err = a.db.Batch(func(tx *bbolt.Tx) error {
 		accounts := tx.Bucket(bucketAccounts)
 		if held := accounts.Get(row); len(held) >= 4 && sealedOn(held) > day {
@@ -96,8 +99,8 @@ func (a *accounts) get(bearer string) (holder, visit.Day, error) {
 		return holder{}, 0, ErrUnknown
 	}
 	day := sealedOn(value)
-	k, err := a.keys.get(day)
-	if errors.Is(err, errDestroyed) {
+	k, err := a.keys.Key(day)
+	if errors.Is(err, daykey.ErrNoKey) {
 		return holder{}, 0, ErrUnknown
 	}
 	if err != nil {

@@ -2,7 +2,6 @@ package issuer
 
 import (
 	"crypto/cipher"
-	"crypto/rand"
 	"errors"
 
 	"github.com/kipass/kipass/token"
@@ -14,21 +13,16 @@ type ref [16]byte
 // errNotOurs says that a code was not made under the key it was tried with.
 var errNotOurs = errors.New("code was not made under this key")
 
-// sealRef makes a cti: a random 12-byte nonce and AES-256-GCM of the reference, with the issuer's short name as
+// sealRef makes a cti with a [daykey.Secret.AEAD]: a random 12-byte nonce and AES-256-GCM of the reference, with the issuer's short name as
 // additional data. Two codes of one holder have nothing in common. Random nonces allow 2^32 codes a day (NIST SP
 // 800-38D section 8.3), eighty for every inhabitant.
 func sealRef(day cipher.AEAD, issuer string, r ref) token.CTI {
-	var cti token.CTI
-	nonce := cti[:day.NonceSize()]
-	_, _ = rand.Read(nonce) // never fails: crypto/rand ends the program instead
-	day.Seal(nonce, nonce, r[:], []byte(issuer))
-	return cti
+	return token.CTI(day.Seal(nil, nil, r[:], []byte(issuer)))
 }
 
 // openRef is the inverse of sealRef.
 func openRef(day cipher.AEAD, issuer string, cti token.CTI) (ref, error) {
-	n := day.NonceSize()
-	plain, err := day.Open(nil, cti[:n], cti[n:], []byte(issuer))
+	plain, err := day.Open(nil, nil, cti[:], []byte(issuer))
 	if err != nil || len(plain) != len(ref{}) {
 		return ref{}, errNotOurs
 	}

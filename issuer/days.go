@@ -12,6 +12,8 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/kipass/kipass/daykey"
+	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/token"
 	"github.com/kipass/kipass/visit"
 )
@@ -25,7 +27,7 @@ var (
 
 type dayFiles struct {
 	dir  string
-	disk eraser
+	disk durable.Disk
 	mu   sync.RWMutex // held for reading while a day is used, for writing while one is opened or destroyed
 	open map[visit.Day]*bbolt.DB
 }
@@ -48,7 +50,7 @@ func openBolt(path string, buckets ...[]byte) (*bbolt.DB, error) {
 		return nil
 	})
 	if err == nil {
-		err = syncDir(filepath.Dir(path)) // bbolt syncs the file, not its name
+		err = durable.Disk{}.SyncDir(filepath.Dir(path)) // bbolt syncs the file, not its name
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("preparing %s: %w", path, err), db.Close())
@@ -57,7 +59,7 @@ func openBolt(path string, buckets ...[]byte) (*bbolt.DB, error) {
 }
 
 // use runs f with a day's open file; the day cannot be destroyed meanwhile. Without create a day that has no file gives
-// errDestroyed.
+// daykey.ErrNoKey.
 func (d *dayFiles) use(day visit.Day, create bool, f func(*bbolt.DB) error) error {
 	d.mu.RLock()
 	if db := d.open[day]; db != nil {
@@ -72,7 +74,7 @@ func (d *dayFiles) use(day visit.Day, create bool, f func(*bbolt.DB) error) erro
 	defer d.mu.RUnlock()
 	db := d.open[day]
 	if db == nil {
-		return fmt.Errorf("%v: %w", day, errDestroyed)
+		return fmt.Errorf("%v: %w", day, daykey.ErrNoKey)
 	}
 	return f(db)
 }
@@ -84,7 +86,7 @@ func (d *dayFiles) openDay(day visit.Day, create bool) error {
 		return nil
 	}
 	if _, err := os.Stat(d.path(day)); errors.Is(err, fs.ErrNotExist) && !create {
-		return fmt.Errorf("%v: %w", day, errDestroyed)
+		return fmt.Errorf("%v: %w", day, daykey.ErrNoKey)
 	}
 	db, err := openBolt(d.path(day), bucketCodes, bucketHolders)
 	if err != nil {
@@ -102,7 +104,7 @@ func (d *dayFiles) record(k *dayKeys, h holder, cti token.CTI, iat time.Time) er
 	}
 	code, who := k.blind("code", cti[:]), k.blind("holder", h.Ref)
 	issued := binary.BigEndian.AppendUint64(nil, uint64(iat.Unix()))
-	sealedCode, sealedHolder := seal(k.records, append(issued, h.Ref...), code), seal(k.records, identity, who)
+	sealedCode, sealedHolder := k.records.Seal(nil, nil, append(issued, h.Ref...), code), k.records.Seal(nil, nil, identity, who)
 	return d.use(visit.DayOf(iat), true, func(db *bbolt.DB) error {
 		return db.Batch(func(tx *bbolt.Tx) error {
 			if holders := tx.Bucket(bucketHolders); holders.Get(who) == nil {
@@ -149,7 +151,7 @@ func (d *dayFiles) count(day visit.Day) (n uint64, err error) {
 			return nil
 		})
 	})
-	if errors.Is(err, errDestroyed) {
+	if errors.Is(err, daykey.ErrNoKey) {
 		return 0, nil
 	}
 	return n, err
@@ -165,13 +167,13 @@ func (d *dayFiles) destroy(day visit.Day) error {
 		}
 		delete(d.open, day)
 	}
-	if err := d.disk.Remove(d.path(day)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := d.disk.Remove(d.path(day)); err != nil {
 		return fmt.Errorf("removing %v: %w", day, err)
 	}
 	return nil
 }
 
-func (d *dayFiles) days() ([]visit.Day, error) { return daysIn(d.dir, ".db") }
+func (d *dayFiles) days() ([]visit.Day, error) { return daykey.Days(d.dir, ".db") }
 
 func (d *dayFiles) close() error {
 	d.mu.Lock()

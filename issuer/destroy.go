@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kipass/kipass/daykey"
 	"github.com/kipass/kipass/inquiry/auditlog"
 	"github.com/kipass/kipass/visit"
 )
@@ -31,19 +32,29 @@ func (i *Issuer) intentPath(d visit.Day) string {
 
 // Destroy destroys every day whose time has come (visit.Day.DestroyAt): its key, its issue log, the identities kept with
 // it, and the accounts whose last code was of that day. Each day becomes an entry of the audit log, once. It may be
-// called again after any error or crash and takes up where it stopped.
+// called again after any error or crash and takes up where it stopped. Days that are due by a clock in doubt are kept;
+// the error then wraps daykey.ErrHeldBack.
 func (i *Issuer) Destroy() error {
-	due, err := i.held()
+	horizon, err := i.guard.Look()
 	if err != nil {
 		return err
 	}
-	now := i.options.Now()
-	var failed []error
+	held, err := i.held()
+	if err != nil {
+		return err
+	}
+	begun, err := i.begun()
+	if err != nil {
+		return err
+	}
+	due, back := horizon.Split(held)
+	back = slices.DeleteFunc(back, func(d visit.Day) bool { return slices.Contains(begun, d) })
+	due = append(due, begun...)
+	slices.Sort(due)
+	due = slices.Compact(due)
+	failed := []error{horizon.HeldBack(back)}
 	for _, d := range due {
-		if now.Before(d.DestroyAt()) {
-			break
-		}
-		if err := i.destroyDay(d, now); err != nil {
+		if err := i.destroyDay(d, horizon.Now); err != nil {
 			failed = append(failed, fmt.Errorf("destroying %v: %w", d, err))
 		}
 	}
@@ -52,7 +63,7 @@ func (i *Issuer) Destroy() error {
 
 // held lists the days of which anything is left, oldest first.
 func (i *Issuer) held() ([]visit.Day, error) {
-	keys, err := i.keys.days()
+	keys, err := i.keys.Days()
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +71,7 @@ func (i *Issuer) held() ([]visit.Day, error) {
 	if err != nil {
 		return nil, err
 	}
-	begun, err := daysIn(i.days.dir, intentEnding)
+	begun, err := i.begun()
 	if err != nil {
 		return nil, err
 	}
@@ -69,13 +80,16 @@ func (i *Issuer) held() ([]visit.Day, error) {
 	return slices.Compact(all), nil
 }
 
+// begun lists the days whose destruction has begun and not ended.
+func (i *Issuer) begun() ([]visit.Day, error) { return daykey.Days(i.days.dir, intentEnding) }
+
 func (i *Issuer) destroyDay(d visit.Day, now time.Time) error {
 	plan, err := i.plan(d)
 	if err != nil {
 		return err
 	}
 	// The key goes first: from here on nothing of the day can be read, whatever else fails.
-	if err := i.keys.destroy(d); err != nil {
+	if err := i.keys.Destroy(d); err != nil {
 		return err
 	}
 	if err := i.days.destroy(d); err != nil {
@@ -84,11 +98,11 @@ func (i *Issuer) destroyDay(d visit.Day, now time.Time) error {
 	if err := i.accounts.purge(d); err != nil {
 		return err
 	}
-	logged, err := i.destructionLogged(d)
+	logged, err := destroyedDays(i.audit)
 	if err != nil {
 		return err
 	}
-	if !logged {
+	if !slices.Contains(logged, d.String()) {
 		note := fmt.Sprintf("key, issue log, identities and %d accounts of the day destroyed", plan.Accounts)
 		if plan.Damaged {
 			note += "; the issue log was damaged and could not be counted"
@@ -100,7 +114,7 @@ func (i *Issuer) destroyDay(d visit.Day, now time.Time) error {
 			return err
 		}
 	}
-	if err := i.days.disk.Remove(i.intentPath(d)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := i.days.disk.Remove(i.intentPath(d)); err != nil {
 		return fmt.Errorf("removing the intent: %w", err)
 	}
 	i.options.Log.Info("a day was destroyed", "day", d.String(), "codes", plan.Codes, "accounts", plan.Accounts)
@@ -130,27 +144,35 @@ func (i *Issuer) plan(d visit.Day) (intent, error) {
 	if raw, err = json.Marshal(p); err != nil {
 		return intent{}, err
 	}
-	if err := writeFile(i.intentPath(d), raw, 0o600); err != nil {
+	if err := i.days.disk.Replace(i.intentPath(d), raw, 0o600); err != nil {
 		return intent{}, fmt.Errorf("writing the intent: %w", err)
 	}
 	return p, nil
 }
 
-func (i *Issuer) destructionLogged(d visit.Day) (bool, error) {
-	entries, _, err := i.audit.Snapshot()
+// destroyedDays are the days of whose destruction the audit log tells.
+func destroyedDays(log *auditlog.Log) ([]string, error) {
+	entries, _, err := log.Snapshot()
 	if err != nil {
-		return false, err
+		return nil, err
 	}
+	var days []string
 	for _, leaf := range auditlog.Leaves(entries) {
 		e, err := auditlog.ParseEntry(leaf)
 		if err != nil {
-			return false, err
+			return nil, err
 		}
-		if e.Kind == auditlog.KindDestruction && e.Day == d.String() {
-			return true, nil
+		if e.Kind == auditlog.KindDestruction {
+			days = append(days, e.Day)
 		}
 	}
-	return false, nil
+	return days, nil
+}
+
+// ConfirmClock believes the clock as it stands, on an operator's word, so that days held back are destroyed.
+func (i *Issuer) ConfirmClock() error {
+	i.options.Log.Warn("an operator confirms the clock", "clock", i.options.Now())
+	return i.guard.Confirm()
 }
 
 const (
@@ -163,11 +185,16 @@ const (
 func (i *Issuer) DestroyLoop(ctx context.Context) {
 	for {
 		pause := destroyPause
-		if err := i.Destroy(); err != nil {
+		switch err := i.Destroy(); {
+		case errors.Is(err, daykey.ErrHeldBack):
+			i.options.Log.Error("days are held back from destruction", "error", err)
+		case err != nil:
 			i.options.Log.Error("destruction is overdue and will be tried again", "error", err)
 			pause = destroyRetry
-		} else if due, err := i.held(); err == nil && len(due) > 0 {
-			pause = min(pause, max(due[0].DestroyAt().Sub(i.options.Now()), 0))
+		default:
+			if due, err := i.held(); err == nil && len(due) > 0 {
+				pause = min(pause, max(due[0].DestroyAt().Sub(i.options.Now()), 0))
+			}
 		}
 		timer := time.NewTimer(pause)
 		select {

@@ -3,16 +3,20 @@ package issuer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/kipass/kipass/daykey"
 	"github.com/kipass/kipass/inquiry/auditlog"
 	"github.com/kipass/kipass/inquiry/order"
+	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/visit"
 )
 
@@ -59,7 +63,7 @@ func (f *fixture) gone(t testing.TB, day visit.Day, codes uint64) {
 	if n, err := f.accounts.count(day); err != nil || n != 0 {
 		t.Errorf("%d accounts are left, %v", n, err)
 	}
-	if _, err := f.keys.get(day); !errors.Is(err, errDestroyed) {
+	if _, err := f.keys.Key(day); !errors.Is(err, daykey.ErrNoKey) {
 		t.Errorf("the day's key: %v", err)
 	}
 	if n, ok := f.tombstones(t)[day.String()]; !ok || n != codes {
@@ -155,7 +159,7 @@ func TestCopyOfTheDataIsUnreadableOnceTheKeyIsDestroyed(t *testing.T) {
 	if err := os.CopyFS(kept, os.DirFS(f.dir)); err != nil {
 		t.Fatal(err)
 	}
-	f.reopen(t, disk{})
+	f.reopen(t, durable.Disk{})
 	f.clock.set(day.DestroyAt())
 	if err := f.Destroy(); err != nil {
 		t.Fatal(err)
@@ -174,7 +178,7 @@ func TestCopyOfTheDataIsUnreadableOnceTheKeyIsDestroyed(t *testing.T) {
 		}
 	}
 	f.clock.set(noon.Add(time.Minute))
-	f.reopen(t, disk{})
+	f.reopen(t, durable.Disk{})
 	if _, _, err := f.accounts.get(bearer); !errors.Is(err, ErrUnknown) {
 		t.Errorf("account from a copy: %v", err)
 	}
@@ -185,20 +189,19 @@ func TestCopyOfTheDataIsUnreadableOnceTheKeyIsDestroyed(t *testing.T) {
 
 var errPlayed = errors.New("played fault")
 
-// failing fails its n-th operation, after having done it where persisted is set, and every one after: as a crash does.
-type failing struct {
-	disk
+// crash fails its n-th step, after having done it where persisted is set, and every one after.
+type crash struct {
 	n         int
 	persisted bool
-	done      int
+	done      []string
 }
 
-func (f *failing) play(do func() error) error {
-	f.done++
-	if f.done < f.n {
+func (c *crash) step(name string, do func() error) error {
+	c.done = append(c.done, name)
+	if len(c.done) < c.n {
 		return do()
 	}
-	if f.done == f.n && f.persisted {
+	if len(c.done) == c.n && c.persisted {
 		if err := do(); err != nil {
 			return err
 		}
@@ -206,19 +209,10 @@ func (f *failing) play(do func() error) error {
 	return errPlayed
 }
 
-func (f *failing) Overwrite(path string) error {
-	return f.play(func() error { return f.disk.Overwrite(path) })
-}
-
-func (f *failing) Remove(path string) error {
-	return f.play(func() error { return f.disk.Remove(path) })
-}
-
 func TestDestructionSurvivesACrashAtEachStep(t *testing.T) {
-	steps := []string{"", "overwriting the key", "removing the key", "removing the issue log", "removing the intent"}
-	for n := 1; n < len(steps); n++ {
-		for _, persisted := range []bool{false, true} {
-			t.Run(steps[n]+map[bool]string{false: " failed", true: " failed but persisted"}[persisted], func(t *testing.T) {
+	for _, persisted := range []bool{false, true} {
+		for n, all := 1, false; !all; n++ {
+			t.Run(fmt.Sprintf("step %d, persisted %v", n, persisted), func(t *testing.T) {
 				f := newFixture(t)
 				day := visit.DayOf(noon)
 				bearer := f.register(t, testName)
@@ -226,15 +220,18 @@ func TestDestructionSurvivesACrashAtEachStep(t *testing.T) {
 					f.code(t, bearer)
 				}
 				f.clock.set(day.DestroyAt())
-				played := &failing{n: n, persisted: persisted}
-				f.reopen(t, played)
-				if err := f.Destroy(); !errors.Is(err, errPlayed) {
-					t.Fatalf("Destroy under fault = %v", err)
+				played := &crash{n: n, persisted: persisted}
+				f.reopen(t, durable.Disk{Step: played.step})
+				err := f.Destroy()
+				if all = len(played.done) < n; all {
+					const steps = "create write chmod sync rename sync folder write chmod sync remove sync folder remove sync folder remove sync folder"
+					if got := strings.Join(played.done, " "); err != nil || got != steps {
+						t.Fatalf("steps %s, %v; want %s", got, err, steps)
+					}
+				} else if !errors.Is(err, errPlayed) || len(played.done) != n {
+					t.Fatalf("Destroy under fault = %v after %q", err, played.done)
 				}
-				if played.done != n {
-					t.Fatalf("%d operations were done, want %d", played.done, n)
-				}
-				f.reopen(t, disk{})
+				f.reopen(t, durable.Disk{})
 				if err := f.Destroy(); err != nil {
 					t.Fatal(err)
 				}
@@ -244,10 +241,121 @@ func TestDestructionSurvivesACrashAtEachStep(t *testing.T) {
 	}
 }
 
+// reopenAt opens the issuer again at wall, with a running time of its own.
+func (f *fixture) reopenAt(t *testing.T, wall time.Time, ran func() time.Duration) {
+	t.Helper()
+	if err := f.Issuer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f.clock.set(wall)
+	i, err := open(f.dir, "", f.options, durable.Disk{}, ran)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Issuer = i
+}
+
+func TestAClockThatJumpsAheadDestroysNothingForADay(t *testing.T) {
+	f := newFixture(t)
+	day := visit.DayOf(noon)
+	bearer := f.register(t, testName)
+	f.code(t, bearer)
+	var ran time.Duration
+	pass := func(d time.Duration) { ran += d; f.clock.set(f.clock.now().Add(d)) }
+	f.reopenAt(t, noon, func() time.Duration { return ran })
+	pass(daykey.Proof)
+	if err := f.Destroy(); err != nil {
+		t.Fatal(err)
+	}
+	kept := func(rule string) {
+		t.Helper()
+		if err := f.Destroy(); !errors.Is(err, daykey.ErrHeldBack) {
+			t.Errorf("%s: %v, want days held back", rule, err)
+		}
+		if n := f.Audit().Size(); n != 0 {
+			t.Errorf("%s: %d days were destroyed", rule, n)
+		}
+	}
+	f.clock.set(day.DestroyAt().Add(time.Hour)) // no time has passed
+	kept("a month ahead")
+	pass(daykey.Proof - time.Minute)
+	kept("almost a day later")
+	f.clock.set(noon.Add(2 * daykey.Proof))
+	if err := f.Destroy(); err != nil {
+		t.Errorf("put right: %v", err)
+	}
+	f.code(t, bearer)
+	f.clock.set(day.DestroyAt().Add(time.Hour))
+	kept("ahead again")
+	if err := f.ConfirmClock(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Destroy(); err != nil {
+		t.Fatal(err)
+	}
+	f.gone(t, day, 1)
+	f.clock.set(noon)
+	if _, err := f.Issue(bearer); err == nil {
+		t.Error("a day that was destroyed has a code again")
+	}
+	f.reopenAt(t, noon, func() time.Duration { return ran })
+	if _, err := f.Register(t.Context(), testName, testPhone, true, ""); !errors.Is(err, daykey.ErrNoKey) {
+		t.Errorf("a day that was destroyed has a key again after a restart: %v", err)
+	}
+}
+
+func TestDestructionThatHasBegunIsFinishedThoughTheClockIsInDoubt(t *testing.T) {
+	f := newFixture(t)
+	day := visit.DayOf(noon)
+	f.code(t, f.register(t, testName))
+	f.clock.set(day.DestroyAt())
+	const intentWritten = 6 // steps
+	f.reopen(t, durable.Disk{Step: (&crash{n: intentWritten + 1}).step})
+	if err := f.Destroy(); !errors.Is(err, errPlayed) {
+		t.Fatal(err)
+	}
+	f.reopen(t, durable.Disk{})
+	f.code(t, f.register(t, testName)) // of a day that is not due
+	if err := f.Issuer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f.Issuer = nil
+	if err := os.Remove(filepath.Join(f.dir, "clock")); err != nil {
+		t.Fatal(err)
+	}
+	f.reopen(t, durable.Disk{})
+	if err := f.Destroy(); err != nil {
+		t.Fatal(err)
+	}
+	f.gone(t, day, 1)
+}
+
+func TestAfterAWeekOffDaysAreDestroyedADayLater(t *testing.T) {
+	f := newFixture(t)
+	day := visit.DayOf(noon)
+	f.code(t, f.register(t, testName))
+	ran := daykey.Proof
+	f.reopenAt(t, day.DestroyAt().Add(-5*24*time.Hour), func() time.Duration { return 0 })
+	if err := f.ConfirmClock(); err != nil {
+		t.Fatal(err)
+	}
+	f.reopenAt(t, day.DestroyAt().Add(2*24*time.Hour), func() time.Duration { return ran })
+	if err := f.Destroy(); !errors.Is(err, daykey.ErrHeldBack) {
+		t.Errorf("at once: %v", err)
+	}
+	ran += daykey.Proof
+	f.clock.set(f.clock.now().Add(daykey.Proof))
+	if err := f.Destroy(); err != nil {
+		t.Fatal(err)
+	}
+	f.gone(t, day, 1)
+}
+
 func TestDamagedIssueLogIsDestroyedToo(t *testing.T) {
 	f := newFixture(t)
 	day := visit.DayOf(noon)
 	f.code(t, f.register(t, testName))
+	f.clock.set(day.DestroyAt())
 	if err := f.Issuer.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -255,8 +363,7 @@ func TestDamagedIssueLogIsDestroyedToo(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(f.dir, "days", day.String()+".db"), []byte("no database"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f.clock.set(day.DestroyAt())
-	f.reopen(t, disk{})
+	f.reopen(t, durable.Disk{})
 	if err := f.Destroy(); err != nil {
 		t.Fatal(err)
 	}

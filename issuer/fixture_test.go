@@ -12,6 +12,7 @@ import (
 	"filippo.io/age"
 
 	"github.com/kipass/kipass/inquiry/order"
+	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/token"
 	"github.com/kipass/kipass/visit"
 )
@@ -72,12 +73,12 @@ func newFixture(t testing.TB) *fixture {
 	if f.authority, err = age.GenerateX25519Identity(); err != nil {
 		t.Fatal(err)
 	}
-	f.reopen(t, disk{})
+	f.reopen(t, durable.Disk{})
 	t.Cleanup(func() { f.Issuer.Close() })
 	return f
 }
 
-func (f *fixture) reopen(t testing.TB, files eraser) {
+func (f *fixture) reopen(t testing.TB, disk durable.Disk) {
 	t.Helper()
 	if f.Issuer != nil {
 		if err := f.Issuer.Close(); err != nil {
@@ -86,7 +87,7 @@ func (f *fixture) reopen(t testing.TB, files eraser) {
 	}
 	i, err := open(f.dir, "", Options{
 		Registrar: OpenRegistration{}, CodesPerMinute: 1000, Now: f.clock.now, Log: slog.New(slog.NewTextHandler(f.log, nil)),
-	}, files)
+	}, disk, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,8 +16,10 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/kipass/kipass/daykey"
 	"github.com/kipass/kipass/inquiry/auditlog"
 	"github.com/kipass/kipass/inquiry/order"
+	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/token"
 	"github.com/kipass/kipass/visit"
 )
@@ -43,18 +45,21 @@ type Issuer struct {
 	about    About
 	secrets  secrets
 	officers string // path of the register, read anew for each order
-	keys     *vault
+	keys     *keyring
 	days     *dayFiles
 	accounts *accounts
 	audit    *auditlog.Log
+	guard    *daykey.Guard
 	pace     *pace
 }
 
 // Open opens the issuer in the folder dir, made by [Init]. secretDir holds its secrets; "" stands for the folder
 // "secret" in dir.
-func Open(dir, secretDir string, o Options) (*Issuer, error) { return open(dir, secretDir, o, disk{}) }
+func Open(dir, secretDir string, o Options) (*Issuer, error) {
+	return open(dir, secretDir, o, durable.Disk{}, nil)
+}
 
-func open(dir, secretDir string, o Options, files eraser) (*Issuer, error) {
+func open(dir, secretDir string, o Options, disk durable.Disk, elapsed func() time.Duration) (*Issuer, error) {
 	about, err := readAbout(dir)
 	if err != nil {
 		return nil, err
@@ -63,7 +68,7 @@ func open(dir, secretDir string, o Options, files eraser) (*Issuer, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys, err := newVault(filepath.Join(dir, "keys"), s.master, files)
+	keys, err := daykey.Open(filepath.Join(dir, "keys"), s.master, deriveDay, disk)
 	if err != nil {
 		return nil, err
 	}
@@ -74,20 +79,43 @@ func open(dir, secretDir string, o Options, files eraser) (*Issuer, error) {
 	if n := audit.Cut(); n > 0 {
 		o.Log.Warn("audit log: an append was interrupted; its unsigned rest was cut off", "bytes", n)
 	}
+	if err := forbidDestroyed(keys, audit); err != nil {
+		return nil, errors.Join(err, audit.Close())
+	}
 	accounts, err := openAccounts(filepath.Join(dir, "accounts.db"), s.master, keys)
 	if err != nil {
 		return nil, errors.Join(err, audit.Close())
 	}
+	guard, err := daykey.OpenGuard(filepath.Join(dir, "clock"), o.Now, elapsed, durable.Disk{})
+	if err != nil {
+		return nil, errors.Join(err, accounts.db.Close(), audit.Close())
+	}
 	return &Issuer{
 		options: o, about: about, secrets: s, officers: filepath.Join(dir, officersFile), keys: keys,
-		days:     &dayFiles{dir: filepath.Join(dir, "days"), disk: files, open: map[visit.Day]*bbolt.DB{}},
-		accounts: accounts, audit: audit, pace: newPace(o.CodesPerMinute, o.Now),
+		days:     &dayFiles{dir: filepath.Join(dir, "days"), disk: disk, open: map[visit.Day]*bbolt.DB{}},
+		accounts: accounts, audit: audit, guard: guard, pace: newPace(o.CodesPerMinute, o.Now),
 	}, nil
+}
+
+// forbidDestroyed keeps days that were destroyed from getting a new key when the clock is set back.
+func forbidDestroyed(keys *keyring, audit *auditlog.Log) error {
+	days, err := destroyedDays(audit)
+	if err != nil {
+		return err
+	}
+	for _, text := range days {
+		d, err := visit.ParseDay(text)
+		if err != nil {
+			return fmt.Errorf("audit log: %w", err)
+		}
+		keys.Forbid(d)
+	}
+	return nil
 }
 
 // Close closes all files. No other method may be running.
 func (i *Issuer) Close() error {
-	return errors.Join(i.days.close(), i.accounts.db.Close(), i.audit.Close())
+	return errors.Join(i.days.close(), i.accounts.db.Close(), i.audit.Close(), i.guard.Close())
 }
 
 // Register makes an account and returns its bearer secret, which cannot be had again. Errors wrap ErrConsent or
@@ -132,7 +160,7 @@ func (i *Issuer) Issue(bearer string) (Issued, error) {
 	}
 	iat := i.options.Now().Truncate(time.Second)
 	day := visit.DayOf(iat)
-	k, err := i.keys.make(day)
+	k, err := i.keys.Make(day)
 	if err != nil {
 		return Issued{}, err
 	}
@@ -168,5 +196,5 @@ func makeFolders(dir string) error {
 			return fmt.Errorf("making the data folder: %w", err)
 		}
 	}
-	return syncDir(dir)
+	return durable.Disk{}.SyncDir(dir)
 }

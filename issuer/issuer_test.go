@@ -13,7 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kipass/kipass/daykey"
 	"github.com/kipass/kipass/inquiry/order"
+	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/visit"
 )
 
@@ -144,7 +146,7 @@ func TestCodeIsOnDiskBeforeItIsGivenOut(t *testing.T) {
 	if err := os.CopyFS(copied.dir, os.DirFS(f.dir)); err != nil {
 		t.Fatal(err)
 	}
-	copied.reopen(t, disk{})
+	copied.reopen(t, durable.Disk{})
 	defer copied.Issuer.Close()
 	if a := copied.opened(t, scanned(c, 5*time.Second)); len(a.Holders) != 1 || a.Holders[0].Name != testName || a.Holders[0].Phone != testE164 {
 		t.Errorf("%d holders opened from the copy", len(a.Holders))
@@ -251,15 +253,15 @@ func TestDataWithoutTheMasterKeyShowsNothing(t *testing.T) {
 		t.Fatalf("read %d bytes, %v", read, err)
 	}
 	// Another master key does not help either.
-	if err := os.WriteFile(filepath.Join(f.dir, "secret", masterFile), bytes.Repeat([]byte{7}, keySize), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(f.dir, "secret", masterFile), bytes.Repeat([]byte{7}, daykey.KeySize), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	f.Issuer = nil
-	f.reopen(t, disk{})
+	f.reopen(t, durable.Disk{})
 	if _, err := f.Issue(bearer); err == nil {
 		t.Error("a code is given out under another master key")
 	}
-	if _, err := f.keys.get(visit.DayOf(noon)); err == nil || errors.Is(err, errDestroyed) {
+	if _, err := f.keys.Key(visit.DayOf(noon)); err == nil || errors.Is(err, daykey.ErrNoKey) {
 		t.Errorf("day key under another master key: %v", err)
 	}
 }

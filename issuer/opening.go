@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/kipass/kipass/daykey"
 	"github.com/kipass/kipass/inquiry/auditlog"
 	"github.com/kipass/kipass/inquiry/order"
 	"github.com/kipass/kipass/token"
@@ -66,7 +67,7 @@ func (i *Issuer) open(o order.Order, c order.Code, now time.Time) (holder, error
 			break // due for destruction, even if that has not come to it yet
 		}
 		h, err := i.openOn(day, c)
-		if !errors.Is(err, errNotOurs) && !errors.Is(err, errDestroyed) {
+		if !errors.Is(err, errNotOurs) && !errors.Is(err, daykey.ErrNoKey) {
 			return h, err
 		}
 	}
@@ -74,7 +75,7 @@ func (i *Issuer) open(o order.Order, c order.Code, now time.Time) (holder, error
 }
 
 func (i *Issuer) openOn(day visit.Day, c order.Code) (holder, error) {
-	k, err := i.keys.get(day)
+	k, err := i.keys.Key(day)
 	if err != nil {
 		return holder{}, err
 	}

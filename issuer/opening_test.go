@@ -123,7 +123,7 @@ func TestCodesThatWereNeverGivenOutAreNotOpened(t *testing.T) {
 	f := newFixture(t)
 	bearer := f.register(t, testName)
 	c := f.code(t, bearer)
-	k, err := f.keys.get(visit.DayOf(noon))
+	k, err := f.keys.Key(visit.DayOf(noon))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,6 +29,7 @@ type Config struct {
 	Listen         string // address, port 0 for any free one
 	Registration   string // RegisterByToken or RegisterOpen
 	CodesPerMinute int
+	ConfirmClock   bool             // the clock is right: destroy what is held back since it was far ahead, see daykey.Guard
 	Ready          func(url string) // called once, when requests are taken; may be nil
 	Now            func() time.Time // time.Now if nil
 	Log            *slog.Logger
@@ -46,6 +47,11 @@ func Run(ctx context.Context, c Config) error {
 	i, err := Open(c.Dir, c.SecretDir, Options{Registrar: registrar, CodesPerMinute: c.CodesPerMinute, Now: c.Now, Log: c.Log})
 	if err != nil {
 		return err
+	}
+	if c.ConfirmClock {
+		if err := i.ConfirmClock(); err != nil {
+			return errors.Join(err, i.Close())
+		}
 	}
 	return errors.Join(i.serve(ctx, c), i.Close())
 }
@@ -77,7 +83,11 @@ func (i *Issuer) serve(ctx context.Context, c Config) error {
 	if officers.Len() < 2 {
 		c.Log.Warn("no order can be obeyed: the register needs two officers", "officers", officers.Len())
 	}
-	certs, err := newCertificates(filepath.Join(c.Dir, CAFile), i.secrets.caKey, i.about.Hosts, c.Now)
+	ca, err := readAuthority(filepath.Join(c.Dir, CAFile), i.secrets.caKey)
+	if err != nil {
+		return err
+	}
+	certs, err := ca.Server(i.about.Hosts, c.Now)
 	if err != nil {
 		return err
 	}
@@ -87,7 +97,7 @@ func (i *Issuer) serve(ctx context.Context, c Config) error {
 	}
 	server := &http.Server{
 		Handler:           i.Handler(),
-		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: certs.get},
+		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: certs.Certificate},
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 16 << 10,
 		ErrorLog:       slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),

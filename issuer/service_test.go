@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/inquiry/order"
+	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/visit"
 )
 
@@ -71,7 +72,7 @@ func serve(t *testing.T, f *fixture, registration string) *running {
 	}
 	t.Cleanup(func() {
 		r.stop()
-		f.reopen(t, disk{}) // for the fixture's own end
+		f.reopen(t, durable.Disk{}) // for the fixture's own end
 	})
 	return r
 }
@@ -132,7 +133,7 @@ func TestServiceFromConsentToContact(t *testing.T) {
 		t.Errorf("fourth code within a minute: %d %s", status, b)
 	}
 	r.stop()
-	f.reopen(t, disk{})
+	f.reopen(t, durable.Disk{})
 	for _, text := range texts {
 		codes = append(codes, scanned(f.read(t, text), time.Second))
 	}
@@ -230,10 +231,10 @@ func TestLogsHoldNothingOfAnyone(t *testing.T) {
 	r.post(t, order.PathOrders, order.TypeQuestion, "", []byte(testName))
 	// A damaged account is an error of the issuer's own, and is logged.
 	r.stop()
-	f.reopen(t, disk{})
+	f.reopen(t, durable.Disk{})
 	code := f.read(t, c.Text)
 	cti := code.CTI()
-	if _, err := f.keys.make(visit.DayOf(noon)); err != nil {
+	if _, err := f.keys.Make(visit.DayOf(noon)); err != nil {
 		t.Fatal(err)
 	}
 	first := r.log.String()

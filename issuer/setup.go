@@ -1,9 +1,9 @@
 package issuer
 
 import (
+	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -14,6 +14,10 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/kipass/kipass/daykey"
+	"github.com/kipass/kipass/internal/authority"
+	"github.com/kipass/kipass/internal/durable"
+	"github.com/kipass/kipass/internal/keyfile"
 	"github.com/kipass/kipass/token"
 )
 
@@ -53,7 +57,7 @@ type secrets struct {
 	master  []byte
 	signing ed25519.PrivateKey
 	audit   ed25519.PrivateKey
-	caKey   any
+	caKey   crypto.Signer
 }
 
 // Init makes the data folder of a new issuer: name, keys and TLS authority. It refuses a folder that already is one.
@@ -87,14 +91,15 @@ func Init(dir, secretDir string, a About, now time.Time) error {
 	if err := makeSecrets(secretDir); err != nil {
 		return err
 	}
-	ca, err := newAuthority(a.Display, now)
+	ca, err := authority.New("kipass issuer "+a.Display, now)
 	if err != nil {
 		return err
 	}
-	if err := writeFile(filepath.Join(secretDir, caKeyFile), ca.keyPEM, 0o600); err != nil {
-		return fmt.Errorf("writing the TLS authority's key: %w", err)
+	if err := writeKey(filepath.Join(secretDir, caKeyFile), ca.Key); err != nil {
+		return err
 	}
-	if err := writeFile(filepath.Join(dir, CAFile), ca.certPEM, 0o644); err != nil {
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Cert.Raw})
+	if err := write(filepath.Join(dir, CAFile), cert, 0o644); err != nil {
 		return fmt.Errorf("writing the TLS authority: %w", err)
 	}
 	text, err := json.MarshalIndent(a, "", "  ")
@@ -102,16 +107,16 @@ func Init(dir, secretDir string, a About, now time.Time) error {
 		return err
 	}
 	// The last file makes the folder an issuer: an interrupted Init can be repeated.
-	if err := writeFile(path, append(text, '\n'), 0o644); err != nil {
+	if err := write(path, append(text, '\n'), 0o644); err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}
 	return nil
 }
 
 func makeSecrets(dir string) error {
-	master := make([]byte, keySize)
+	master := make([]byte, daykey.KeySize)
 	_, _ = rand.Read(master) // never fails: crypto/rand ends the program instead
-	if err := writeFile(filepath.Join(dir, masterFile), master, 0o600); err != nil {
+	if err := write(filepath.Join(dir, masterFile), master, 0o600); err != nil {
 		return fmt.Errorf("writing the master key: %w", err)
 	}
 	for _, name := range []string{signingFile, auditFile} {
@@ -119,15 +124,11 @@ func makeSecrets(dir string) error {
 		if err != nil {
 			return fmt.Errorf("making %s: %w", name, err)
 		}
-		text, err := keyPEM(key)
-		if err != nil {
+		if err := writeKey(filepath.Join(dir, name), key); err != nil {
 			return err
 		}
-		if err := writeFile(filepath.Join(dir, name), text, 0o600); err != nil {
-			return fmt.Errorf("writing %s: %w", name, err)
-		}
 	}
-	if err := writeFile(filepath.Join(dir, RegistrationFile), []byte(newBearer()+"\n"), 0o600); err != nil {
+	if err := write(filepath.Join(dir, RegistrationFile), []byte(newBearer()+"\n"), 0o600); err != nil {
 		return fmt.Errorf("writing the registration token: %w", err)
 	}
 	return nil
@@ -171,47 +172,49 @@ func readSecrets(dir string) (secrets, error) {
 	if s.master, err = os.ReadFile(filepath.Join(dir, masterFile)); err != nil {
 		return secrets{}, fmt.Errorf("reading the master key: %w", err)
 	}
-	if len(s.master) != keySize {
-		return secrets{}, fmt.Errorf("reading the master key: %d bytes, must be %d", len(s.master), keySize)
+	if len(s.master) != daykey.KeySize {
+		return secrets{}, fmt.Errorf("reading the master key: %d bytes, must be %d", len(s.master), daykey.KeySize)
 	}
 	for name, key := range map[string]*ed25519.PrivateKey{signingFile: &s.signing, auditFile: &s.audit} {
-		k, err := readKey(filepath.Join(dir, name))
-		if err != nil {
+		if *key, err = keyfile.ReadEd25519(filepath.Join(dir, name)); err != nil {
 			return secrets{}, err
 		}
-		ed, ok := k.(ed25519.PrivateKey)
-		if !ok {
-			return secrets{}, fmt.Errorf("reading %s: not an Ed25519 key", filepath.Join(dir, name))
-		}
-		*key = ed
 	}
-	if s.caKey, err = readKey(filepath.Join(dir, caKeyFile)); err != nil {
+	if s.caKey, err = keyfile.Read(filepath.Join(dir, caKeyFile)); err != nil {
 		return secrets{}, err
 	}
 	return s, nil
 }
 
-func keyPEM(key any) ([]byte, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, fmt.Errorf("encoding a private key: %w", err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+// write replaces a file of the folder; an interrupted Init can be repeated.
+func write(path string, data []byte, mode fs.FileMode) error {
+	return durable.Disk{}.Replace(path, data, mode)
 }
 
-// readKey reads a PKCS #8 private key (RFC 5958) in PEM.
-func readKey(path string) (any, error) {
+func writeKey(path string, key crypto.Signer) error {
+	text, err := keyfile.Encode(key)
+	if err != nil {
+		return err
+	}
+	if err := write(path, text, 0o600); err != nil {
+		return fmt.Errorf("writing %s: %w", filepath.Base(path), err)
+	}
+	return nil
+}
+
+// readAuthority takes up the folder's TLS authority.
+func readAuthority(path string, key crypto.Signer) (authority.Authority, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("reading a private key: %w", err)
+		return authority.Authority{}, fmt.Errorf("reading the TLS authority: %w", err)
 	}
 	block, _ := pem.Decode(text)
-	if block == nil || block.Type != "PRIVATE KEY" {
-		return nil, fmt.Errorf("reading %s: no PEM block PRIVATE KEY", path)
+	if block == nil {
+		return authority.Authority{}, fmt.Errorf("reading %s: no PEM block", path)
 	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	a, err := authority.Load(block.Bytes, key)
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", path, err)
+		return authority.Authority{}, fmt.Errorf("reading %s: %w", path, err)
 	}
-	return key, nil
+	return a, nil
 }

@@ -5,21 +5,12 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"time"
 
 	"github.com/kipass/kipass/uplink/wire"
 	"github.com/kipass/kipass/visit"
 )
-
-func encodeKey(key *ecdsa.PrivateKey) ([]byte, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, fmt.Errorf("encoding the terminal's key: %w", err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
-}
 
 // parseTerminal reads key and certificate from one PEM text and checks that they belong together and name a terminal.
 func parseTerminal(b []byte) (*tls.Certificate, error) {

@@ -5,12 +5,12 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"sync"
 
+	"github.com/kipass/kipass/internal/keyfile"
 	"github.com/kipass/kipass/uplink/wire"
 	"github.com/kipass/kipass/visit"
 )
@@ -172,18 +172,16 @@ func (id *Identity) pendingKey() (*ecdsa.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	if block, _ := pem.Decode(b); block != nil {
-		if k, err := x509.ParsePKCS8PrivateKey(block.Bytes); err == nil {
-			if key, ok := k.(*ecdsa.PrivateKey); ok {
-				return key, nil
-			}
+	if held, err := keyfile.Decode(b); err == nil {
+		if key, ok := held.(*ecdsa.PrivateKey); ok {
+			return key, nil
 		}
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("making the terminal's key: %w", err)
 	}
-	b, err = encodeKey(key)
+	b, err = keyfile.Encode(key)
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +193,7 @@ func (id *Identity) pendingKey() (*ecdsa.PrivateKey, error) {
 
 // store keeps key and certificate under the name, durably, and ends the pending request.
 func (id *Identity) store(name string, key *ecdsa.PrivateKey, der []byte) error {
-	b, err := encodeKey(key)
+	b, err := keyfile.Encode(key)
 	if err != nil {
 		return err
 	}

@@ -371,11 +371,11 @@ func TestDamagedIdentityIsSetAside(t *testing.T) {
 	}
 	t.Run("half written files are cleared away", func(t *testing.T) {
 		g := newGateSide(t, c, 0).enrolled()
-		check(t, os.WriteFile(filepath.Join(g.dir, scratch+"1"), []byte("half"), 0o600))
+		check(t, os.WriteFile(filepath.Join(g.dir, ".new-1"), []byte("half"), 0o600))
 		if _, err := OpenIdentity(g.dir); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := os.Stat(filepath.Join(g.dir, scratch+"1")); !os.IsNotExist(err) {
+		if _, err := os.Stat(filepath.Join(g.dir, ".new-1")); !os.IsNotExist(err) {
 			t.Error("still there")
 		}
 	})

@@ -10,9 +10,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/kipass/kipass/daykey"
 	"github.com/kipass/kipass/inquiry/auditlog"
 	"github.com/kipass/kipass/visit"
 )
@@ -306,4 +308,63 @@ func auditEntries(t *testing.T, f Folder) []auditlog.Entry {
 		t.Fatalf("the audit log does not hold: %v", err)
 	}
 	return report.Entries
+}
+
+func TestAClockThatJumpsAheadDestroysNothingForADay(t *testing.T) {
+	r := newRig(t)
+	var ran atomic.Int64 // nanoseconds
+	r.stop()
+	r.elapsed = func() time.Duration { return time.Duration(ran.Load()) }
+	r.start()
+	pass := func(d time.Duration) { ran.Add(int64(d)); r.clock.Add(d) }
+	look := func() { r.wake <- r.clock.Now(); r.wake <- r.clock.Now() }
+	r.facility("cafe")
+	g := r.gate("cafe", "door")
+	day := visit.DayOf(noon)
+	g.journalled(newVisit(noon))
+	g.deliver()
+	pass(daykey.Proof)
+	look()
+	key := filepath.Join(r.folder.Dir, "keys", "days", day.String()+".key")
+	kept := func(rule string, left time.Duration) {
+		t.Helper()
+		look()
+		if err := r.tryAdmin(nil, AdminRequest{Command: "destroy"}); err == nil || !strings.Contains(err.Error(), daykey.ErrHeldBack.Error()) {
+			t.Errorf("%s: destroy says %v, want that days are held back", rule, err)
+		}
+		if h := r.ledger().HeldBack; h == nil || !slices.Equal(h.Days, []string{day.String()}) || h.Left != left.String() {
+			t.Errorf("%s: the ledger tells %+v", rule, h)
+		}
+		if !exists(t, key) || len(tombstones(t, r.folder)) != 0 {
+			t.Errorf("%s: the day was destroyed", rule)
+		}
+	}
+	r.clock.Set(day.DestroyAt().Add(time.Hour)) // no time has passed
+	kept("a month ahead", daykey.Proof)
+	pass(daykey.Proof - time.Minute)
+	kept("almost a day later", time.Minute)
+	if n := bytes.Count(r.log.Bytes(), []byte("days are held back from destruction")); n == 0 {
+		t.Error("the log does not tell")
+	}
+	ran.Store(0)
+	r.restart()
+	kept("after a restart", time.Minute)
+
+	r.clock.Set(noon.Add(2 * daykey.Proof))
+	look()
+	r.admin(nil, "destroy")
+	if h := r.ledger().HeldBack; h != nil || !exists(t, key) {
+		t.Errorf("put right: the ledger tells %+v", h)
+	}
+
+	r.clock.Set(day.DestroyAt().Add(time.Hour))
+	kept("ahead again", daykey.Proof)
+	if err := r.tryAdmin(nil, AdminRequest{Command: "destroy", Args: []string{"yes"}}); err == nil || !exists(t, key) {
+		t.Errorf("another word than the one: %v", err)
+	}
+	var out struct{ Destroyed []Tombstone }
+	r.admin(&out, "destroy", ConfirmClock)
+	if len(out.Destroyed) != 1 || out.Destroyed[0].Day != day.String() || exists(t, key) || r.ledger().HeldBack != nil {
+		t.Errorf("confirmed: destroyed %+v", out.Destroyed)
+	}
 }

@@ -95,7 +95,7 @@ func (s *Server) enrolTerminal(ctx context.Context, req wire.EnrolRequest) (wire
 	if rawRow == nil || row.Revoked != nil || row.Code != key {
 		return wire.Enrolment{}, t, badCode
 	}
-	cert, err := s.id.Terminal.issue(t, csr, now)
+	cert, err := issue(s.id.Terminal, t, csr, now)
 	if err != nil {
 		return wire.Enrolment{}, t, err
 	}
@@ -135,7 +135,7 @@ func (s *Server) renew(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, &wire.Problem{Code: codeBadRequest, Detail: err.Error()})
 		return
 	}
-	cert, err := s.id.Terminal.issue(t, csr, s.now())
+	cert, err := issue(s.id.Terminal, t, csr, s.now())
 	if err != nil {
 		s.refuse(w, err)
 		return

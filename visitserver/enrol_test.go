@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kipass/kipass/internal/authority"
 	"github.com/kipass/kipass/token"
 	"github.com/kipass/kipass/uplink/wire"
 )
@@ -238,7 +239,7 @@ func TestForeignCertificatesAreNoTerminals(t *testing.T) {
 	r := newRig(t)
 	r.facility("cafe")
 	g := r.gate("cafe", "door")
-	foreign, err := newAuthority(commonAuthority+" terminals", noon)
+	foreign, err := authority.New(commonAuthority+" terminals", noon)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +248,7 @@ func TestForeignCertificatesAreNoTerminals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, err := foreign.issue(terminalName{"cafe", "door"}, csr, noon)
+	cert, err := issue(foreign, terminalName{"cafe", "door"}, csr, noon)
 	if err != nil {
 		t.Fatal(err)
 	}

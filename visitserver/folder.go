@@ -1,9 +1,9 @@
 package visitserver
 
 import (
+	"crypto"
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/x509"
@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/inquiry/auditlog"
+	"github.com/kipass/kipass/internal/authority"
 	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/visit"
 )
@@ -164,20 +165,16 @@ func (f Folder) readIdentity(master []byte) (*Identity, error) {
 	return id, nil
 }
 
-func readAuthority(cert, key []byte) (Authority, error) {
-	c, err := x509.ParseCertificate(cert)
-	if err != nil {
-		return Authority{}, err
-	}
+func readAuthority(cert, key []byte) (authority.Authority, error) {
 	k, err := x509.ParsePKCS8PrivateKey(key)
 	if err != nil {
-		return Authority{}, err
+		return authority.Authority{}, err
 	}
-	ec, ok := k.(*ecdsa.PrivateKey)
+	signer, ok := k.(crypto.Signer)
 	if !ok {
-		return Authority{}, fmt.Errorf("authority's key is a %T, must be ECDSA", k)
+		return authority.Authority{}, fmt.Errorf("authority's key is a %T, and cannot sign", k)
 	}
-	return Authority{Cert: c, Key: ec}, nil
+	return authority.Load(cert, signer)
 }
 
 func wrapIdentity(id *Identity, master []byte) ([]byte, error) {

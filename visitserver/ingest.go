@@ -105,6 +105,9 @@ type intake struct {
 	known    uint64    // records up to here are retries
 	recent   []visit.Refusal
 
+	opener *visit.Opener // of the epoch that begins at epoch, nil at first
+	epoch  uint64
+
 	days    map[visit.Day]*dayRows
 	refused []visit.Refusal
 	offered int
@@ -167,11 +170,14 @@ func (in *intake) open(seg visit.Segment, rec visit.Sealed) (visit.Visit, string
 	if epoch.Key != in.s.seal.ID() {
 		return visit.Visit{}, refuseUnknownKey
 	}
-	opener, err := in.s.openers.opener(in.name.facility, in.name.gate, epoch)
-	if err != nil {
-		return visit.Visit{}, refuseUnsealable
+	if in.opener == nil || in.epoch != epoch.First { // naming an epoch costs a digest of it: not for each record
+		opener, err := in.s.openers.opener(in.name.facility, in.name.gate, epoch)
+		if err != nil {
+			return visit.Visit{}, refuseUnsealable
+		}
+		in.opener, in.epoch = opener, epoch.First
 	}
-	v, err := opener.Open(rec.Seq, rec.Data)
+	v, err := in.opener.Open(rec.Seq, rec.Data)
 	switch {
 	case errors.Is(err, visit.ErrRecord):
 		return visit.Visit{}, refuseMalformed

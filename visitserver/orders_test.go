@@ -15,14 +15,14 @@ import (
 	"github.com/kipass/kipass/visit"
 )
 
-// authority is the health authority's side: two officers and the key answers are encrypted to.
-type authority struct {
+// investigators are the health authority's side: two officers and the key answers are encrypted to.
+type investigators struct {
 	lee, kim ed25519.PrivateKey
 	identity *age.X25519Identity
 }
 
-func newAuthorityOf(r *rig) *authority {
-	a := &authority{}
+func newInvestigators(r *rig) *investigators {
+	a := &investigators{}
 	var err error
 	if a.identity, err = age.GenerateX25519Identity(); err != nil {
 		r.t.Fatal(err)
@@ -38,7 +38,7 @@ func newAuthorityOf(r *rig) *authority {
 	return a
 }
 
-func (a *authority) order(r *rig, f visit.Facility, from, to time.Time) order.Order {
+func (a *investigators) order(r *rig, f visit.Facility, from, to time.Time) order.Order {
 	now := r.clock.Now().Truncate(time.Second)
 	return order.Order{
 		ID: order.NewID(), Case: "2020-0042", Officer: "lee", Purpose: "contacts of a confirmed case", Facility: f, From: from, To: to,
@@ -46,7 +46,7 @@ func (a *authority) order(r *rig, f visit.Facility, from, to time.Time) order.Or
 	}
 }
 
-func (a *authority) approved(t *testing.T, o order.Order) []byte {
+func (a *investigators) approved(t *testing.T, o order.Order) []byte {
 	t.Helper()
 	signed, err := order.Sign(a.lee, o)
 	if err != nil {
@@ -60,7 +60,7 @@ func (a *authority) approved(t *testing.T, o order.Order) []byte {
 }
 
 // inquire sends an order and returns the opened answer, or the code of the refusal.
-func inquire(t *testing.T, r *rig, a *authority, raw []byte) (order.VisitAnswer, string) {
+func inquire(t *testing.T, r *rig, a *investigators, raw []byte) (order.VisitAnswer, string) {
 	t.Helper()
 	status, contentType, body, err := r.post(r.client(nil), order.PathOrders, order.TypeOrder, raw)
 	if err != nil {
@@ -84,7 +84,7 @@ func TestAnOrderIsAnsweredWithItsWindowAndLogged(t *testing.T) {
 	r := newRig(t)
 	r.facility("cafe")
 	r.facility("club")
-	a := newAuthorityOf(r)
+	a := newInvestigators(r)
 	east, west, club := r.gate("cafe", "east"), r.gate("cafe", "west"), r.gate("club", "door")
 	midnight := visit.DayOf(noon).Start()
 	visits := []visit.Visit{
@@ -126,7 +126,7 @@ func TestAnOrderIsAnsweredWithItsWindowAndLogged(t *testing.T) {
 func TestOrdersThatDoNotHoldGetNothing(t *testing.T) {
 	r := newRig(t)
 	r.facility("cafe")
-	a := newAuthorityOf(r)
+	a := newInvestigators(r)
 	g := r.gate("cafe", "door")
 	g.journalled(newVisit(noon.Add(-time.Hour)))
 	g.deliver()
@@ -177,7 +177,7 @@ func TestOrdersThatDoNotHoldGetNothing(t *testing.T) {
 func TestNothingOfADayWhoseWeeksAreOverLeavesEvenBeforeItIsDestroyed(t *testing.T) {
 	r := newRig(t)
 	r.facility("cafe")
-	a := newAuthorityOf(r)
+	a := newInvestigators(r)
 	g := r.gate("cafe", "door")
 	day := visit.DayOf(noon)
 	g.journalled(newVisit(noon), newVisit((day + 1).Start()))

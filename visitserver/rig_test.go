@@ -40,13 +40,14 @@ func (c *driven) Add(d time.Duration) { c.ms.Add(d.Milliseconds()) }
 
 // rig is a server that runs on a folder, behind real TLS on loopback.
 type rig struct {
-	t      testing.TB
-	folder Folder
-	clock  *driven
-	wake   chan time.Time
-	log    *safeBuffer
-	addr   string
-	stop   func()
+	t       testing.TB
+	folder  Folder
+	clock   *driven
+	elapsed func() time.Duration // running time; nil: by clock
+	wake    chan time.Time
+	log     *safeBuffer
+	addr    string
+	stop    func()
 }
 
 type safeBuffer struct {
@@ -93,7 +94,7 @@ func (r *rig) start() {
 	go func() {
 		done <- Run(ctx, Config{
 			Folder: r.folder, Listen: "127.0.0.1:0", Logger: slog.New(slog.NewTextHandler(r.log, nil)),
-			Now: r.clock.Now, Wake: r.wake, Ready: func(addr string) { ready <- addr },
+			Now: r.clock.Now, Elapsed: r.elapsed, Wake: r.wake, Ready: func(addr string) { ready <- addr },
 		})
 	}()
 	select {

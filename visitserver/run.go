@@ -55,6 +55,10 @@ func Run(ctx context.Context, c Config) (err error) {
 	if err != nil {
 		return err
 	}
+	conf, err := s.id.TLS(c.Now)
+	if err != nil {
+		return err
+	}
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return fmt.Errorf("listening: %w", err)
@@ -67,7 +71,7 @@ func Run(ctx context.Context, c Config) (err error) {
 	public.ConnContext = ConnContext
 	operator := newHTTPServer(s.Admin(), c.Logger)
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return serve(public, tls.NewListener(listener, s.id.TLS(c.Now))) })
+	g.Go(func() error { return serve(public, tls.NewListener(listener, conf)) })
 	g.Go(func() error { return serve(operator, socket) })
 	g.Go(func() error { s.Destroyer(ctx, c.Wake); return nil })
 	g.Go(func() error {

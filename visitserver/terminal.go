@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kipass/kipass/internal/authority"
 	"github.com/kipass/kipass/uplink/wire"
 )
 
@@ -89,7 +90,7 @@ func (s *Server) identify(chain []*x509.Certificate) (terminalName, *x509.Certif
 	roots.AddCert(s.id.Terminal.Cert)
 	// Judged at its own beginning: whether it has run out meanwhile is asked for each request.
 	_, err := leaf.Verify(x509.VerifyOptions{
-		Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, CurrentTime: leaf.NotBefore.Add(backdate),
+		Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, CurrentTime: leaf.NotBefore.Add(authority.Backdate),
 	})
 	if err != nil || len(leaf.URIs) != 1 {
 		return terminalName{}, nil, &unauthorisedError{"the certificate is not of this server's terminals"}

@@ -117,6 +117,7 @@ type Indicator struct {
 
 	mu     sync.Mutex
 	cues   []drivers.Cue
+	at     []time.Time // when each was shown
 	fail   error
 	hang   bool
 	halted bool
@@ -154,7 +155,7 @@ func (i *Indicator) Show(ctx context.Context, c drivers.Cue) error {
 	if i.fail != nil {
 		return i.fail
 	}
-	i.cues = append(i.cues, c)
+	i.cues, i.at = append(i.cues, c), append(i.at, time.Now())
 	if i.shown != nil {
 		close(i.shown)
 		i.shown = nil
@@ -181,6 +182,13 @@ func (i *Indicator) Cues() []drivers.Cue {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return append([]drivers.Cue(nil), i.cues...)
+}
+
+// ShownAt returns when the cue of that position in Cues was shown.
+func (i *Indicator) ShownAt(n int) time.Time {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.at[n]
 }
 
 // Await waits until n cues were shown and returns them, or an error when ctx ends.

@@ -99,7 +99,7 @@ func (g *gadget) plugged() *os.File {
 	return g.pipe
 }
 
-// put hands events to the driver, a millisecond apart. While unplugged they go nowhere.
+// put hands events to the driver, a quarter of a millisecond apart. While unplugged they go nowhere.
 func (g *gadget) put(list ...event) error {
 	g.typing.Lock()
 	defer g.typing.Unlock()
@@ -170,12 +170,13 @@ func (a answers) clock(fd int) error { return a.setClock(fd) }
 // keypad's Enter.
 func typed(text []byte) (list []event) {
 	report := event{kind: evSyn, code: synReport}
+	scan := event{kind: 4, code: 4, value: 0x70004} // EV_MSC, MSC_SCAN: USB keyboards tell the usage beside each key
 	for _, c := range text {
 		code, shifted := keyOf(c)
 		if shifted {
 			list = append(list, event{kind: evKey, code: keyLeftShift, value: pressed})
 		}
-		list = append(list, event{kind: evKey, code: code, value: pressed}, report, event{kind: evKey, code: code, value: released})
+		list = append(list, scan, event{kind: evKey, code: code, value: pressed}, report, scan, event{kind: evKey, code: code, value: released})
 		if shifted {
 			list = append(list, event{kind: evKey, code: keyLeftShift, value: released})
 		}
@@ -184,22 +185,32 @@ func typed(text []byte) (list []event) {
 	return list
 }
 
+// stroke is how a scanner types a character.
+type stroke struct {
+	code    uint16
+	shifted bool
+}
+
+var strokeOf = func() map[byte]stroke {
+	all := map[byte]stroke{'\n': {code: keyKPEnter}}
+	for code, keys := range us[:keyKPAsterisk] {
+		for i, c := range keys {
+			if _, known := all[c]; !known && c != alien {
+				all[c] = stroke{uint16(code), i == 1}
+			}
+		}
+	}
+	all[' '] = stroke{code: keySpace}
+	delete(all, 0)
+	return all
+}()
+
 func keyOf(c byte) (code uint16, shifted bool) {
-	if c == '\n' {
-		return keyKPEnter, false
+	s, known := strokeOf[c]
+	if !known {
+		panic(fmt.Sprintf("byte %#x has no key", c))
 	}
-	for code, keys := range us {
-		if code >= keyKPAsterisk && code != keySpace {
-			continue
-		}
-		if keys[0] == c {
-			return uint16(code), false
-		}
-		if keys[1] == c {
-			return uint16(code), true
-		}
-	}
-	panic(fmt.Sprintf("byte %#x has no key", c))
+	return s.code, s.shifted
 }
 
 func newReader(t *testing.T, g *gadget, o Options) *Reader {
@@ -252,7 +263,7 @@ func TestReaderSuite(t *testing.T) {
 				Unplug: func() { do(g.unplug()) },
 				Replug: func() { do(g.replug()) },
 				Settle: g.taken,
-				Flood:  true,
+				Flood:  l == layout64 && clock == nil, // once for each rule of ending; it takes its time
 				AIM:    true,
 			}
 		}

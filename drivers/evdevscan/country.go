@@ -8,7 +8,7 @@ import (
 
 // countries has, for scanners set to another keyboard than the US one, what becomes of the characters of base45 (RFC 9285)
 // when their keys are read by the US layout: pairs of the character meant and the one seen. What is not named stays.
-// Checked against the layouts of xkeyboard-config 2.35.1, the Japanese one against JIS X 6002.
+// Checked against the layouts of xkeyboard-config 2.35.1, the Japanese one from JIS X 6002 by memory.
 var countries = []struct{ name, pairs string }{
 	{"German or Austrian", "YZ ZY *} +] -/ /& :>"},
 	{"Swiss", `YZ ZY $\ *# +! -/ /& :>`},

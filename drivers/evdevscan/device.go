@@ -82,7 +82,7 @@ func (d *device) seize() error {
 	if err := d.control(d.kernel.grab); err != nil {
 		return err
 	}
-	// Kernels before 3.18 do not have this clock. Without it two codes without terminator that came while this process
+	// Old kernels do not have this clock. Without it two codes without terminator that came while this process
 	// was starved look like one.
 	d.timed = d.control(d.kernel.clock) == nil
 	return nil

@@ -90,7 +90,9 @@ func TestUnavailableInWords(t *testing.T) {
 			g := newGadget(t, native)
 			c.change(g)
 			r := newReader(t, g, Options{})
-			err := r.Run(context.Background(), func(drivers.Read) { t.Error("a frame came") })
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			err := r.Run(ctx, func(drivers.Read) { t.Error("a frame came") })
 			if !errors.Is(err, drivers.ErrUnavailable) || !strings.Contains(err.Error(), c.words) {
 				t.Errorf("Run returned %v, want %q", err, c.words)
 			}
@@ -106,6 +108,9 @@ func TestUnavailableInWords(t *testing.T) {
 			r, err := New(Options{Name: "front", Device: path})
 			do(t, err)
 			err = r.Run(context.Background(), func(drivers.Read) { t.Error("a frame came") })
+			if errors.Is(err, unix.ENOSYS) {
+				t.Skip("emulators of single programs hand no requests of input devices to the kernel")
+			}
 			if !errors.Is(err, drivers.ErrUnavailable) || !strings.Contains(err.Error(), "not an input device") {
 				t.Errorf("%s: %v", path, err)
 			}

@@ -3,7 +3,6 @@ package gpio
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"time"
 
@@ -46,7 +45,6 @@ func (o *output) write(on bool) error { return o.pin.Out(gpio.Level(on != o.line
 // from elsewhere.
 type bank struct {
 	open    opener
-	log     *slog.Logger
 	outputs []*output
 	retry   time.Duration
 	due     time.Time // when tend has something to do
@@ -56,9 +54,7 @@ type bank struct {
 	wrong  error
 }
 
-func newBank(open opener, log *slog.Logger) *bank {
-	return &bank{open: open, log: orSilent(log), retry: firstRetry}
-}
+func newBank(open opener) *bank { return &bank{open: open, retry: firstRetry} }
 
 // add takes a line in, or returns nil if it is not wired.
 func (b *bank) add(what string, l Line) *output {
@@ -193,12 +189,6 @@ func (b *bank) end() {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	switch {
-	case first == nil && b.wrong != nil:
-		b.log.Info("GPIO lines work again")
-	case first != nil && (b.wrong == nil || b.wrong.Error() != first.Error()):
-		b.log.Warn("GPIO line fails", "error", first)
-	}
 	b.trying, b.wrong = time.Time{}, first
 }
 

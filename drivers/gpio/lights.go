@@ -31,7 +31,7 @@ func newLights(o LightsOptions, open opener) (*Lights, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	b := newBank(open, o.Log)
+	b := newBank(open)
 	l := &lamps{bank: b, green: b.add("green", o.Green), amber: b.add("amber", o.Amber), red: b.add("red", o.Red), buzzer: b.add("buzzer", o.Buzzer)}
 	if l.buzzer != nil {
 		l.buzzer.fleeting = true

@@ -21,7 +21,6 @@ func (l Line) wired() bool { return l.Name != "" }
 type LightsOptions struct {
 	Name                      string // tells these lights from others, for people, for example the lane's; may be empty
 	Green, Amber, Red, Buzzer Line
-	Log                       *slog.Logger // nil is silent
 }
 
 // RelayOptions are what a [Relay] is made of.
@@ -30,7 +29,7 @@ type RelayOptions struct {
 	Line     Line
 	Pulse    time.Duration // how long the relay is on, up to MaxPulse; 0 is DefaultPulse
 	CoolDown time.Duration // least time between two pulses, from 0 to MaxPulse
-	Log      *slog.Logger  // nil is silent
+	Log      *slog.Logger  // for a pulse that lasted too long; nil is silent
 }
 
 const (
@@ -62,11 +61,4 @@ func (o RelayOptions) check() error {
 		return fmt.Errorf("the relay's cool-down is %v, must be up to %v", o.CoolDown, MaxPulse)
 	}
 	return nil
-}
-
-func orSilent(log *slog.Logger) *slog.Logger {
-	if log == nil {
-		return slog.New(slog.DiscardHandler)
-	}
-	return log
 }

@@ -1,6 +1,7 @@
 package gpio
 
 import (
+	"log/slog"
 	"time"
 
 	"github.com/kipass/kipass/drivers"
@@ -28,10 +29,13 @@ func newRelay(o RelayOptions, open opener) (*Relay, error) {
 	if o.Pulse == 0 {
 		o.Pulse = DefaultPulse
 	}
-	b := newBank(open, o.Log)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	b := newBank(open)
 	out := b.add("relay", o.Line)
 	out.fleeting = true
-	return &Relay{worker: start(b, &latch{bank: b, out: out, pulse: o.Pulse, coolDown: o.CoolDown}), name: o.Name}, nil
+	return &Relay{worker: start(b, &latch{bank: b, out: out, pulse: o.Pulse, coolDown: o.CoolDown, log: o.Log}), name: o.Name}, nil
 }
 
 // String returns "relay (gpio, NAME)".
@@ -42,6 +46,7 @@ type latch struct {
 	*bank
 	out             *output
 	pulse, coolDown time.Duration
+	log             *slog.Logger
 
 	offAt   time.Time // when the pulse under way ends; zero if none is
 	readyAt time.Time // when the next may begin

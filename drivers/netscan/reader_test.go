@@ -264,6 +264,34 @@ func TestAnEndlessConnectionIsClosed(t *testing.T) {
 	ended(t, conn)
 }
 
+func TestRunWaitsForAFrameUnderWay(t *testing.T) {
+	r := newReader(t, Options{Listen: "tcp://127.0.0.1:0"})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	entered, leave, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		done <- r.Run(ctx, func(drivers.Read) { close(entered); <-leave })
+	}()
+	s := &service{t: t, reader: r}
+	t.Cleanup(s.close)
+	for sent := false; !sent; time.Sleep(time.Millisecond) {
+		if _, sent = r.Addr(); sent {
+			s.send([]byte("CODE\r"))
+		}
+	}
+	<-entered
+	cancel()
+	select {
+	case <-done:
+		t.Fatal("Run returned while a frame was being taken")
+	case <-time.After(100 * time.Millisecond): // long enough for a Run that does not wait; one that does passes at any length
+	}
+	close(leave)
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("Run returned %v", err)
+	}
+}
+
 func TestADatagramIsACode(t *testing.T) {
 	for _, term := range framing.Terminators {
 		at, reads := running(t, newReader(t, Options{Listen: "udp://[::1]:0", Terminator: term, Prefix: "<"}))

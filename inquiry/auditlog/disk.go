@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/kipass/kipass/internal/durable"
 )
 
 // filesystem is what the log writes through, so that its faults can be played.
@@ -27,25 +29,7 @@ func (disk) OpenAppend(path string) (appendFile, error) {
 	return os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 }
 
-func (disk) Replace(path string, data []byte) error {
-	tmp := path + ".new"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
+func (disk) Replace(path string, data []byte) error { return durable.Disk{}.Replace(path, data, 0o644) }
 
 // lockDir takes the log for this process until the file is closed.
 func lockDir(dir string) (*os.File, error) {

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
+
+	"github.com/kipass/kipass/internal/durable"
 )
 
 // Names of the two files in a log's folder. Both may be published as they are.
@@ -69,7 +71,7 @@ func open(dir string, key ed25519.PrivateKey, origin string, files filesystem) (
 		return nil, err
 	}
 	l := &Log{dir: dir, files: files, signer: s, verify: v, lock: lock}
-	if err := l.recover(); err != nil {
+	if err := errors.Join(durable.Disk{}.Sweep(dir), l.recover()); err != nil {
 		_ = lock.Close()
 		return nil, fmt.Errorf("opening audit log in %s: %w", dir, err)
 	}

@@ -12,9 +12,10 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/kipass/kipass/internal/durable"
 )
 
 // KeyID is a COSE key identifier: the first 8 bytes of SHA-256 of a raw Ed25519 public key.
@@ -154,29 +155,8 @@ func AppendOfficer(path string, o Officer) error {
 	if _, err := ParseOfficers(text); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".officers-")
-	if err != nil {
-		return fmt.Errorf("writing the register of officers: %w", err)
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err == nil {
-		err = syncDir(filepath.Dir(path))
-	}
-	if err != nil {
+	if err := (durable.Disk{}).Replace(path, text, 0o600); err != nil {
 		return fmt.Errorf("writing the register of officers: %w", err)
 	}
 	return nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -24,9 +24,9 @@ var rules = []struct {
 }{
 	{"lab/", []string{"*"}, "the lab starts everything"},
 	{"firmware/cmd/", []string{"firmware/", "uplink/", "drivers/", "token", "visit", "sounds", "configs"}, "only the gate's main joins the firmware to concrete drivers and to the uplink"},
-	{"visitserver/cmd/", []string{"visitserver/", "inquiry/order", "inquiry/auditlog", "token", "visit", "uplink/wire"}, "the server's main may wire the server, and identity must stay out of it"},
-	{"issuer/cmd/", []string{"issuer/", "inquiry/order", "inquiry/auditlog", "token", "visit"}, "the issuer's main may wire the issuer, and places must stay out of it"},
-	{"inquiry/cmd/", []string{"inquiry/", "token", "visit"}, "the authority joins answers over HTTP and holds no store"},
+	{"visitserver/cmd/", []string{"visitserver/", "inquiry/order", "inquiry/auditlog", "token", "visit", "uplink/wire", "daykey"}, "the server's main may wire the server, and identity must stay out of it"},
+	{"issuer/cmd/", []string{"issuer/", "inquiry/order", "inquiry/auditlog", "token", "visit", "daykey"}, "the issuer's main may wire the issuer, and places must stay out of it"},
+	{"inquiry/cmd/", []string{"inquiry/", "token", "visit", "internal/keyfile"}, "the authority joins answers over HTTP and holds no store"},
 	{"token/cmd/", []string{"token"}, "the scheme operator handles trust lists only"},
 	{"token", nil, "the format of codes stands alone, so that anyone can use it"},
 	{"visit", nil, "the visit record stands alone, between gate and server"},
@@ -36,13 +36,15 @@ var rules = []struct {
 	{"configs", []string{"visit"}, "a config names places and devices and opens none"},
 	{"firmware/", []string{"firmware/", "drivers", "token", "visit", "sounds", "configs"}, "the gate knows contracts, never a concrete driver, and never waits for the network"},
 	{"uplink/wire", []string{"visit"}, "the encoding is shared by gate and server and belongs to neither"},
-	{"uplink/", []string{"uplink/wire", "visit"}, "the uplink sees the journal through an interface of its own"},
-	{"visitserver/", []string{"visitserver/", "uplink/wire", "token", "visit", "inquiry/order", "inquiry/auditlog"}, "place never meets identity in one program"},
-	{"issuer/", []string{"issuer/", "token", "visit", "inquiry/order", "inquiry/auditlog"}, "identity never meets place in one program"},
-	{"inquiry/order", []string{"visit"}, "the order's format is shared by all who check it"},
-	{"inquiry/auditlog", nil, "the log's format is shared by all who keep one"},
-	{"inquiry/", []string{"inquiry/order", "inquiry/auditlog", "token", "visit"}, "the authority joins answers over HTTP and holds no store"},
-	{"internal/", nil, "nothing lives here but rules"},
+	{"uplink/", []string{"uplink/wire", "visit", "internal/durable", "internal/keyfile"}, "the uplink sees the journal through an interface of its own"},
+	{"visitserver/", []string{"visitserver/", "uplink/wire", "token", "visit", "inquiry/order", "inquiry/auditlog", "daykey", "internal/durable", "internal/authority"}, "place never meets identity in one program"},
+	{"issuer/", []string{"issuer/", "token", "visit", "inquiry/order", "inquiry/auditlog", "daykey", "internal/durable", "internal/authority", "internal/keyfile"}, "identity never meets place in one program"},
+	{"inquiry/order", []string{"visit", "internal/durable"}, "the order's format is shared by all who check it"},
+	{"inquiry/auditlog", []string{"internal/durable"}, "the log's format is shared by all who keep one"},
+	{"inquiry/", []string{"inquiry/order", "inquiry/auditlog", "token", "visit", "internal/durable", "internal/keyfile"}, "the authority joins answers over HTTP and holds no store"},
+	{"daykey", []string{"visit", "internal/durable"}, "issuer and visit server keep and destroy days in one way, and it knows neither's data"},
+	{"internal/keyfile", []string{"internal/durable"}, "a key's file is a durable file"},
+	{"internal/", nil, "what lives here is below everything and knows nothing of codes, visits or people"},
 }
 
 // forTests are packages that exist for tests; test files anywhere may import them.
@@ -143,6 +145,11 @@ func TestRefusal(t *testing.T) {
 		{"inquiry", "issuer", false},
 		{"token", "visit", false},
 		{"uplink", "firmware/journal", false},
+		{"issuer", "daykey", true},
+		{"daykey", "visitserver/store", false},
+		{"internal/durable", "visit", false},
+		{"firmware/journal", "internal/durable", false},
+		{"token", "internal/keyfile", false},
 		{"somewhere/new", "visit", false},
 	} {
 		if got := refusal(c.pkg, c.imports) == ""; got != c.allowed {

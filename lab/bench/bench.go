@@ -57,7 +57,8 @@ func (s *site) path(parts ...string) string {
 
 func (s *site) say(format string, args ...any) { fmt.Fprintf(s.log, "  "+format+"\n", args...) }
 
-// Run takes the figures. What could not be measured is in the error; the figures that could are returned all the same.
+// Run takes the figures. What could not be measured is in the error, and its logs are kept; the figures that could be
+// are returned all the same.
 func Run(ctx context.Context, o Options) (figures []Figure, err error) {
 	if o.Log == nil {
 		o.Log = io.Discard
@@ -77,7 +78,13 @@ func Run(ctx context.Context, o Options) (figures []Figure, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("no folder to measure in: %w", err)
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%w (what is left of it is in %s)", err, dir)
+			return
+		}
+		err = os.RemoveAll(dir)
+	}()
 	fmt.Fprintf(o.Log, "측정 / measuring in %s, load %s\n", dir, load())
 	var failed []error
 	for n, f := range families {
@@ -105,13 +112,17 @@ func Run(ctx context.Context, o Options) (figures []Figure, err error) {
 	return figures, errors.Join(failed...)
 }
 
+// measureFamily returns a family's figures or an error, and keeps the family's folder in the latter case.
 func measureFamily(ctx context.Context, f family, o Options, dir string) ([]Figure, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
 	s := &site{dir: dir, programs: process.Programs{Bin: o.Bin, Logs: dir}, log: o.Log}
 	got, err := f.run(ctx, s)
-	return got, errors.Join(err, os.RemoveAll(dir))
+	if err != nil { // the logs say more
+		return nil, err
+	}
+	return got, os.RemoveAll(dir)
 }
 
 // realDisk returns the folder for temporary files, or another one where that is a memory filesystem: flushing costs

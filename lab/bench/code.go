@@ -78,8 +78,8 @@ func measureCode(ctx context.Context, _ *site) ([]Figure, error) {
 		}
 		texts[i] = []byte(text)
 	}
-	// Two bytes in three characters of base45; of them, all but the signature is signed, with some 16 bytes of frame.
-	signed := make([]byte, (len(texts[0])-len("KIP1:"))*2/3-ed25519.SignatureSize+16)
+	// Two bytes in three characters of base45; of them, all but the signature is signed, with 8 bytes of frame (RFC 9052, section 4.4).
+	signed := make([]byte, (len(texts[0])-len("KIP1:"))*2/3-ed25519.SignatureSize+8)
 	public := s.issuer.Public().(ed25519.PublicKey)
 	signature := ed25519.Sign(s.issuer, signed)
 	next := 0

@@ -74,8 +74,12 @@ func measureDrain(ctx context.Context, s *site) (figures []Figure, err error) {
 			took, used = append(took, span), append(used, cpu.Seconds()*1e6/backlog)
 		}
 	}
-	if n, err := server.stored(ctx, s); err != nil || n != (drains+1)*backlog {
-		return nil, fmt.Errorf("the server stores %d of %d visits: %w", n, (drains+1)*backlog, err)
+	n, err := server.stored(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	if n != (drains+1)*backlog {
+		return nil, fmt.Errorf("the server stores %d of %d visits", n, (drains+1)*backlog)
 	}
 	slices.Sort(used)
 	return []Figure{

@@ -67,8 +67,12 @@ func measureIngest(ctx context.Context, s *site) (figures []Figure, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if n, err := server.store.Stored(ctx, benchFacility); err != nil || n != batch.seq {
-		return nil, fmt.Errorf("the server stores %d of %d visits: %w", n, batch.seq, err)
+	n, err := server.store.Stored(ctx, benchFacility)
+	if err != nil {
+		return nil, err
+	}
+	if n != batch.seq {
+		return nil, fmt.Errorf("the server stores %d of %d visits", n, batch.seq)
 	}
 	limit := wire.MaxRecords / took[2].median()
 	return []Figure{

@@ -18,7 +18,8 @@ func (l laps) at(share float64) float64 {
 // median returns seconds. Unlike the mean it does not hang on a few flushes that the disk was late with.
 func (l laps) median() float64 { return l.at(0.5) }
 
-// interleave takes the turns in rounds, each as often first as last, so that all see the same machine, until the time is
+// interleave takes the turns in rounds, each as often first as last and as often after one neighbour as after the other
+// – a flush leaves work behind for the next –, so that all see the same machine, until the time is
 // up and there were at least the given number of rounds. The first tenth of the rounds, at least one, warms up and is
 // not counted. A turn returns its own time, so that its preparation is not in it.
 func interleave(ctx context.Context, span time.Duration, least int, turns ...func() (time.Duration, error)) ([]laps, error) {
@@ -36,7 +37,7 @@ func interleave(ctx context.Context, span time.Duration, least int, turns ...fun
 			return all, nil
 		}
 		for i := range turns {
-			n := (i + round) % len(turns)
+			n := turn(i, round, len(turns))
 			took, err := turns[n]()
 			if err != nil {
 				return nil, err
@@ -46,6 +47,15 @@ func interleave(ctx context.Context, span time.Duration, least int, turns ...fun
 			}
 		}
 	}
+}
+
+// turn returns which of n turns is the i-th of a round. The order begins one further every second round and runs
+// backwards in every other.
+func turn(i, round, n int) int {
+	if round%2 == 1 {
+		i = n - 1 - i
+	}
+	return (i + round/2) % n
 }
 
 // timed makes a turn of an operation that needs no preparation.

@@ -4,14 +4,18 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/kipass/kipass/lab/process"
+	"github.com/kipass/kipass/uplink/wire"
 )
 
 const (
-	singles     = 3000 // requests
-	singlesWarm = 300
+	singlesLap = 1000 // requests
+	singleLaps = 3    // of either server
 )
 
-// measureSingle sends one visit per request over a kept TLS connection: what an unhurried gate costs the server.
+// measureSingle sends one visit per request over a kept TLS connection: what an unhurried gate costs the server, beside
+// a bare server that does nothing with the request but to keep it durably.
 func measureSingle(ctx context.Context, s *site) (figures []Figure, err error) {
 	who, err := newScheme()
 	if err != nil {
@@ -22,52 +26,111 @@ func measureSingle(ctx context.Context, s *site) (figures []Figure, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, server.close()) }()
-	stranger, err := server.connect(nil)
+	gate, send, err := newGate(ctx, server)
 	if err != nil {
 		return nil, err
+	}
+	least, err := startBare(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, least.close()) }()
+	sendBare, err := least.connect(nil)
+	if err != nil {
+		return nil, err
+	}
+	whole := &requests{server: server.process, one: func() (time.Duration, error) {
+		body, err := gate.next(1)
+		if err != nil {
+			return 0, err
+		}
+		return timed(func() error { return gate.deliver(ctx, send, body) })()
+	}}
+	same, err := gate.next(1)
+	if err != nil {
+		return nil, err
+	}
+	if err := gate.deliver(ctx, send, same); err != nil {
+		return nil, err
+	}
+	bare := &requests{server: least.process, one: timed(func() error {
+		_, err := sendBare(ctx, wire.PathVisits, wire.TypeBatch, same)
+		return err
+	})}
+	for n := range singleLaps + 1 { // the first warms up
+		for _, r := range []*requests{whole, bare} {
+			if n == 1 {
+				r.reset()
+			}
+			if err := r.lap(ctx); err != nil {
+				return nil, err
+			}
+		}
+		s.say("%d of %d requests", n*singlesLap, singleLaps*singlesLap)
+	}
+	return []Figure{
+		compared("server_cpu_per_request", "µs", whole.cpuEach(), bare.cpuEach(), atMost(ours, 130)),
+		compared("request_round_trip_median", "ms", whole.took.median()*1e3, bare.took.median()*1e3),
+	}, nil
+}
+
+// newGate enrols a gate and returns its batches and its kept connection.
+func newGate(ctx context.Context, server *central) (*batches, sender, error) {
+	stranger, err := server.connect(nil)
+	if err != nil {
+		return nil, nil, err
 	}
 	certificate, key, err := enrol(ctx, stranger, server.code)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	send, err := server.connect(certificate)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	gate, err := newBatches(key)
+	return gate, send, err
+}
+
+// startBare starts a bare server in a process of its own.
+func startBare(ctx context.Context, s *site) (*central, error) {
+	c := &central{dir: s.path("bare")}
+	var err error
+	c.process, c.url, err = s.programs.Start(ctx, "ready", nil, "kipass-lab", "bare-server", "-data", c.dir)
+	return c, err
+}
+
+// requests are sent to one server, one after the other.
+type requests struct {
+	server *process.Process
+	one    func() (time.Duration, error)
+	took   laps
+	cpu    time.Duration // the server's
+}
+
+func (r *requests) reset() { r.took, r.cpu = nil, 0 }
+
+func (r *requests) lap(ctx context.Context) error {
+	before, err := r.server.CPU()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	one := func() error {
-		body, err := gate.next(1)
+	for range singlesLap {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		span, err := r.one()
 		if err != nil {
 			return err
 		}
-		return gate.deliver(ctx, send, body)
+		r.took = append(r.took, span)
 	}
-	for range singlesWarm {
-		if err := one(); err != nil {
-			return nil, err
-		}
-	}
-	before, err := server.process.CPU()
-	if err != nil {
-		return nil, err
-	}
-	var took laps
-	for range singles {
-		span, err := timed(one)()
-		if err != nil {
-			return nil, err
-		}
-		took = append(took, span)
-	}
-	after, err := server.process.CPU()
-	if err != nil {
-		return nil, err
-	}
-	return []Figure{
-		absolute("server_cpu_per_request", "µs", float64((after-before)/time.Microsecond)/singles, atMost(ours, 130)),
-		absolute("request_round_trip_median", "ms", took.median()*1e3),
-	}, nil
+	after, err := r.server.CPU()
+	r.cpu += after - before
+	return err
+}
+
+// cpuEach returns the server's processor time per request in microseconds.
+func (r *requests) cpuEach() float64 {
+	return r.cpu.Seconds() * 1e6 / float64(len(r.took))
 }

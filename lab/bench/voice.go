@@ -7,6 +7,10 @@ import (
 	"os"
 	"regexp"
 	"time"
+
+	"github.com/kipass/kipass/drivers/drivertest"
+	"github.com/kipass/kipass/drivers/speaker"
+	"github.com/kipass/kipass/sounds"
 )
 
 const (
@@ -42,6 +46,13 @@ func measureVoice(ctx context.Context, s *site) (figures []Figure, err error) {
 	}
 	if len(scans) != len(whole) {
 		return nil, fmt.Errorf("the gate logged %d scans of %d", len(scans), len(whole))
+	}
+	heard, err := k.heard("tone/green")
+	if err != nil {
+		return nil, err
+	}
+	if heard != len(whole) {
+		return nil, fmt.Errorf("the tone of admission was heard %d times in %d scans", heard, len(whole))
 	}
 	var cue laps
 	for n := range whole {
@@ -86,6 +97,20 @@ func (k *kiosk) speak(ctx context.Context) (time.Duration, error) {
 		}
 	}
 	return heard.Sub(began), nil
+}
+
+// heard counts how often a clip was played.
+func (k *kiosk) heard(clip string) (int, error) {
+	wav, err := sounds.Clip(clip)
+	if err != nil {
+		return 0, err
+	}
+	pcm, err := speaker.Decode(wav, speaker.Rate)
+	if err != nil {
+		return 0, err
+	}
+	matches, err := drivertest.FindClip(k.card.Samples(), drivertest.Samples16(pcm), 0.9)
+	return len(matches), err
 }
 
 var scanLogged = regexp.MustCompile(`(?m) msg=scan outcome=(\S+) .*\btook=(\S+)`)

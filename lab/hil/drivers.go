@@ -19,15 +19,19 @@ var verdict = regexp.MustCompile(`^( *)--- (PASS|FAIL|SKIP): (.*) \([0-9.]+s\)$`
 
 // driverTests runs tests of the guest in one machine.
 type driverTests struct {
-	boot  Boot
-	tests string // regular expression of their names
-	env   []string
-	limit time.Duration
+	boot    Boot
+	tests   string // regular expression of their names
+	without string // of those to leave out; empty for none
+	env     []string
+	limit   time.Duration
 }
 
 func (d driverTests) run(ctx context.Context, r *Result) error {
 	d.boot.Job = job.Job{
 		Args: []string{"-test.v", "-test.run=" + d.tests, "-test.timeout=" + d.limit.String()}, Env: d.env,
+	}
+	if d.without != "" {
+		d.boot.Job.Args = append(d.boot.Job.Args, "-test.skip="+d.without)
 	}
 	// The guest's own limit comes first and tells where it hangs.
 	ctx, cancel := context.WithTimeout(ctx, d.limit+30*time.Second)

@@ -21,7 +21,11 @@ func CachedKernel(ctx context.Context, folder string) (string, error) {
 	if runtime.GOARCH != "amd64" {
 		return "", fmt.Errorf("%w (User Mode Linux runs on amd64 only)", ErrNoKernel)
 	}
-	out, err := exec.CommandContext(ctx, filepath.Join(folder, "build-kernel"), "--if-built").Output()
+	script, err := filepath.Abs(filepath.Join(folder, "build-kernel"))
+	if err != nil {
+		return "", err
+	}
+	out, err := exec.CommandContext(ctx, script, "--if-built").Output()
 	var failed *exec.ExitError
 	if errors.As(err, &failed) {
 		return "", ErrNoKernel

@@ -12,16 +12,17 @@ import (
 )
 
 const (
-	diskSize    = 192 << 20
-	cycleTime   = 60 * time.Second // for which a machine may take to boot and open the journal
-	longestWork = 400 * time.Millisecond
-	writers     = 3
+	diskSize     = 192 << 20
+	cycleTime    = 60 * time.Second       // for which a machine may take to boot and open the journal
+	longestWork  = 400 * time.Millisecond // of a machine before its power is cut
+	longestStart = 600 * time.Millisecond // of one that is cut at its start
+	writers      = 3
 )
 
 // powerCuts is a journal in machines whose power is cut at random moments.
 type powerCuts struct {
 	boot   Boot
-	disk   job.Disk
+	disk   func(cycle int) job.Disk
 	cycles int
 	seed   uint64
 	step   func(done int) // told after each cycle; may be nil
@@ -46,7 +47,7 @@ func (p *powerCuts) run(ctx context.Context) (map[string]float64, error) {
 		return nil, err
 	}
 	for n := range p.cycles {
-		if err := p.cycle(ctx, n == p.cycles-1); err != nil {
+		if err := p.cycle(ctx, p.disk(n), n == p.cycles-1); err != nil {
 			return p.figures(), fmt.Errorf("cycle %d: %w", n+1, err)
 		}
 		if p.step != nil {
@@ -64,10 +65,10 @@ func (p *powerCuts) figures() map[string]float64 {
 }
 
 // cycle boots a machine, looks at the journal it finds, lets it work and cuts its power. The last one does not work.
-func (p *powerCuts) cycle(ctx context.Context, last bool) error {
+func (p *powerCuts) cycle(ctx context.Context, disk job.Disk, last bool) error {
 	p.boots++
 	p.boot.Job = job.Job{Journal: &job.Journal{
-		Disk: p.disk, SealKey: p.truth.key.Public().Bytes(), Known: p.truth.known, Writers: writers,
+		Disk: disk, SealKey: p.truth.key.Public().Bytes(), Known: p.truth.known, Writers: writers,
 		First: p.number, Idle: last, Seed: p.rng.Uint64(),
 	}}
 	if p.rng.IntN(3) == 0 {
@@ -82,7 +83,7 @@ func (p *powerCuts) cycle(ctx context.Context, last bool) error {
 	// One cut in ten falls into the start: while the file system recovers, or the journal opens.
 	cut := time.NewTimer(cycleTime)
 	if !last && p.rng.IntN(10) == 0 {
-		cut.Reset(time.Duration(p.rng.Int64N(int64(2 * time.Second))))
+		cut.Reset(time.Duration(p.rng.Int64N(int64(longestStart))))
 	}
 	defer cut.Stop()
 	opened, done := false, false

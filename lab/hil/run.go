@@ -23,6 +23,7 @@ type Options struct {
 	Only    []string // names of scenarios; none means all
 	Cycles  int      // power cuts; 0 is 200
 	Replugs int      // of each reader while scanning; 0 is 100
+	Short   bool     // leave out what takes longest
 	Seed    uint64   // of the power cuts; 0 takes another each time
 	Logs    string   // folder for logs of scenarios that failed; empty is a new temporary one
 	Out     io.Writer
@@ -162,17 +163,24 @@ func release(ctx context.Context, kernel string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
+// long matches the parts of the readers' contract that take longest.
+const long = "/^(unplugging_is_survived_at_every_byte|the_longest_frame|frames_may_come_glued)"
+
 func drivers(tests string, limit time.Duration) func(context.Context, Options, Boot, *Result) error {
 	return func(ctx context.Context, o Options, b Boot, r *Result) error {
 		env := []string{fmt.Sprintf("HIL_REPLUGS=%d", o.Replugs)}
-		return driverTests{boot: b, tests: tests, env: env, limit: limit}.run(ctx, r)
+		d := driverTests{boot: b, tests: tests, env: env, limit: limit}
+		if o.Short {
+			d.without = long
+		}
+		return d.run(ctx, r)
 	}
 }
 
 // cuts cuts the power one in share times of Options.Cycles.
 func cuts(disk job.Disk, share int) func(context.Context, Options, Boot, *Result) error {
 	return func(ctx context.Context, o Options, b Boot, r *Result) error {
-		p := &powerCuts{boot: b, disk: disk, cycles: max(o.Cycles/share, 2) + 1, seed: o.Seed, step: o.steps()}
+		p := &powerCuts{boot: b, disk: always(disk), cycles: max(o.Cycles/share, 2) + 1, seed: o.Seed, step: o.steps()}
 		var err error
 		if r.Figures, err = p.run(ctx); err != nil {
 			return fmt.Errorf("seed %d: %w", o.Seed, err)
@@ -185,27 +193,41 @@ func cuts(disk job.Disk, share int) func(context.Context, Options, Boot, *Result
 	}
 }
 
-// lying is the check of the check: on a disk that loses what it was told to keep, a loss must be seen.
+func always(disk job.Disk) func(int) job.Disk { return func(int) job.Disk { return disk } }
+
+// lying is the check of the check: when one machine's disk takes a flush for done that it has not begun, the visits that
+// were acknowledged meanwhile are lost, and that must be seen.
 func lying(ctx context.Context, o Options, b Boot, r *Result) error {
-	p := &powerCuts{boot: b, disk: job.Lying, cycles: 20, seed: o.Seed}
-	figures, err := p.run(ctx)
-	r.Figures = figures
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case err == nil:
-		return fmt.Errorf("seed %d: a disk that ignores flushes lost nothing in %d power cuts: the check of the journal sees no loss", o.Seed, p.cycles)
-	default:
-		r.Passed = 1
-		return nil
+	const honest, attempts = 2, 5
+	disk := func(cycle int) job.Disk {
+		if cycle == honest {
+			return job.Lying
+		}
+		return job.Volatile
 	}
+	for n := range uint64(attempts) {
+		p := &powerCuts{boot: b, disk: disk, cycles: honest + 2, seed: o.Seed + n}
+		figures, err := p.run(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, errLost) && p.boots == honest+2:
+			figures["lost"] = float64(p.truth.lost)
+			r.Figures, r.Passed = figures, 1
+			return nil
+		case err != nil && p.boots < honest+2:
+			return fmt.Errorf("seed %d: before the disk lied: %w", p.seed, err)
+		}
+		// The file system may not have survived, or nothing was acknowledged before the cut.
+	}
+	return fmt.Errorf("seed %d: a disk that ignores flushes lost nothing in %d power cuts: the check of the journal sees no loss", o.Seed, attempts)
 }
 
-// steps returns what shows the progress of power cuts: a line every 50.
+// steps returns what shows the progress of power cuts: a line every 50th.
 func (o Options) steps() func(int) {
 	return func(done int) {
 		if done%50 == 0 {
-			fmt.Fprintf(o.Out, "%14s %d / %d\n", "", done, o.Cycles)
+			fmt.Fprintf(o.Out, "%14s %d / %d 전원 차단 / power cuts\n", "", done, o.Cycles)
 		}
 	}
 }

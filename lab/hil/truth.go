@@ -12,6 +12,9 @@ import (
 	"github.com/kipass/kipass/visit"
 )
 
+// errLost means that a visit for which a gate would have shown green is not in the journal.
+var errLost = errors.New("acknowledged visits are lost")
+
 // truth is what the host knows of a journal that lies in a machine whose power is cut again and again: what was
 // acknowledged, and what was found after each cut. It holds the visit server's private key. It is safe for concurrent use.
 type truth struct {
@@ -26,6 +29,7 @@ type truth struct {
 	newest  uint64            // newest sequence ever acknowledged
 	total   int               // acknowledged ever
 	opened  int               // records opened with the private key
+	lost    uint64            // sequences acknowledged and not found
 	extra   int               // records found that were not acknowledged: the power went before the host heard of it
 }
 
@@ -84,7 +88,8 @@ func (t *truth) inspect(o job.Opened) error {
 		note("records up to %d have left the journal, the server has those up to %d", o.Tail, t.settled)
 	}
 	if o.Head < t.newest {
-		note("%d acknowledged visits are lost: the newest record is %d, %d was acknowledged", t.newest-o.Head, o.Head, t.newest)
+		t.lost = t.newest - o.Head
+		note("%w: the newest record is %d, %d was acknowledged", errLost, o.Head, t.newest)
 	}
 	if err := s.Check(); err != nil {
 		note("records: %w", err)
@@ -135,8 +140,8 @@ func (t *truth) open(s visit.Segment) error {
 		}
 		delete(t.acked, r.Seq)
 	}
-	if len(t.acked) > 0 {
-		return fmt.Errorf("%d acknowledged visits are lost", len(t.acked))
+	if t.lost = uint64(len(t.acked)); t.lost > 0 {
+		return fmt.Errorf("%d %w", t.lost, errLost)
 	}
 	return nil
 }

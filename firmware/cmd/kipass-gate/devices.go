@@ -111,7 +111,7 @@ func openLights(l configs.Lights, log *slog.Logger) ([]firmware.Lane, error) {
 	if l.Green+l.Amber+l.Red+l.Buzzer != "" {
 		lights, err := gpio.NewLights(gpio.LightsOptions{
 			Name: name, Green: line(l.Green, l.Active), Amber: line(l.Amber, l.Active), Red: line(l.Red, l.Active),
-			Buzzer: line(l.Buzzer, l.Active), Log: log,
+			Buzzer: line(l.Buzzer, l.Active),
 		})
 		if err != nil {
 			return nil, errors.Join(err, halt(lanes))

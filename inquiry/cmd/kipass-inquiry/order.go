@@ -12,6 +12,7 @@ import (
 
 	"github.com/kipass/kipass/inquiry"
 	"github.com/kipass/kipass/inquiry/order"
+	"github.com/kipass/kipass/internal/keyfile"
 	"github.com/kipass/kipass/visit"
 )
 
@@ -35,7 +36,7 @@ func (c *command) keygenOfficer(args []string) error {
 	if _, err := order.NewOfficers(order.Officer{Name: c.Arg(0), Public: pub}); err != nil {
 		return err
 	}
-	if err := inquiry.WriteKey(*out, key); err != nil {
+	if err := keyfile.Create(*out, key); err != nil {
 		return err
 	}
 	fmt.Fprintln(c.stdout, c.Arg(0), order.FormatPublicKey(pub))
@@ -81,7 +82,7 @@ func (c *command) order(args []string) error {
 	if r.To, err = parseTime(*to); err != nil {
 		return fmt.Errorf("-to: %w", err)
 	}
-	signing, err := inquiry.ReadKey(*key)
+	signing, err := keyfile.ReadEd25519(*key)
 	if err != nil {
 		return err
 	}
@@ -118,7 +119,7 @@ func (c *command) approve(args []string) error {
 	if err := c.read(args, 1, "home", "key", "o"); err != nil {
 		return err
 	}
-	signing, err := inquiry.ReadKey(*key)
+	signing, err := keyfile.ReadEd25519(*key)
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ const usage = `kipass-issuer: QR issuer of the electronic entry register (전자
 usage:
   kipass-issuer init -data DIR -name NAME [-display TEXT] [-host HOST]... [-secrets DIR]
       make the data folder: keys, TLS authority (DIR/ca.pem), registration token
-  kipass-issuer serve -data DIR [-listen ADDR] [-registration token|open] [-rate N] [-secrets DIR]
+  kipass-issuer serve -data DIR [-listen ADDR] [-registration token|open] [-rate N] [-confirm-clock] [-secrets DIR]
       serve; prints one line "ready URL" on standard output when requests are taken
   kipass-issuer officer add -data DIR NAME PUBKEY
       add an officer of the health authority whose orders are obeyed; a running server sees it at once
@@ -141,6 +141,8 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	listen := c.String("listen", "127.0.0.1:8444", "`address` to listen on; port 0 takes a free one")
 	registration := c.String("registration", issuer.RegisterByToken,
 		"`how` holders are registered: token (whoever has the operator's token from the folder of secrets vouches for the phone) or open (unchecked, for trials)")
+	confirm := c.Bool("confirm-clock", false,
+		"the clock is right, now: destroy days that are held back since it was far ahead; for one start, not for good")
 	rate := c.Int("rate", 20, "codes a minute for one holder; 0 sets no limit")
 	if err := c.read(args, 0); err != nil {
 		return err
@@ -149,7 +151,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return errors.New("-rate must not be negative")
 	}
 	return issuer.Run(ctx, issuer.Config{
-		Dir: *c.data, SecretDir: *c.secrets, Listen: *listen, Registration: *registration, CodesPerMinute: *rate,
+		Dir: *c.data, SecretDir: *c.secrets, Listen: *listen, Registration: *registration, CodesPerMinute: *rate, ConfirmClock: *confirm,
 		Ready: func(url string) { fmt.Fprintln(stdout, "ready", url) },
 		Log:   slog.New(slog.NewTextHandler(stderr, nil)),
 	})

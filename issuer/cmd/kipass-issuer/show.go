@@ -1,16 +1,15 @@
 package main
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/kipass/kipass/inquiry/order"
 	"github.com/kipass/kipass/issuer"
+	"github.com/kipass/kipass/token"
 )
 
 func officerAdd(args []string, stderr io.Writer) error {
@@ -40,20 +39,6 @@ func officerList(args []string, stdout, stderr io.Writer) error {
 	return nil
 }
 
-// card is what kipass-scheme reads.
-type card struct {
-	Name    string    `json:"name"`
-	Display string    `json:"display"`
-	URL     string    `json:"url"`
-	Keys    []cardKey `json:"keys"`
-}
-
-type cardKey struct {
-	Public    string    `json:"public"` // raw Ed25519 key, base64
-	NotBefore time.Time `json:"not_before"`
-	NotAfter  time.Time `json:"not_after"`
-}
-
 func publicKey(args []string, stdout, stderr io.Writer) error {
 	c := newCommand("public-key", stderr)
 	url := c.String("url", "", "`URL` at which the health authority reaches this issuer (required)")
@@ -69,9 +54,9 @@ func publicKey(args []string, stdout, stderr io.Writer) error {
 	}
 	enc := json.NewEncoder(stdout)
 	enc.SetIndent("", "  ")
-	return enc.Encode(card{Name: about.Name, Display: about.Display, URL: *url, Keys: []cardKey{{
-		Public: base64.StdEncoding.EncodeToString(pub), NotBefore: about.NotBefore, NotAfter: about.NotAfter,
-	}}})
+	return enc.Encode(token.CardOf(token.Issuer{Name: about.Name, Display: about.Display, URL: *url, Keys: []token.IssuerKey{{
+		Issuer: about.Name, Public: pub, NotBefore: about.NotBefore, NotAfter: about.NotAfter,
+	}}}))
 }
 
 func auditKey(args []string, stdout, stderr io.Writer) error {

@@ -41,6 +41,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = runLab(ctx, args, stdout, stderr)
 	case "bench":
 		err = runBench(ctx, args, stdout, stderr)
+	case "bare-server": // started by bench
+		err = runBareServer(ctx, args, stdout, stderr)
 	case "-h", "--help", "help":
 		fmt.Fprint(stdout, usage)
 		return 0
@@ -105,4 +107,17 @@ func runBench(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 		err = errors.Join(bench.Write(stdout, figures), err)
 	}
 	return err
+}
+
+func runBareServer(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	flags := flag.NewFlagSet("kipass-lab bare-server", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	dir := flags.String("data", "", "자료 폴더 / folder for its data")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *dir == "" || flags.NArg() > 0 {
+		return errors.New("bare-server needs -data DIR and nothing else")
+	}
+	return bench.ServeBare(ctx, *dir, stdout)
 }

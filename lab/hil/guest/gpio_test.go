@@ -1,8 +1,12 @@
 package guest
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -69,17 +73,17 @@ func TestGPIOLights(t *testing.T) {
 			return len(s.Pulses(c.line)) == 1 && len(s.Pulses("BUZZER")) >= beeps+i+1 && !s.High("BUZZER"), nil
 		}))
 		beeps += i + 1
-		got := s.Pulses(c.line)[0].Length()
-		tell(t, "gpio_"+strings.ToLower(c.line)+"_ms", float64(got.Milliseconds()))
-		if got < hold-5*time.Millisecond {
-			t.Errorf("%s was on for %v, want %v", c.line, got, hold)
+		got := s.Pulses(c.line)[0]
+		tell(t, "gpio_"+strings.ToLower(c.line)+"_ms", float64(got.Longest().Milliseconds()))
+		if got.Longest() < hold {
+			t.Errorf("%s was on for at most %v, want %v", c.line, got.Longest(), hold)
 		}
 	}
 	if n := len(s.Pulses("BUZZER")); n != beeps {
 		t.Errorf("the buzzer sounded %d times, want %d", n, beeps)
 	}
 	for _, p := range s.Pulses("BUZZER") {
-		tell(t, "gpio_beep_ms", float64(p.Length().Milliseconds()))
+		tell(t, "gpio_beep_ms", float64(p.Longest().Milliseconds()))
 	}
 	t.Run("a later colour takes the place of the former", func(t *testing.T) {
 		for range 20 {
@@ -104,7 +108,7 @@ func overlap(t *testing.T, s *Scope) {
 		for _, b := range colours[i+1:] {
 			for _, p := range s.Pulses(a) {
 				for _, q := range s.Pulses(b) {
-					if p.From.Before(q.To) && q.From.Before(p.To) {
+					if p.From.Before(q.LastSeen) && q.From.Before(p.LastSeen) {
 						t.Fatalf("%s and %s were on at once", a, b)
 					}
 				}
@@ -148,13 +152,13 @@ func TestGPIORelay(t *testing.T) {
 		t.Fatalf("the relay was pulsed %d times, want 2", len(got))
 	}
 	for i, p := range got {
-		tell(t, fmt.Sprintf("gpio_relay_%d_ms", i+1), float64(p.Length().Milliseconds()))
-		if p.Length() < pulse-5*time.Millisecond || p.Length() > 3*pulse {
-			t.Errorf("pulse %d lasted %v, want %v", i+1, p.Length(), pulse)
+		tell(t, fmt.Sprintf("gpio_relay_%d_ms", i+1), float64(p.Longest().Milliseconds()))
+		if p.Longest() < pulse || p.Shortest() > 3*pulse {
+			t.Errorf("pulse %d lasted %v to %v, want %v", i+1, p.Shortest(), p.Longest(), pulse)
 		}
 	}
-	if pause := got[1].From.Sub(got[0].To); pause < coolDown-5*time.Millisecond {
-		t.Errorf("the relay was pulsed again after %v, want %v", pause, coolDown)
+	if pause := got[1].From.Sub(got[0].LastSeen); pause < coolDown {
+		t.Errorf("the relay was pulsed again after at most %v, want %v", pause, coolDown)
 	}
 }
 
@@ -168,8 +172,49 @@ func TestGPIORelayInDanger(t *testing.T) {
 	must(t, await("the pulse", func() (bool, error) { return s.High("RELAY"), nil }))
 	must(t, r.Halt())
 	must(t, await("the pulse to be cut", func() (bool, error) { return !s.High("RELAY"), nil }))
-	if got := s.Pulses("RELAY")[0].Length(); got > 9*time.Second {
+	if got := s.Pulses("RELAY")[0].Shortest(); got > 9*time.Second {
 		t.Errorf("the relay was halted and the pulse went on for %v", got)
+	}
+}
+
+// holdWord starts a process that holds a relay on until it is killed.
+const holdWord = "hold-relay"
+
+func holdRelay(out io.Writer) error {
+	r, err := gpio.NewRelay(gpio.RelayOptions{Line: gpio.Line{Name: "RELAY"}, Pulse: 10 * time.Second})
+	if err != nil {
+		return err
+	}
+	if err := await("the relay", func() (bool, error) { return r.Check() == nil, nil }); err != nil {
+		return err
+	}
+	if err := r.Show(context.Background(), drivers.Cue{Relay: true}); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintln(out, "held"); err != nil {
+		return err
+	}
+	select {}
+}
+
+// TestGPIORelayOfAKilledGate kills the process in the middle of a pulse. This kernel, as upstream's chips do, lets the line
+// go with the process that held it.
+func TestGPIORelayOfAKilledGate(t *testing.T) {
+	s := watch(t, newChip(t, "killed"))
+	cmd := exec.Command("/proc/self/exe", holdWord)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	if _, err := out.Read(make([]byte, 16)); err != nil {
+		t.Fatal(err)
+	}
+	must(t, await("the pulse", func() (bool, error) { return s.High("RELAY"), nil }))
+	must(t, cmd.Process.Kill())
+	_ = cmd.Wait() // it was killed
+	must(t, await("the relay to be let go", func() (bool, error) { return !s.High("RELAY"), nil }))
+	if got := s.Pulses("RELAY")[0].Shortest(); got > 9*time.Second {
+		t.Errorf("the pulse of %v went on for %v", 10*time.Second, got)
 	}
 }
 

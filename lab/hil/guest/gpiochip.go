@@ -107,14 +107,18 @@ func (c *Chip) meters() (map[string]*os.File, error) {
 	return m, nil
 }
 
-// Pulse is a time for which a line was high.
+// Pulse is a time for which a line was high: it was not yet in the look before From, and no longer at To.
 type Pulse struct {
-	Line     string
-	From, To time.Time
+	Line         string
+	Before, From time.Time
+	LastSeen, To time.Time
 }
 
-// Length returns how long it lasted.
-func (p Pulse) Length() time.Duration { return p.To.Sub(p.From) }
+// Shortest and Longest return between which times it lasted. They are apart when the machine was too busy to look.
+func (p Pulse) Shortest() time.Duration { return p.LastSeen.Sub(p.From) }
+
+// Longest is explained at Shortest.
+func (p Pulse) Longest() time.Duration { return p.To.Sub(p.Before) }
 
 // Scope records what becomes of a chip's lines, several thousand times a second.
 type Scope struct {
@@ -122,8 +126,9 @@ type Scope struct {
 	ended chan error
 
 	mu     sync.Mutex
-	since  map[string]time.Time // of the lines that are high
-	pulses []Pulse              // over, in the order of their ends
+	looked time.Time        // the last time
+	high   map[string]Pulse // of the lines that are high
+	pulses []Pulse          // over, in the order of their ends
 }
 
 // Watch begins to record.
@@ -132,7 +137,7 @@ func (c *Chip) Watch() (*Scope, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Scope{stop: make(chan struct{}), ended: make(chan error, 1), since: map[string]time.Time{}}
+	s := &Scope{stop: make(chan struct{}), ended: make(chan error, 1), looked: time.Now(), high: map[string]Pulse{}}
 	if err := s.sample(meters); err != nil {
 		return nil, err
 	}
@@ -161,21 +166,27 @@ func (s *Scope) record(meters map[string]*os.File) (err error) {
 func (s *Scope) sample(meters map[string]*os.File) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := time.Now()
+	began := time.Now()
 	var b [1]byte
 	for line, m := range meters {
 		if _, err := m.ReadAt(b[:], 0); err != nil {
 			return fmt.Errorf("looking at line %s: %w", line, err)
 		}
-		since, high := s.since[line]
+		now := time.Now()
+		p, high := s.high[line]
 		switch {
 		case b[0] == '1' && !high:
-			s.since[line] = now
-		case b[0] == '0' && high:
-			s.pulses = append(s.pulses, Pulse{line, since, now})
-			delete(s.since, line)
+			s.high[line] = Pulse{Line: line, Before: s.looked, From: now, LastSeen: began}
+		case b[0] == '1':
+			p.LastSeen = began
+			s.high[line] = p
+		case high:
+			p.To = now
+			s.pulses = append(s.pulses, p)
+			delete(s.high, line)
 		}
 	}
+	s.looked = began
 	return nil
 }
 
@@ -183,7 +194,7 @@ func (s *Scope) sample(meters map[string]*os.File) error {
 func (s *Scope) High(line string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, high := s.since[line]
+	_, high := s.high[line]
 	return high
 }
 

@@ -42,7 +42,7 @@ type Ear struct {
 
 // Listen begins to hear, one channel at rate samples a second.
 func Listen(rate int) (*Ear, error) {
-	cmd := exec.Command("arecord", "-q", "-D", "heard", "-t", "raw", "-f", "FLOAT_LE", "-c", "1", "-r", strconv.Itoa(rate), "--buffer-time=500000")
+	cmd := exec.Command("arecord", "-q", "-D", "heard", "-t", "raw", "-f", "FLOAT_LE", "-c", "1", "-r", strconv.Itoa(rate), "--buffer-time=4000000")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -31,7 +31,7 @@ type Keyboard interface {
 }
 
 // betweenKeys is the pace of a fast scanner.
-const betweenKeys = 500 * time.Microsecond
+const betweenKeys = time.Millisecond
 
 // USBKeyboard is a scanner set to keyboard (USB HID) in a port of this machine.
 type USBKeyboard struct {

@@ -15,48 +15,15 @@ import (
 	"github.com/kipass/kipass/token"
 )
 
-// card describes one issuer, as kipass-issuer public-key prints it.
-type card struct {
-	Name    string    `json:"name"`
-	Display string    `json:"display"`
-	URL     string    `json:"url"`
-	Keys    []cardKey `json:"keys"`
-}
-
-type cardKey struct {
-	Public    string    `json:"public"` // raw Ed25519 key, base64
-	NotBefore time.Time `json:"not_before"`
-	NotAfter  time.Time `json:"not_after"`
-}
-
 func readCard(path string) (token.Issuer, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return token.Issuer{}, fmt.Errorf("reading an issuer: %w", err)
 	}
 	defer f.Close()
-	dec := json.NewDecoder(f)
-	dec.DisallowUnknownFields()
-	var c card
-	if err := dec.Decode(&c); err != nil {
+	i, err := token.ReadCard(f)
+	if err != nil {
 		return token.Issuer{}, fmt.Errorf("reading %s: %w", path, err)
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return token.Issuer{}, fmt.Errorf("reading %s: bytes after its end", path)
-	}
-	if len(c.Keys) == 0 {
-		return token.Issuer{}, fmt.Errorf("reading %s: issuer %s has no key", path, c.Name)
-	}
-	i := token.Issuer{Name: c.Name, Display: c.Display, URL: c.URL}
-	for _, k := range c.Keys {
-		pub, err := base64.StdEncoding.Strict().DecodeString(k.Public)
-		if err != nil || len(pub) != ed25519.PublicKeySize {
-			return token.Issuer{}, fmt.Errorf("reading %s: a key is not 32 bytes of base64", path)
-		}
-		if !k.NotAfter.After(k.NotBefore) {
-			return token.Issuer{}, fmt.Errorf("reading %s: a key ends before it begins", path)
-		}
-		i.Keys = append(i.Keys, token.IssuerKey{Issuer: c.Name, Public: pub, NotBefore: k.NotBefore, NotAfter: k.NotAfter})
 	}
 	return i, nil
 }
@@ -120,17 +87,13 @@ func show(public, path string, stdout io.Writer) error {
 		return err
 	}
 	shown := struct {
-		Version  uint64    `json:"version"`
-		IssuedAt time.Time `json:"issued_at"`
-		Expires  time.Time `json:"expires"`
-		Issuers  []card    `json:"issuers"`
-	}{list.Version, list.IssuedAt, list.Expires, []card{}}
+		Version  uint64       `json:"version"`
+		IssuedAt time.Time    `json:"issued_at"`
+		Expires  time.Time    `json:"expires"`
+		Issuers  []token.Card `json:"issuers"`
+	}{list.Version, list.IssuedAt, list.Expires, []token.Card{}}
 	for _, i := range list.Issuers {
-		c := card{Name: i.Name, Display: i.Display, URL: i.URL}
-		for _, k := range i.Keys {
-			c.Keys = append(c.Keys, cardKey{base64.StdEncoding.EncodeToString(k.Public), k.NotBefore, k.NotAfter})
-		}
-		shown.Issuers = append(shown.Issuers, c)
+		shown.Issuers = append(shown.Issuers, token.CardOf(i))
 	}
 	enc := json.NewEncoder(stdout)
 	enc.SetIndent("", "  ")

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/kipass/kipass/token"
 )
 
 const goodCard = `{"name":"naver","display":"네이버","url":"https://naver.example.kr","keys":[
@@ -40,12 +42,12 @@ func TestSignedListShowsWhatTheCardsSay(t *testing.T) {
 	}
 	var shown struct {
 		Version uint64
-		Issuers []card
+		Issuers []token.Card
 	}
 	if err := json.Unmarshal([]byte(text), &shown); err != nil {
 		t.Fatal(err)
 	}
-	var want card
+	var want token.Card
 	if err := json.Unmarshal([]byte(goodCard), &want); err != nil {
 		t.Fatal(err)
 	}

@@ -51,6 +51,18 @@ func checkFolder(f *visitserver.Folder) error {
 	return nil
 }
 
+// parseAlone reads the flags of a command that takes no arguments.
+func parseAlone(fs *flag.FlagSet, args []string, f *visitserver.Folder) error {
+	rest, err := parse(fs, args)
+	if err != nil {
+		return err
+	}
+	if len(rest) > 0 {
+		return usageError(fs.Name() + " takes no arguments")
+	}
+	return checkFolder(f)
+}
+
 func runInit(args []string, stdout io.Writer) error {
 	fs := flag.NewFlagSet("init", flag.ContinueOnError)
 	folder := folderFlags(fs)
@@ -59,15 +71,8 @@ func runInit(args []string, stdout io.Writer) error {
 		hosts = append(hosts, s)
 		return nil
 	})
-	rest, err := parse(fs, args)
-	if err != nil {
+	if err := parseAlone(fs, args, folder); err != nil {
 		return err
-	}
-	if err := checkFolder(folder); err != nil {
-		return err
-	}
-	if len(rest) > 0 {
-		return usageError("init takes no arguments")
 	}
 	if len(hosts) == 0 {
 		hosts = []string{"localhost", "127.0.0.1", "::1"}
@@ -78,7 +83,7 @@ func runInit(args []string, stdout io.Writer) error {
 	if err := folder.Init(hosts, time.Now()); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(stdout, "made a visit server in %s for %s\n", folder.Dir, strings.Join(hosts, ", "))
+	_, err := fmt.Fprintf(stdout, "made a visit server in %s for %s\n", folder.Dir, strings.Join(hosts, ", "))
 	return err
 }
 
@@ -88,15 +93,8 @@ func runServe(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	listen := fs.String("listen", ":8443", "address to listen on; port 0 for any")
 	var level slog.Level
 	fs.TextVar(&level, "log", slog.LevelInfo, "least level that is logged: debug, info, warn or error")
-	rest, err := parse(fs, args)
-	if err != nil {
+	if err := parseAlone(fs, args, folder); err != nil {
 		return err
-	}
-	if err := checkFolder(folder); err != nil {
-		return err
-	}
-	if len(rest) > 0 {
-		return usageError("serve takes no arguments")
 	}
 	return visitserver.Run(ctx, visitserver.Config{
 		Folder: *folder,

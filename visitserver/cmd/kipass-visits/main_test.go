@@ -63,6 +63,8 @@ func TestAServerFromInitToShutdown(t *testing.T) {
 		{[]string{"officer", "add", "-data", dir, "lee", "no key"}, ""},
 		{[]string{"trust-list", "-data", dir, filepath.Join(dir, "missing")}, ""},
 		{[]string{"destroy", "-data", dir}, "destroyed"},
+		{[]string{"destroy", "-data", dir, "-confirm"}, "destroyed"},
+		{[]string{"ledger", "-data", dir, "-confirm"}, ""},
 		{[]string{"ledger", "-data", dir}, "gates"},
 		{[]string{"serve", "-data", dir, "-listen", "127.0.0.1:0"}, ""}, // in use
 	} {

@@ -125,7 +125,7 @@ func (s *Store) openDB(path string) (*pebble.DB, error) {
 	return db, nil
 }
 
-// options are the same for every database; the benchmark's bare Pebble uses them too.
+// options are the same for every database; lab/bench sets its bare Pebble up in the same way.
 func (s *Store) options() *pebble.Options {
 	o := &pebble.Options{
 		FS:                 s.fs,

@@ -1,0 +1,126 @@
+package authority
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"net"
+	"testing"
+	"time"
+)
+
+var noon = time.Date(2020, 7, 1, 3, 0, 0, 0, time.UTC)
+
+func made(t *testing.T) Authority {
+	t.Helper()
+	a, err := New("kipass test", noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// TestWhoTrustsTheAuthorityReachesItsServer shakes hands over TCP under every host, at several times.
+func TestWhoTrustsTheAuthorityReachesItsServer(t *testing.T) {
+	a := made(t)
+	now := noon
+	s, err := a.Server([]string{"visits.test", "127.0.0.1", "::1"}, func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: s.Certificate})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.(*tls.Conn).Handshake() // the client's side is looked at
+			_ = c.Close()
+		}
+	}()
+	defer func() { listener.Close(); <-ended }()
+	for _, c := range []struct {
+		rule   string
+		root   Authority
+		host   string
+		at     time.Duration // server's time after noon
+		client time.Duration // client's clock is ahead of it by
+		ok     bool
+	}{
+		{"a name", a, "visits.test", 0, 0, true},
+		{"an IPv4 address", a, "127.0.0.1", 0, 0, true},
+		{"an IPv6 address", a, "::1", 0, 0, true},
+		{"a clock that lags", a, "visits.test", 0, -59 * time.Minute, true},
+		{"a clock a month ahead", a, "visits.test", 0, 720 * time.Hour, true},
+		{"ten years later", a, "visits.test", 87600 * time.Hour, 0, true},
+		{"another name", a, "issuer.test", 0, 0, false},
+		{"another authority", made(t), "visits.test", 0, 0, false},
+		{"a client of another century", a, "visits.test", 0, 876000 * time.Hour, false},
+	} {
+		now = noon.Add(c.at)
+		pool := x509.NewCertPool()
+		pool.AddCert(c.root.Cert)
+		raw, err := net.Dial("tcp", listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn := tls.Client(raw, &tls.Config{RootCAs: pool, ServerName: c.host, Time: func() time.Time { return now.Add(c.client) }})
+		if err := conn.Handshake(); (err == nil) != c.ok {
+			t.Errorf("%s: %v", c.rule, err)
+		}
+		_, _ = io.Copy(io.Discard, conn) // until the server has closed: now is not written while it reads
+		_ = conn.Close()
+	}
+}
+
+func TestCertificateIsRenewedInTime(t *testing.T) {
+	a := made(t)
+	now := noon
+	s, err := a.Server([]string{"visits.test"}, func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	serial := func() string {
+		t.Helper()
+		c, err := s.Certificate(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Leaf.SerialNumber.String()
+	}
+	first := serial()
+	now = noon.Add(ServerLife - serverRenew - time.Second)
+	if serial() != first {
+		t.Error("renewed early")
+	}
+	now = noon.Add(ServerLife - serverRenew)
+	second := serial()
+	if second == first {
+		t.Error("not renewed")
+	}
+	if serial() != second {
+		t.Error("renewed twice")
+	}
+	if _, err := a.Server(nil, time.Now); err == nil {
+		t.Error("a server without a host was taken")
+	}
+}
+
+func TestLoadTakesWhatBelongsTogether(t *testing.T) {
+	a, other := made(t), made(t)
+	if b, err := Load(a.Cert.Raw, a.Key); err != nil || !b.Cert.Equal(a.Cert) {
+		t.Errorf("loading: %v", err)
+	}
+	if _, err := Load(a.Cert.Raw, other.Key); err == nil {
+		t.Error("another authority's key was taken")
+	}
+	if _, err := Load([]byte("no certificate"), a.Key); err == nil {
+		t.Error("no certificate was taken")
+	}
+}
