@@ -249,3 +249,17 @@ func TestRunRecoversWithItsDisk(t *testing.T) {
 	b.eventually("admitted", func() bool { return b.shows(`kipass_gate_outcomes_total{outcome="admitted"} 2`) })
 	check(t, b.stop())
 }
+
+// A gate whose only reader is gone does not ask for codes nobody would see.
+func TestRunWithoutAReader(t *testing.T) {
+	b := newBench(t)
+	b.ready(b.start())
+	b.eventually("in service", func() bool { return b.shows("kipass_gate_in_service 1") })
+	check(t, b.line.Unplug(drivertest.Closed))
+	b.eventually("out of service", func() bool { return b.shows("kipass_gate_in_service 0") })
+	check(t, b.line.Replug())
+	b.eventually("back in service", func() bool { return b.shows("kipass_gate_in_service 1") })
+	b.scan(b.central.code(0))
+	b.eventually("admitted", func() bool { return b.shows(`kipass_gate_outcomes_total{outcome="admitted"} 1`) })
+	check(t, b.stop())
+}
