@@ -109,14 +109,28 @@ func (g *Gate) Revoke(revoked bool) {
 // InService reports whether a genuine code would be tried at all.
 func (g *Gate) InService() bool { return g.service(g.o.Clock.Read()) != nil }
 
-// idle is the colour of a gate to which nobody shows a code: red while it is out of service, by its own judgement or by
-// a fault that means the same, as the screen shows it; else none.
-func (g *Gate) idle() drivers.Light {
+// Serves reports whether visitors may be asked to show their codes: the gate is in service, no fault means the contrary,
+// and at least one reader is there to see them.
+func (g *Gate) Serves() bool {
 	faults := g.o.Board.Shown() // the worst first
 	if !g.InService() || len(faults) > 0 && health.KindOf(faults[0].Code).Severity == health.Down {
-		return drivers.Red
+		return false
 	}
-	return drivers.Dark
+	lost := 0
+	for _, f := range faults {
+		if f.Code == health.ReaderLost {
+			lost++
+		}
+	}
+	return lost == 0 || lost < len(g.o.Readers)
+}
+
+// idle is the colour of a gate to which nobody shows a code: red while it serves nobody, as the screen shows it; else none.
+func (g *Gate) idle() drivers.Light {
+	if g.Serves() {
+		return drivers.Dark
+	}
+	return drivers.Red
 }
 
 // service returns the journal if the gate is in service at that moment, else nil.

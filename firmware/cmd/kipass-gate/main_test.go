@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-const soundConfig = `version = 1
+const goodConfig = `version = 1
 [gate]
 facility = "cafe-7"
 name = "door-1"
@@ -32,7 +32,7 @@ func TestCommandLine(t *testing.T) {
 		}
 		return path
 	}
-	good := file("good.toml", soundConfig)
+	good := file("good.toml", goodConfig)
 	for rule, c := range map[string]struct {
 		args     []string
 		status   int
@@ -46,12 +46,12 @@ func TestCommandLine(t *testing.T) {
 		"a missing config is said to be":         {[]string{"-config", filepath.Join(dir, "none.toml"), "-check"}, 2, "", "none.toml"},
 		"and so without -check":                  {[]string{"-config", filepath.Join(dir, "none.toml")}, 2, "", "copy the example"},
 		"a folder is no config":                  {[]string{"-config", dir, "-check"}, 2, "", "is not a regular file"},
-		"a wrong key is named with its line":     {[]string{"-config", file("key.toml", soundConfig+"buad = 9600\n"), "-check"}, 2, "", `key.toml:12: reader[0].buad: there is no such key; did you mean "baud"?`},
-		"a wrong config does not start":          {[]string{"-config", file("no.toml", strings.Replace(soundConfig, "https", "http", 1))}, 2, "", "server.url"},
-		"files the config names are looked at":   {[]string{"-config", file("ca.toml", strings.Replace(soundConfig, "[trust]", "ca = \"none.pem\"\n[trust]", 1)), "-check"}, 2, "", "server.ca"},
-		"what a driver cannot do is found":       {[]string{"-config", file("host.toml", soundConfig+"trigger = \"host\"\n"), "-check"}, 2, "", "no trigger command is known for model generic"},
-		"clips that are no recordings are too":   {[]string{"-config", file("clips.toml", soundConfig+"[speaker]\nclips = \""+badClips(t)+"\"\n"), "-check"}, 2, "", "ko/admitted"},
-		"-check makes nothing and opens nothing": {[]string{"-config", file("state.toml", strings.Replace(soundConfig, "[server]", "state = \"made\"\n[server]", 1)), "-check"}, 0, "ok", ""},
+		"a wrong key is named with its line":     {[]string{"-config", file("key.toml", goodConfig+"buad = 9600\n"), "-check"}, 2, "", `key.toml:12: reader[0].buad: there is no such key; did you mean "baud"?`},
+		"a wrong config does not start":          {[]string{"-config", file("no.toml", strings.Replace(goodConfig, "https", "http", 1))}, 2, "", "server.url"},
+		"files the config names are looked at":   {[]string{"-config", file("ca.toml", strings.Replace(goodConfig, "[trust]", "ca = \"none.pem\"\n[trust]", 1)), "-check"}, 2, "", "server.ca"},
+		"what a driver cannot do is found":       {[]string{"-config", file("host.toml", goodConfig+"trigger = \"host\"\n"), "-check"}, 2, "", "no trigger command is known for model generic"},
+		"clips that are no recordings are too":   {[]string{"-config", file("clips.toml", goodConfig+"[speaker]\nclips = \""+badClips(t)+"\"\n"), "-check"}, 2, "", "ko/admitted"},
+		"-check makes nothing and opens nothing": {[]string{"-config", file("state.toml", strings.Replace(goodConfig, "[server]", "state = \"made\"\n[server]", 1)), "-check"}, 0, "ok", ""},
 	} {
 		t.Run(rule, func(t *testing.T) {
 			var out, errs bytes.Buffer

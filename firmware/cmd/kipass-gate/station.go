@@ -108,6 +108,7 @@ func (s *station) vitals() {
 	s.fault(health.JournalReplaced, stats.Damage != "" || len(stats.Replaced) > 0, strings.Join(slices.Concat([]string{stats.Damage}, stats.Replaced), " "))
 	s.fault(health.Quarantined, stats.Quarantined > 0, fmt.Sprintf("%d", stats.Quarantined))
 	s.fault(health.Undelivered, stats.Destroyed > 0, fmt.Sprintf("%d", stats.Destroyed))
+	s.fault(health.TrustStale, s.trust.Version() > 0 && s.trust.Stale(s.now()), "")
 	s.recover(stats)
 }
 
@@ -149,10 +150,8 @@ func (k timekeeper) Evidence(issuer string, iat time.Time) {
 
 // status implements screen.Options.Status. The uplink is nil until it is made.
 func (s *station) status(u *uplink.Uplink) screen.Status {
-	shown := s.board.Shown()
 	status := screen.Status{
-		InService: s.gate.InService() && (len(shown) == 0 || health.KindOf(shown[0].Code).Severity < health.Down),
-		Backlog:   s.journal.Stats().Backlog, Clock: s.clock.Read().State, Faults: shown,
+		InService: s.gate.Serves(), Backlog: s.journal.Stats().Backlog, Clock: s.clock.Read().State, Faults: s.board.Shown(),
 	}
 	if u != nil {
 		status.Reached = u.Status().Reached
