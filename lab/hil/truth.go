@@ -54,13 +54,6 @@ func (t *truth) ack(a job.Acked) error {
 	return nil
 }
 
-// acknowledged returns how many visits were acknowledged so far.
-func (t *truth) acknowledged() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.total
-}
-
 // inspect holds a journal, as it was found after a cut, to what was acknowledged before it. The error tells all that
 // is wrong.
 func (t *truth) inspect(o job.Opened) error {

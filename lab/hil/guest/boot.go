@@ -95,9 +95,7 @@ func loopbackUp() error {
 func runTests(j job.Job, console io.Writer) (exit int, err error) {
 	cmd := exec.Command("/proc/self/exe", j.Args...)
 	cmd.Dir = "/run"
-	// The machine has one processor. Driver and device are two programs in one here: with more threads it is the kernel that
-	// shares the processor between them, and neither waits until the other has nothing to do.
-	cmd.Env = append([]string{"GOMAXPROCS=4", "PATH=" + standardPath, "HOME=/run", "TMPDIR=/run", Mark + "=1"}, j.Env...)
+	cmd.Env = append([]string{"PATH=" + standardPath, "HOME=/run", "TMPDIR=/run", Mark + "=1"}, j.Env...)
 	cmd.Stdout, cmd.Stderr = console, console
 	if err := cmd.Run(); err != nil {
 		var failed *exec.ExitError

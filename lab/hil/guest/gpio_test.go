@@ -146,9 +146,10 @@ func TestGPIORelay(t *testing.T) {
 	for range 5 { // all within one cool-down
 		must(t, r.Show(t.Context(), drivers.Cue{Relay: true}))
 	}
-	got := opens(2)
+	opens(2)
 	time.Sleep(2 * (pulse + coolDown))
-	if got = s.Pulses("RELAY"); len(got) != 2 || s.High("RELAY") {
+	got := s.Pulses("RELAY")
+	if len(got) != 2 || s.High("RELAY") {
 		t.Fatalf("the relay was pulsed %d times, want 2", len(got))
 	}
 	for i, p := range got {

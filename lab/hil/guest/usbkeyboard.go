@@ -33,6 +33,11 @@ type Keyboard interface {
 // betweenKeys is the pace of a fast scanner.
 const betweenKeys = time.Millisecond
 
+// pause lets the time between two keys pass; began is when the first was pressed. The kernel holds no more than about six
+// characters for a reader, and the machine's one processor does the scanner's work as well: on a busy host, which slows down
+// both, the scanner waits for what it took itself several times over.
+func pause(began time.Time) { time.Sleep(betweenKeys + 4*time.Since(began)) }
+
 // USBKeyboard is a scanner set to keyboard (USB HID) in a port of this machine.
 type USBKeyboard struct {
 	gadget *Gadget
@@ -100,6 +105,7 @@ func (k *USBKeyboard) Type(b []byte) error {
 		return err
 	}
 	for _, c := range b {
+		began := time.Now()
 		on, err := keyFor(c)
 		if err != nil {
 			return err
@@ -113,7 +119,7 @@ func (k *USBKeyboard) Type(b []byte) error {
 				return fmt.Errorf("the scanner cannot type: %w", err)
 			}
 		}
-		time.Sleep(betweenKeys)
+		pause(began)
 	}
 	return nil
 }
