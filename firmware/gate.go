@@ -166,7 +166,7 @@ func (g *Gate) Run(ctx context.Context) error {
 			select {
 			case frames <- f:
 			default:
-				g.o.Log.Warn("frame dropped: the disk is too slow for this reader", "read", f)
+				g.o.Log.Debug("frame dropped: earlier ones of this reader are still being served", "read", f)
 			}
 		}
 		group.Go(func() error { supervise(ctx, r, emit, g.o.Board); return nil })
@@ -278,5 +278,9 @@ func (g *Gate) tell(o visit.Outcome, f drivers.Read) {
 	if g.o.Display != nil {
 		g.o.Display.Show(o, f.Reader, hold)
 	}
-	g.o.Log.Info("scan", "outcome", o.String(), "reader", f.Reader, "took", time.Since(f.At).Round(10*time.Microsecond))
+	level := slog.LevelInfo
+	if o == visit.NotACode { // a noisy line must not fill the log; the screen counts them
+		level = slog.LevelDebug
+	}
+	g.o.Log.Log(context.Background(), level, "scan", "outcome", o.String(), "reader", f.Reader, "took", time.Since(f.At).Round(10*time.Microsecond))
 }

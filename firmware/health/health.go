@@ -15,6 +15,7 @@ type Code string
 
 const (
 	NotEnrolled     Code = "not-enrolled"     // no certificate, sealing key or trust list yet
+	CertificateLost Code = "certificate-lost" // visitors are served, but nothing can be delivered until it is enrolled again
 	Revoked         Code = "revoked"          // the server has withdrawn this terminal
 	JournalFailed   Code = "journal-failed"   // an append did not become durable
 	JournalReplaced Code = "journal-replaced" // a damaged journal was set aside and a fresh one begun
@@ -53,6 +54,7 @@ type Kind struct {
 
 var kinds = map[Code]Kind{
 	NotEnrolled:     {Down, "등록되지 않은 기기입니다. 등록 코드를 확인해 주세요.", "This gate is not enrolled. Check the enrolment code.", 0},
+	CertificateLost: {Degraded, "기기 인증서가 없어 기록을 전송하지 못합니다. 새 등록 코드가 필요합니다.", "The certificate is lost: visits are kept but not delivered. A new enrolment code is needed.", 0},
 	Revoked:         {Down, "사용이 중지된 기기입니다. 시설 관리자에게 문의해 주세요.", "This gate has been revoked. Ask the facility's manager.", 0},
 	JournalFailed:   {Down, "방문 기록을 저장할 수 없습니다.", "Visits cannot be written to the journal.", 0},
 	JournalReplaced: {Notice, "손상된 기록 파일을 보관하고 새로 시작했습니다.", "A damaged journal was set aside and a fresh one begun.", 0},

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/kipass/kipass/firmware"
@@ -28,6 +29,8 @@ type station struct {
 	board   *health.Board
 	log     *slog.Logger
 	seal    visit.SealKeyID // of the provision in use; owned by the uplink's goroutine once it runs
+
+	provisioned atomic.Bool // sealing key and trust list are in use: visitors can be served, enrolled or not
 }
 
 // Holding implements uplink.Provisioner.
@@ -47,6 +50,7 @@ func (s *station) Provision(p wire.Provision) error {
 		s.seal = key.ID()
 	}
 	s.gate.Use(s.journal)
+	s.provisioned.Store(true)
 	s.log.Info("in service", "trust_list", s.trust.Version(), "seal_key", s.seal.String())
 	return nil
 }
@@ -64,7 +68,9 @@ func (s *station) now() time.Time {
 func (s *station) connected(u uplink.Status) {
 	s.gate.Revoke(u.Revoked)
 	s.fault(health.Revoked, u.Revoked, "")
-	s.fault(health.NotEnrolled, !u.Enrolled, u.LastError)
+	provisioned := s.provisioned.Load()
+	s.fault(health.NotEnrolled, !u.Enrolled && !provisioned, u.LastError)
+	s.fault(health.CertificateLost, !u.Enrolled && provisioned, u.LastError)
 	s.fault(health.Offline, !u.Reached, u.LastError)
 	s.fault(health.RecordBlocked, u.Blocked > 0, fmt.Sprintf("%d", u.Blocked))
 	s.fault(health.JournalJumped, len(u.Alerts) > 0, strings.Join(u.Alerts, ", "))

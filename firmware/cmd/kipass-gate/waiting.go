@@ -72,6 +72,9 @@ func openState(ctx context.Context, config configs.Gate, board *health.Board, lo
 		}
 	})
 	if err := group.Wait(); err != nil {
+		if opened != nil {
+			err = errors.Join(err, opened.journal.Close())
+		}
 		return nil, err
 	}
 	if opened != nil {
