@@ -153,7 +153,8 @@ func TestKeyboardDropsWhatTheKernelLost(t *testing.T) {
 	must(t, err)
 	closeLater(t, s)
 	reads := session(t, keyboardDriver(t, builtInName))
-	for i := range 20 {
+	rounds := min(number(t, "HIL_REPLUGS", 100), 20)
+	for i := range rounds {
 		lost := fmt.Sprintf("LOST%02d:%s", i, strings.Repeat("ABCDEFGHIJ", 12))
 		must(t, s.Burst([]byte(lost+"\r")))
 		time.Sleep(2 * patientGap) // the code in the making is over at the latest with a silence
@@ -163,7 +164,7 @@ func TestKeyboardDropsWhatTheKernelLost(t *testing.T) {
 			t.Fatalf("got %q, want %q: it is a rest of what the kernel lost", got, whole)
 		}
 	}
-	tell(t, "overruns", 20)
+	tell(t, "overruns", float64(rounds))
 }
 
 // TestKeyboardLossIsNoticedAtOnce measures how long the driver takes to see that its device was pulled.
