@@ -136,7 +136,9 @@ func TestKeyboardIsOursAlone(t *testing.T) {
 			t.Errorf("a second program that takes the device gets %v, want EBUSY", err)
 		}
 		second := keyboardDriver(t, usbID)
-		if err := second.Run(t.Context(), func(drivers.Read) {}); !errors.Is(err, drivers.ErrUnavailable) || !strings.Contains(err.Error(), "in use") {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		if err := second.Run(ctx, func(drivers.Read) {}); !errors.Is(err, drivers.ErrUnavailable) || !strings.Contains(err.Error(), "in use") {
 			t.Errorf("a second driver gets %v", err)
 		}
 	})
