@@ -27,7 +27,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 FLAGS := -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
 # The gate's own packages, run on arm under emulation. qemu-user emulates neither the hanging up of a terminal, nor evdev's ioctls, nor namespaces.
-ARM_TESTS := -timeout 20m -skip '/line_hung_up|/by_the_real_kernel|/file_system_of' ./token ./visit ./drivers/... ./firmware/clock ./firmware/journal
+ARM_TESTS := -timeout 20m -skip '/line_hung_up|/by_the_real_kernel|/file_system_of' ./protocol/token ./protocol/visit ./drivers/... ./firmware/clock ./firmware/journal
 
 .PHONY: help run test test-arm bench hil build cross sounds lint needs-build needs-test
 
@@ -55,22 +55,22 @@ bench: needs-build build ## our figures against bare limits taken in the same ru
 
 hil: ## drivers and journal on a real kernel without hardware: make hil CYCLES=200 REPLUGS=100 ONLY=serial,journal
 	@packaging/install-missing $(HIL_NEEDS)
-	@kernel=$$(lab/hil/build-kernel) && $(GO) run ./lab/hil/cmd/hil -kernel "$$kernel" -cycles $(CYCLES) -replugs $(REPLUGS) -only "$(ONLY)"
+	@kernel=$$(lab/hil/build-kernel) && $(GO) run ./cmd/kipass-hil -kernel "$$kernel" -cycles $(CYCLES) -replugs $(REPLUGS) -only "$(ONLY)"
 
 build: needs-build ## the programs, into bin/
 	@mkdir -p $(BIN)
 	@echo "building $(PROGRAMS)" >&2
-	@$(GO) build $(FLAGS) -o $(BIN)/ $$($(GO) list ./... | grep '/cmd/kipass-')
+	@$(GO) build $(FLAGS) -o $(BIN)/ $(addprefix ./cmd/,$(PROGRAMS))
 
 cross: needs-build ## the gate for linux/amd64, arm64 and arm v7 with sound, arm v6 without
 	@packaging/install-missing $(CROSS_NEEDS)
 	@mkdir -p $(BIN)
-	CGO_ENABLED=1 GOARCH=amd64 $(GO) build $(FLAGS) -o $(BIN)/kipass-gate-linux-amd64 ./firmware/cmd/kipass-gate
+	CGO_ENABLED=1 GOARCH=amd64 $(GO) build $(FLAGS) -o $(BIN)/kipass-gate-linux-amd64 ./cmd/kipass-gate
 	CGO_ENABLED=1 GOARCH=arm64 CC=aarch64-linux-gnu-gcc PKG_CONFIG_LIBDIR=/usr/lib/aarch64-linux-gnu/pkgconfig \
-		$(GO) build $(FLAGS) -o $(BIN)/kipass-gate-linux-arm64 ./firmware/cmd/kipass-gate
+		$(GO) build $(FLAGS) -o $(BIN)/kipass-gate-linux-arm64 ./cmd/kipass-gate
 	CGO_ENABLED=1 GOARCH=arm GOARM=7 CC=arm-linux-gnueabihf-gcc PKG_CONFIG_LIBDIR=/usr/lib/arm-linux-gnueabihf/pkgconfig \
-		$(GO) build $(FLAGS) -o $(BIN)/kipass-gate-linux-armv7 ./firmware/cmd/kipass-gate
-	CGO_ENABLED=0 GOARCH=arm GOARM=6 $(GO) build -tags nosound $(FLAGS) -o $(BIN)/kipass-gate-linux-armv6 ./firmware/cmd/kipass-gate
+		$(GO) build $(FLAGS) -o $(BIN)/kipass-gate-linux-armv7 ./cmd/kipass-gate
+	CGO_ENABLED=0 GOARCH=arm GOARM=6 $(GO) build -tags nosound $(FLAGS) -o $(BIN)/kipass-gate-linux-armv6 ./cmd/kipass-gate
 
 sounds: ## make the voice clips and tones anew from sounds/words.tsv
 	@packaging/install-missing $(SOUND_NEEDS)

@@ -8,7 +8,7 @@ import (
 	"maps"
 	"time"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // Version is the only version of the format this program reads.

@@ -4,8 +4,8 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/drivers"
+	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/sounds"
-	"github.com/kipass/kipass/visit"
 )
 
 // hold is how long an outcome stays before the gate invites the next visitor.

@@ -4,8 +4,8 @@ import (
 	"errors"
 
 	"github.com/kipass/kipass/firmware/clock"
-	"github.com/kipass/kipass/token"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/token"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // Reading is what parsing and verifying made of a frame.

@@ -9,9 +9,9 @@ import (
 
 	"github.com/kipass/kipass/drivers"
 	"github.com/kipass/kipass/firmware/clock"
+	"github.com/kipass/kipass/protocol/token"
+	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/sounds"
-	"github.com/kipass/kipass/token"
-	"github.com/kipass/kipass/visit"
 )
 
 func TestDecide(t *testing.T) {

@@ -19,8 +19,8 @@ import (
 	"github.com/kipass/kipass/drivers/drivertest"
 	"github.com/kipass/kipass/firmware/clock"
 	"github.com/kipass/kipass/firmware/health"
-	"github.com/kipass/kipass/token"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/token"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // scene is a gate with fake devices, a journal in memory and two keys: the issuer's and one nobody knows.

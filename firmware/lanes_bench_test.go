@@ -18,8 +18,8 @@ import (
 	"github.com/kipass/kipass/firmware/clock"
 	"github.com/kipass/kipass/firmware/health"
 	"github.com/kipass/kipass/firmware/journal"
-	"github.com/kipass/kipass/token"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/token"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 const (

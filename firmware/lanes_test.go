@@ -9,7 +9,7 @@ import (
 	"github.com/kipass/kipass/drivers"
 	"github.com/kipass/kipass/drivers/drivertest"
 	"github.com/kipass/kipass/firmware/health"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // Whatever befalls the front lane, the side lane's lights get its own cues alone, each at the moment its code was read.

@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/kipass/kipass/token"
+	"github.com/kipass/kipass/protocol/token"
 )
 
 // replaySet remembers the codes this gate has admitted for as long as they could be fresh, so that a second scan is

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kipass/kipass/inquiry/order"
+	"github.com/kipass/kipass/protocol/order"
 )
 
 // Endpoint is a party to be asked: its URL and the only authorities its certificate may come from.

@@ -14,9 +14,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kipass/kipass/inquiry/auditlog"
-	"github.com/kipass/kipass/inquiry/order"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/auditlog"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/order"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // ContactList is who was at a place in a window. It exists decrypted only while it is read.
@@ -177,7 +178,7 @@ func (l ContactList) WriteCSV(w io.Writer) error {
 		}
 		first, last := c.Visits[0].At, c.Visits[len(c.Visits)-1].At
 		rows = append(rows, []string{
-			plainCell(c.Name), phoneCell(c.Phone), c.Issuer, first.In(visit.Seoul()).Format(time.RFC3339), last.In(visit.Seoul()).Format(time.RFC3339),
+			plainCell(c.Name), phoneCell(c.Phone), c.Issuer, first.In(day.Seoul()).Format(time.RFC3339), last.In(day.Seoul()).Format(time.RFC3339),
 			fmt.Sprint(len(c.Visits)), strings.Join(gates, " "),
 		})
 	}

@@ -9,9 +9,9 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/kipass/kipass/inquiry/auditlog"
-	"github.com/kipass/kipass/inquiry/order"
 	"github.com/kipass/kipass/internal/durable"
+	"github.com/kipass/kipass/protocol/auditlog"
+	"github.com/kipass/kipass/protocol/order"
 )
 
 // Destroy destroys everything of an order: its identity first, so that no copy of an answer or of the contact list can

@@ -18,10 +18,10 @@ import (
 
 	"filippo.io/age"
 
-	"github.com/kipass/kipass/inquiry/auditlog"
-	"github.com/kipass/kipass/inquiry/order"
 	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/internal/keyfile"
+	"github.com/kipass/kipass/protocol/auditlog"
+	"github.com/kipass/kipass/protocol/order"
 )
 
 // Names within the authority's folder.

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/kipass/kipass/inquiry/auditlog"
-	"github.com/kipass/kipass/inquiry/order"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/auditlog"
+	"github.com/kipass/kipass/protocol/order"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // Request is what an officer asks for.

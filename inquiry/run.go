@@ -13,11 +13,11 @@ import (
 
 	"filippo.io/age"
 
-	"github.com/kipass/kipass/inquiry/auditlog"
-	"github.com/kipass/kipass/inquiry/order"
 	"github.com/kipass/kipass/internal/durable"
-	"github.com/kipass/kipass/token"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/auditlog"
+	"github.com/kipass/kipass/protocol/order"
+	"github.com/kipass/kipass/protocol/token"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // ErrPartial says that some issuer's codes could not be asked for. The contact list made without them is marked; running

@@ -16,9 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kipass/kipass/inquiry/auditlog"
-	"github.com/kipass/kipass/inquiry/order"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/auditlog"
+	"github.com/kipass/kipass/protocol/order"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 var now = time.Date(2020, 7, 10, 9, 0, 0, 0, time.UTC)

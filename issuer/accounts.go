@@ -13,8 +13,8 @@ import (
 
 	"go.etcd.io/bbolt"
 
-	"github.com/kipass/kipass/daykey"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/internal/daykey"
+	"github.com/kipass/kipass/protocol/day"
 )
 
 // accounts finds a holder by the bearer secret the visitor's phone keeps. An account is sealed under the key of the day
@@ -56,7 +56,7 @@ func (a *accounts) row(bearer string) []byte {
 }
 
 // put seals the account under day, durably.
-func (a *accounts) put(bearer string, h holder, day visit.Day) error {
+func (a *accounts) put(bearer string, h holder, day day.Day) error {
 	k, err := a.keys.Make(day)
 	if err != nil {
 		return err
@@ -81,11 +81,11 @@ func (a *accounts) put(bearer string, h holder, day visit.Day) error {
 	return nil
 }
 
-func sealedOn(value []byte) visit.Day { return visit.Day(int32(binary.BigEndian.Uint32(value))) }
+func sealedOn(value []byte) day.Day { return day.Day(int32(binary.BigEndian.Uint32(value))) }
 
 // get returns the account and the day under which it is sealed. The error wraps ErrUnknown if there is none, or none
 // any more.
-func (a *accounts) get(bearer string) (holder, visit.Day, error) {
+func (a *accounts) get(bearer string) (holder, day.Day, error) {
 	row := a.row(bearer)
 	var value []byte
 	err := a.db.View(func(tx *bbolt.Tx) error {
@@ -118,7 +118,7 @@ func (a *accounts) get(bearer string) (holder, visit.Day, error) {
 }
 
 // count returns how many accounts are sealed under day or earlier.
-func (a *accounts) count(day visit.Day) (n uint64, err error) {
+func (a *accounts) count(day day.Day) (n uint64, err error) {
 	err = a.db.View(func(tx *bbolt.Tx) error {
 		rows, err := rowsUntil(tx, day)
 		n = uint64(len(rows))
@@ -130,7 +130,7 @@ func (a *accounts) count(day visit.Day) (n uint64, err error) {
 	return n, nil
 }
 
-func rowsUntil(tx *bbolt.Tx, day visit.Day) (rows [][]byte, err error) {
+func rowsUntil(tx *bbolt.Tx, day day.Day) (rows [][]byte, err error) {
 	err = tx.Bucket(bucketAccounts).ForEach(func(row, value []byte) error {
 		if len(value) < 4 || sealedOn(value) <= day {
 			rows = append(rows, bytes.Clone(row)) // a bucket must not change under its own iteration
@@ -141,7 +141,7 @@ func rowsUntil(tx *bbolt.Tx, day visit.Day) (rows [][]byte, err error) {
 }
 
 // purge removes the accounts sealed under day or earlier.
-func (a *accounts) purge(day visit.Day) error {
+func (a *accounts) purge(day day.Day) error {
 	err := a.db.Update(func(tx *bbolt.Tx) error {
 		rows, err := rowsUntil(tx, day)
 		if err != nil {

@@ -4,7 +4,7 @@ import (
 	"crypto/cipher"
 	"errors"
 
-	"github.com/kipass/kipass/token"
+	"github.com/kipass/kipass/protocol/token"
 )
 
 // ref is a holder's reference: 16 random bytes, the same in all codes of one account, seen by nobody but the issuer.

@@ -12,10 +12,10 @@ import (
 
 	"go.etcd.io/bbolt"
 
-	"github.com/kipass/kipass/daykey"
+	"github.com/kipass/kipass/internal/daykey"
 	"github.com/kipass/kipass/internal/durable"
-	"github.com/kipass/kipass/token"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/token"
 )
 
 // A day's file holds the issue log of that day and a copy of the identity of everyone who was given a code on it, both
@@ -29,10 +29,10 @@ type dayFiles struct {
 	dir  string
 	disk durable.Disk
 	mu   sync.RWMutex // held for reading while a day is used, for writing while one is opened or destroyed
-	open map[visit.Day]*bbolt.DB
+	open map[day.Day]*bbolt.DB
 }
 
-func (d *dayFiles) path(day visit.Day) string { return filepath.Join(d.dir, day.String()+".db") }
+func (d *dayFiles) path(day day.Day) string { return filepath.Join(d.dir, day.String()+".db") }
 
 // openBolt opens a database with these buckets. A second process waits a second at most, and a group commit 2 ms.
 func openBolt(path string, buckets ...[]byte) (*bbolt.DB, error) {
@@ -60,7 +60,7 @@ func openBolt(path string, buckets ...[]byte) (*bbolt.DB, error) {
 
 // use runs f with a day's open file; the day cannot be destroyed meanwhile. Without create a day that has no file gives
 // daykey.ErrNoKey.
-func (d *dayFiles) use(day visit.Day, create bool, f func(*bbolt.DB) error) error {
+func (d *dayFiles) use(day day.Day, create bool, f func(*bbolt.DB) error) error {
 	d.mu.RLock()
 	if db := d.open[day]; db != nil {
 		defer d.mu.RUnlock()
@@ -79,7 +79,7 @@ func (d *dayFiles) use(day visit.Day, create bool, f func(*bbolt.DB) error) erro
 	return f(db)
 }
 
-func (d *dayFiles) openDay(day visit.Day, create bool) error {
+func (d *dayFiles) openDay(day day.Day, create bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.open[day] != nil {
@@ -105,7 +105,7 @@ func (d *dayFiles) record(k *dayKeys, h holder, cti token.CTI, iat time.Time) er
 	code, who := k.blind("code", cti[:]), k.blind("holder", h.Ref)
 	issued := binary.BigEndian.AppendUint64(nil, uint64(iat.Unix()))
 	sealedCode, sealedHolder := k.records.Seal(nil, nil, append(issued, h.Ref...), code), k.records.Seal(nil, nil, identity, who)
-	return d.use(visit.DayOf(iat), true, func(db *bbolt.DB) error {
+	return d.use(day.Of(iat), true, func(db *bbolt.DB) error {
 		return db.Batch(func(tx *bbolt.Tx) error {
 			if holders := tx.Bucket(bucketHolders); holders.Get(who) == nil {
 				if err := holders.Put(who, sealedHolder); err != nil {
@@ -118,7 +118,7 @@ func (d *dayFiles) record(k *dayKeys, h holder, cti token.CTI, iat time.Time) er
 }
 
 // find returns the holder and the time of issue of a code that the day's issue log holds.
-func (d *dayFiles) find(k *dayKeys, day visit.Day, cti token.CTI, r ref) (h holder, iat time.Time, err error) {
+func (d *dayFiles) find(k *dayKeys, day day.Day, cti token.CTI, r ref) (h holder, iat time.Time, err error) {
 	code, who := k.blind("code", cti[:]), k.blind("holder", r[:])
 	err = d.use(day, false, func(db *bbolt.DB) error {
 		return db.View(func(tx *bbolt.Tx) error {
@@ -144,7 +144,7 @@ func (d *dayFiles) find(k *dayKeys, day visit.Day, cti token.CTI, r ref) (h hold
 }
 
 // count returns how many codes a day's issue log holds, 0 if there is no file.
-func (d *dayFiles) count(day visit.Day) (n uint64, err error) {
+func (d *dayFiles) count(day day.Day) (n uint64, err error) {
 	err = d.use(day, false, func(db *bbolt.DB) error {
 		return db.View(func(tx *bbolt.Tx) error {
 			n = uint64(tx.Bucket(bucketCodes).Stats().KeyN)
@@ -158,7 +158,7 @@ func (d *dayFiles) count(day visit.Day) (n uint64, err error) {
 }
 
 // destroy closes and removes a day's file. Its key must have been destroyed before.
-func (d *dayFiles) destroy(day visit.Day) error {
+func (d *dayFiles) destroy(day day.Day) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if db := d.open[day]; db != nil {
@@ -173,7 +173,7 @@ func (d *dayFiles) destroy(day visit.Day) error {
 	return nil
 }
 
-func (d *dayFiles) days() ([]visit.Day, error) { return daykey.Days(d.dir, ".db") }
+func (d *dayFiles) days() ([]day.Day, error) { return daykey.Days(d.dir, ".db") }
 
 func (d *dayFiles) close() error {
 	d.mu.Lock()

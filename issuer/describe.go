@@ -4,8 +4,8 @@ import (
 	"crypto/ed25519"
 	"path/filepath"
 
-	"github.com/kipass/kipass/inquiry/auditlog"
-	"github.com/kipass/kipass/inquiry/order"
+	"github.com/kipass/kipass/protocol/auditlog"
+	"github.com/kipass/kipass/protocol/order"
 )
 
 // Describe returns what the scheme operator needs to know of the issuer in the folder dir. The folder may be in use.

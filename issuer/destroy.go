@@ -11,9 +11,10 @@ import (
 	"slices"
 	"time"
 
-	"github.com/kipass/kipass/daykey"
-	"github.com/kipass/kipass/inquiry/auditlog"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/internal/daykey"
+	"github.com/kipass/kipass/internal/guard"
+	"github.com/kipass/kipass/protocol/auditlog"
+	"github.com/kipass/kipass/protocol/day"
 )
 
 // intent is written before the first step of a day's destruction and removed after the last, so that a crash in between
@@ -26,14 +27,14 @@ type intent struct {
 
 const intentEnding = ".destroying"
 
-func (i *Issuer) intentPath(d visit.Day) string {
+func (i *Issuer) intentPath(d day.Day) string {
 	return filepath.Join(i.days.dir, d.String()+intentEnding)
 }
 
-// Destroy destroys every day whose time has come (visit.Day.DestroyAt): its key, its issue log, the identities kept with
+// Destroy destroys every day whose time has come (day.Day.DestroyAt): its key, its issue log, the identities kept with
 // it, and the accounts whose last code was of that day. Each day becomes an entry of the audit log, once. It may be
 // called again after any error or crash and takes up where it stopped. Days that are due by a clock in doubt are kept;
-// the error then wraps daykey.ErrHeldBack.
+// the error then wraps guard.ErrHeldBack.
 func (i *Issuer) Destroy() error {
 	horizon, err := i.guard.Look()
 	if err != nil {
@@ -48,7 +49,7 @@ func (i *Issuer) Destroy() error {
 		return err
 	}
 	due, back := horizon.Split(held)
-	back = slices.DeleteFunc(back, func(d visit.Day) bool { return slices.Contains(begun, d) })
+	back = slices.DeleteFunc(back, func(d day.Day) bool { return slices.Contains(begun, d) })
 	due = append(due, begun...)
 	slices.Sort(due)
 	due = slices.Compact(due)
@@ -62,7 +63,7 @@ func (i *Issuer) Destroy() error {
 }
 
 // held lists the days of which anything is left, oldest first.
-func (i *Issuer) held() ([]visit.Day, error) {
+func (i *Issuer) held() ([]day.Day, error) {
 	keys, err := i.keys.Days()
 	if err != nil {
 		return nil, err
@@ -81,9 +82,9 @@ func (i *Issuer) held() ([]visit.Day, error) {
 }
 
 // begun lists the days whose destruction has begun and not ended.
-func (i *Issuer) begun() ([]visit.Day, error) { return daykey.Days(i.days.dir, intentEnding) }
+func (i *Issuer) begun() ([]day.Day, error) { return daykey.Days(i.days.dir, intentEnding) }
 
-func (i *Issuer) destroyDay(d visit.Day, now time.Time) error {
+func (i *Issuer) destroyDay(d day.Day, now time.Time) error {
 	plan, err := i.plan(d)
 	if err != nil {
 		return err
@@ -122,7 +123,7 @@ func (i *Issuer) destroyDay(d visit.Day, now time.Time) error {
 }
 
 // plan returns what is to be destroyed, as first counted.
-func (i *Issuer) plan(d visit.Day) (intent, error) {
+func (i *Issuer) plan(d day.Day) (intent, error) {
 	var p intent
 	raw, err := os.ReadFile(i.intentPath(d))
 	if err == nil {
@@ -186,7 +187,7 @@ func (i *Issuer) DestroyLoop(ctx context.Context) {
 	for {
 		pause := destroyPause
 		switch err := i.Destroy(); {
-		case errors.Is(err, daykey.ErrHeldBack):
+		case errors.Is(err, guard.ErrHeldBack):
 			i.options.Log.Error("days are held back from destruction", "error", err)
 		case err != nil:
 			i.options.Log.Error("destruction is overdue and will be tried again", "error", err)

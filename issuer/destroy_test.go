@@ -13,11 +13,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/kipass/kipass/daykey"
-	"github.com/kipass/kipass/inquiry/auditlog"
-	"github.com/kipass/kipass/inquiry/order"
+	"github.com/kipass/kipass/internal/daykey"
 	"github.com/kipass/kipass/internal/durable"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/internal/guard"
+	"github.com/kipass/kipass/protocol/auditlog"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/order"
 )
 
 func (f *fixture) tombstones(t testing.TB) map[string]uint64 {
@@ -49,7 +50,7 @@ func (f *fixture) tombstones(t testing.TB) map[string]uint64 {
 
 // gone is the whole invariant: nothing of the day is left, in files or in the open database, and its destruction stands
 // in the log once with the true count.
-func (f *fixture) gone(t testing.TB, day visit.Day, codes uint64) {
+func (f *fixture) gone(t testing.TB, day day.Day, codes uint64) {
 	t.Helper()
 	err := filepath.WalkDir(f.dir, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && filepath.Base(path) != "" && len(d.Name()) >= 10 && d.Name()[:10] == day.String() {
@@ -73,7 +74,7 @@ func (f *fixture) gone(t testing.TB, day visit.Day, codes uint64) {
 
 func TestDestroyedAfter28DaysNotASecondEarlyOrLate(t *testing.T) {
 	f := newFixture(t)
-	day := visit.DayOf(noon)
+	day := day.Of(noon)
 	bearer := f.register(t, testName)
 	c := f.code(t, bearer)
 	last := day.DestroyAt().Add(-time.Nanosecond)
@@ -118,21 +119,21 @@ func TestDestroyedAfter28DaysNotASecondEarlyOrLate(t *testing.T) {
 
 func TestAccountLives28DaysFromItsLastCode(t *testing.T) {
 	f := newFixture(t)
-	day := visit.DayOf(noon)
+	first := day.Of(noon)
 	used, unused := f.register(t, testName), f.register(t, testName)
 	f.code(t, used)
 	f.clock.set(noon.AddDate(0, 0, 20))
 	f.code(t, used)
-	f.clock.set(day.DestroyAt())
+	f.clock.set(first.DestroyAt())
 	if err := f.Destroy(); err != nil {
 		t.Fatal(err)
 	}
-	f.gone(t, day, 1)
+	f.gone(t, first, 1)
 	if _, err := f.Issue(unused); !errors.Is(err, ErrUnknown) {
 		t.Errorf("account without codes for 28 days: %v", err)
 	}
 	f.code(t, used)
-	f.clock.set((visit.DayOf(f.clock.now())).DestroyAt())
+	f.clock.set(day.Of(f.clock.now()).DestroyAt())
 	if err := f.Destroy(); err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +151,7 @@ func TestCopyOfTheDataIsUnreadableOnceTheKeyIsDestroyed(t *testing.T) {
 	f := newFixture(t)
 	bearer := f.register(t, testName)
 	c := f.code(t, bearer)
-	day := visit.DayOf(noon)
+	day := day.Of(noon)
 	if err := f.Issuer.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +215,7 @@ func TestDestructionSurvivesACrashAtEachStep(t *testing.T) {
 		for n, all := 1, false; !all; n++ {
 			t.Run(fmt.Sprintf("step %d, persisted %v", n, persisted), func(t *testing.T) {
 				f := newFixture(t)
-				day := visit.DayOf(noon)
+				day := day.Of(noon)
 				bearer := f.register(t, testName)
 				for range 3 {
 					f.code(t, bearer)
@@ -257,19 +258,19 @@ func (f *fixture) reopenAt(t *testing.T, wall time.Time, ran func() time.Duratio
 
 func TestAClockThatJumpsAheadDestroysNothingForADay(t *testing.T) {
 	f := newFixture(t)
-	day := visit.DayOf(noon)
+	day := day.Of(noon)
 	bearer := f.register(t, testName)
 	f.code(t, bearer)
 	var ran time.Duration
 	pass := func(d time.Duration) { ran += d; f.clock.set(f.clock.now().Add(d)) }
 	f.reopenAt(t, noon, func() time.Duration { return ran })
-	pass(daykey.Proof)
+	pass(guard.Proof)
 	if err := f.Destroy(); err != nil {
 		t.Fatal(err)
 	}
 	kept := func(rule string) {
 		t.Helper()
-		if err := f.Destroy(); !errors.Is(err, daykey.ErrHeldBack) {
+		if err := f.Destroy(); !errors.Is(err, guard.ErrHeldBack) {
 			t.Errorf("%s: %v, want days held back", rule, err)
 		}
 		if n := f.Audit().Size(); n != 0 {
@@ -278,9 +279,9 @@ func TestAClockThatJumpsAheadDestroysNothingForADay(t *testing.T) {
 	}
 	f.clock.set(day.DestroyAt().Add(time.Hour)) // no time has passed
 	kept("a month ahead")
-	pass(daykey.Proof - time.Minute)
+	pass(guard.Proof - time.Minute)
 	kept("almost a day later")
-	f.clock.set(noon.Add(2 * daykey.Proof))
+	f.clock.set(noon.Add(2 * guard.Proof))
 	if err := f.Destroy(); err != nil {
 		t.Errorf("put right: %v", err)
 	}
@@ -306,7 +307,7 @@ func TestAClockThatJumpsAheadDestroysNothingForADay(t *testing.T) {
 
 func TestDestructionThatHasBegunIsFinishedThoughTheClockIsInDoubt(t *testing.T) {
 	f := newFixture(t)
-	day := visit.DayOf(noon)
+	day := day.Of(noon)
 	f.code(t, f.register(t, testName))
 	f.clock.set(day.DestroyAt())
 	const intentWritten = 6 // steps
@@ -332,19 +333,19 @@ func TestDestructionThatHasBegunIsFinishedThoughTheClockIsInDoubt(t *testing.T) 
 
 func TestAfterAWeekOffDaysAreDestroyedADayLater(t *testing.T) {
 	f := newFixture(t)
-	day := visit.DayOf(noon)
+	day := day.Of(noon)
 	f.code(t, f.register(t, testName))
-	ran := daykey.Proof
+	ran := guard.Proof
 	f.reopenAt(t, day.DestroyAt().Add(-5*24*time.Hour), func() time.Duration { return 0 })
 	if err := f.ConfirmClock(); err != nil {
 		t.Fatal(err)
 	}
 	f.reopenAt(t, day.DestroyAt().Add(2*24*time.Hour), func() time.Duration { return ran })
-	if err := f.Destroy(); !errors.Is(err, daykey.ErrHeldBack) {
+	if err := f.Destroy(); !errors.Is(err, guard.ErrHeldBack) {
 		t.Errorf("at once: %v", err)
 	}
-	ran += daykey.Proof
-	f.clock.set(f.clock.now().Add(daykey.Proof))
+	ran += guard.Proof
+	f.clock.set(f.clock.now().Add(guard.Proof))
 	if err := f.Destroy(); err != nil {
 		t.Fatal(err)
 	}
@@ -353,7 +354,7 @@ func TestAfterAWeekOffDaysAreDestroyedADayLater(t *testing.T) {
 
 func TestDamagedIssueLogIsDestroyedToo(t *testing.T) {
 	f := newFixture(t)
-	day := visit.DayOf(noon)
+	day := day.Of(noon)
 	f.code(t, f.register(t, testName))
 	f.clock.set(day.DestroyAt())
 	if err := f.Issuer.Close(); err != nil {
@@ -388,7 +389,7 @@ func TestLoopDestroysAtMidnight(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { i.DestroyLoop(ctx); close(ended) }()
-		due := visit.DayOf(begin).DestroyAt()
+		due := day.Of(begin).DestroyAt()
 		time.Sleep(time.Until(due) - time.Nanosecond)
 		synctest.Wait()
 		if n := i.Audit().Size(); n != 0 {

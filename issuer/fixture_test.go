@@ -11,10 +11,11 @@ import (
 
 	"filippo.io/age"
 
-	"github.com/kipass/kipass/inquiry/order"
 	"github.com/kipass/kipass/internal/durable"
-	"github.com/kipass/kipass/token"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/order"
+	"github.com/kipass/kipass/protocol/token"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // clock is a wall clock that tests drive.
@@ -36,7 +37,7 @@ func (c *clock) set(t time.Time) {
 }
 
 // noon of 2020-07-01 in Seoul.
-var noon = time.Date(2020, 7, 1, 12, 0, 0, 0, visit.Seoul())
+var noon = time.Date(2020, 7, 1, 12, 0, 0, 0, day.Seoul())
 
 const (
 	testName  = "김철수시험"

@@ -16,12 +16,13 @@ import (
 
 	"go.etcd.io/bbolt"
 
-	"github.com/kipass/kipass/daykey"
-	"github.com/kipass/kipass/inquiry/auditlog"
-	"github.com/kipass/kipass/inquiry/order"
+	"github.com/kipass/kipass/internal/daykey"
 	"github.com/kipass/kipass/internal/durable"
-	"github.com/kipass/kipass/token"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/internal/guard"
+	"github.com/kipass/kipass/protocol/auditlog"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/order"
+	"github.com/kipass/kipass/protocol/token"
 )
 
 // Registrar decides whether someone may be registered under a phone number. Checking the number by a message sent to it
@@ -49,7 +50,7 @@ type Issuer struct {
 	days     *dayFiles
 	accounts *accounts
 	audit    *auditlog.Log
-	guard    *daykey.Guard
+	guard    *guard.Clock
 	pace     *pace
 }
 
@@ -86,13 +87,13 @@ func open(dir, secretDir string, o Options, disk durable.Disk, elapsed func() ti
 	if err != nil {
 		return nil, errors.Join(err, audit.Close())
 	}
-	guard, err := daykey.OpenGuard(filepath.Join(dir, "clock"), o.Now, elapsed, durable.Disk{})
+	guard, err := guard.Open(filepath.Join(dir, "clock"), o.Now, elapsed, durable.Disk{})
 	if err != nil {
 		return nil, errors.Join(err, accounts.db.Close(), audit.Close())
 	}
 	return &Issuer{
 		options: o, about: about, secrets: s, officers: filepath.Join(dir, officersFile), keys: keys,
-		days:     &dayFiles{dir: filepath.Join(dir, "days"), disk: disk, open: map[visit.Day]*bbolt.DB{}},
+		days:     &dayFiles{dir: filepath.Join(dir, "days"), disk: disk, open: map[day.Day]*bbolt.DB{}},
 		accounts: accounts, audit: audit, guard: guard, pace: newPace(o.CodesPerMinute, o.Now),
 	}, nil
 }
@@ -104,7 +105,7 @@ func forbidDestroyed(keys *keyring, audit *auditlog.Log) error {
 		return err
 	}
 	for _, text := range days {
-		d, err := visit.ParseDay(text)
+		d, err := day.Parse(text)
 		if err != nil {
 			return fmt.Errorf("audit log: %w", err)
 		}
@@ -135,7 +136,7 @@ func (i *Issuer) Register(ctx context.Context, name, phone string, consent bool,
 	var r ref
 	_, _ = rand.Read(r[:]) // never fails: crypto/rand ends the program instead
 	bearer = newBearer()
-	if err := i.accounts.put(bearer, newHolder(r, id, now), visit.DayOf(now)); err != nil {
+	if err := i.accounts.put(bearer, newHolder(r, id, now), day.Of(now)); err != nil {
 		return "", err
 	}
 	return bearer, nil
@@ -159,7 +160,7 @@ func (i *Issuer) Issue(bearer string) (Issued, error) {
 		return Issued{}, ErrTooMany
 	}
 	iat := i.options.Now().Truncate(time.Second)
-	day := visit.DayOf(iat)
+	day := day.Of(iat)
 	k, err := i.keys.Make(day)
 	if err != nil {
 		return Issued{}, err

@@ -13,10 +13,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kipass/kipass/daykey"
-	"github.com/kipass/kipass/inquiry/order"
+	"github.com/kipass/kipass/internal/daykey"
 	"github.com/kipass/kipass/internal/durable"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/order"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 func TestConsentIsRequiredBeforeAnything(t *testing.T) {
@@ -261,7 +262,7 @@ func TestDataWithoutTheMasterKeyShowsNothing(t *testing.T) {
 	if _, err := f.Issue(bearer); err == nil {
 		t.Error("a code is given out under another master key")
 	}
-	if _, err := f.keys.Key(visit.DayOf(noon)); err == nil || errors.Is(err, daykey.ErrNoKey) {
+	if _, err := f.keys.Key(day.Of(noon)); err == nil || errors.Is(err, daykey.ErrNoKey) {
 		t.Errorf("day key under another master key: %v", err)
 	}
 }

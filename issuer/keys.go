@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/kipass/kipass/daykey"
+	"github.com/kipass/kipass/internal/daykey"
 )
 
 // dayKeys are what one day's data is sealed with, all derived from the day's secret.

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/kipass/kipass/daykey"
-	"github.com/kipass/kipass/inquiry/auditlog"
-	"github.com/kipass/kipass/inquiry/order"
-	"github.com/kipass/kipass/token"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/internal/daykey"
+	"github.com/kipass/kipass/protocol/auditlog"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/order"
+	"github.com/kipass/kipass/protocol/token"
 )
 
 // scanTolerance is how far outside its 15 seconds a code may have been scanned by the clock of a gate: the widest skew
@@ -61,12 +61,12 @@ func (i *Issuer) open(o order.Order, c order.Code, now time.Time) (holder, error
 	if !o.Covers(c.At) {
 		return holder{}, errNotOurs
 	}
-	first := visit.DayOf(c.At.Add(-scanTolerance - token.Lifetime))
-	for day := visit.DayOf(c.At.Add(scanTolerance)); day >= first; day-- {
-		if day < visit.OldestKept(now) {
+	first := day.Of(c.At.Add(-scanTolerance - token.Lifetime))
+	for d := day.Of(c.At.Add(scanTolerance)); d >= first; d-- {
+		if d < day.OldestKept(now) {
 			break // due for destruction, even if that has not come to it yet
 		}
-		h, err := i.openOn(day, c)
+		h, err := i.openOn(d, c)
 		if !errors.Is(err, errNotOurs) && !errors.Is(err, daykey.ErrNoKey) {
 			return h, err
 		}
@@ -74,8 +74,8 @@ func (i *Issuer) open(o order.Order, c order.Code, now time.Time) (holder, error
 	return holder{}, errNotOurs
 }
 
-func (i *Issuer) openOn(day visit.Day, c order.Code) (holder, error) {
-	k, err := i.keys.Key(day)
+func (i *Issuer) openOn(d day.Day, c order.Code) (holder, error) {
+	k, err := i.keys.Key(d)
 	if err != nil {
 		return holder{}, err
 	}
@@ -84,7 +84,7 @@ func (i *Issuer) openOn(day visit.Day, c order.Code) (holder, error) {
 	if err != nil {
 		return holder{}, err
 	}
-	h, iat, err := i.days.find(k, day, cti, r)
+	h, iat, err := i.days.find(k, d, cti, r)
 	if err != nil {
 		return holder{}, err
 	}

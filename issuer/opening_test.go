@@ -7,9 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kipass/kipass/inquiry/auditlog"
-	"github.com/kipass/kipass/inquiry/order"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/auditlog"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/order"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 func TestOrdersThatOpenNothing(t *testing.T) {
@@ -94,8 +95,8 @@ func TestOnlyCodesScannedInTheWindowNearTheirIssueAreOpened(t *testing.T) {
 		"gate's clock faster":                {noon.Add(-2 * time.Hour), 15*time.Second + scanTolerance + time.Millisecond, noon.Add(-48 * time.Hour), false},
 		"gate's clock slow by the tolerance": {noon.Add(-2 * time.Hour), -scanTolerance, noon.Add(-48 * time.Hour), true},
 		"gate's clock slower":                {noon.Add(-2 * time.Hour), -scanTolerance - time.Millisecond, noon.Add(-48 * time.Hour), false},
-		"issued before midnight, read after": {time.Date(2020, 6, 30, 23, 59, 59, 0, visit.Seoul()), 5 * time.Second, noon.Add(-48 * time.Hour), true},
-		"issued after midnight, slow clock":  {time.Date(2020, 7, 1, 0, 0, 1, 0, visit.Seoul()), -5 * time.Second, noon.Add(-48 * time.Hour), true},
+		"issued before midnight, read after": {time.Date(2020, 6, 30, 23, 59, 59, 0, day.Seoul()), 5 * time.Second, noon.Add(-48 * time.Hour), true},
+		"issued after midnight, slow clock":  {time.Date(2020, 7, 1, 0, 0, 1, 0, day.Seoul()), -5 * time.Second, noon.Add(-48 * time.Hour), true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -123,7 +124,7 @@ func TestCodesThatWereNeverGivenOutAreNotOpened(t *testing.T) {
 	f := newFixture(t)
 	bearer := f.register(t, testName)
 	c := f.code(t, bearer)
-	k, err := f.keys.Key(visit.DayOf(noon))
+	k, err := f.keys.Key(day.Of(noon))
 	if err != nil {
 		t.Fatal(err)
 	}

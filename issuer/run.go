@@ -29,7 +29,7 @@ type Config struct {
 	Listen         string // address, port 0 for any free one
 	Registration   string // RegisterByToken or RegisterOpen
 	CodesPerMinute int
-	ConfirmClock   bool             // the clock is right: destroy what is held back since it was far ahead, see daykey.Guard
+	ConfirmClock   bool             // the clock is right: destroy what is held back since it was far ahead, see guard.Clock
 	Ready          func(url string) // called once, when requests are taken; may be nil
 	Now            func() time.Time // time.Now if nil
 	Log            *slog.Logger

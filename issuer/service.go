@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kipass/kipass/inquiry/order"
+	"github.com/kipass/kipass/protocol/order"
 )
 
 // Paths of the issuer's interface besides order.PathOrders. Bodies of the first two are JSON in UTF-8.

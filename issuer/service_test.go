@@ -15,9 +15,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kipass/kipass/inquiry/order"
 	"github.com/kipass/kipass/internal/durable"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/order"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // running is an issuer served over TLS on loopback.
@@ -234,11 +235,11 @@ func TestLogsHoldNothingOfAnyone(t *testing.T) {
 	f.reopen(t, durable.Disk{})
 	code := f.read(t, c.Text)
 	cti := code.CTI()
-	if _, err := f.keys.Make(visit.DayOf(noon)); err != nil {
+	if _, err := f.keys.Make(day.Of(noon)); err != nil {
 		t.Fatal(err)
 	}
 	first := r.log.String()
-	if err := os.WriteFile(filepath.Join(f.dir, "keys", visit.DayOf(noon).String()+".key"), make([]byte, 60), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(f.dir, "keys", day.Of(noon).String()+".key"), make([]byte, 60), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r = serve(t, f, RegisterOpen)

@@ -14,11 +14,11 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/kipass/kipass/daykey"
 	"github.com/kipass/kipass/internal/authority"
+	"github.com/kipass/kipass/internal/daykey"
 	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/internal/keyfile"
-	"github.com/kipass/kipass/token"
+	"github.com/kipass/kipass/protocol/token"
 )
 
 // Names within the data folder.

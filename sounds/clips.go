@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // Rate is the sample rate of every clip in hertz. Clips are WAV files of 16-bit mono PCM.

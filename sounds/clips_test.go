@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/sounds"
-	"github.com/kipass/kipass/visit"
 )
 
 // decode reads a WAV file with the plain 44-byte header that all clips have and returns samples from -1 to 1.

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/sounds"
-	"github.com/kipass/kipass/visit"
 )
 
 // spokenText is what the voice says for an outcome: the wording, with Q and R spelt as they sound in Korean.

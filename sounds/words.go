@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 //go:embed words.tsv

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kipass/kipass/uplink/wire"
+	"github.com/kipass/kipass/protocol/wire"
 )
 
 // ErrNotServer is wrapped by errors about answers that are not the visit server's own.

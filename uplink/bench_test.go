@@ -4,7 +4,7 @@ import (
 	"context"
 	"testing"
 
-	"github.com/kipass/kipass/uplink/wire"
+	"github.com/kipass/kipass/protocol/wire"
 )
 
 // BenchmarkDrain drains 100,000 records from memory through TLS 1.3 on loopback to a handler that only decodes and

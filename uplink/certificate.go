@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/kipass/kipass/uplink/wire"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
+	"github.com/kipass/kipass/protocol/wire"
 )
 
 // parseTerminal reads key and certificate from one PEM text and checks that they belong together and name a terminal.

@@ -14,10 +14,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/kipass/kipass/uplink/wire"
+	"github.com/kipass/kipass/protocol/wire"
 )
 
-// client speaks the terminal interface of one visit server (wire/SPEC.md). One connection is kept while it is used.
+// client speaks the terminal interface of one visit server (protocol/wire/SPEC.md). One connection is kept while it is used.
 type client struct {
 	base    *url.URL
 	http    *http.Client

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/kipass/kipass/uplink/wire"
+	"github.com/kipass/kipass/protocol/wire"
 )
 
 const (

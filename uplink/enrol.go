@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kipass/kipass/uplink/wire"
+	"github.com/kipass/kipass/protocol/wire"
 )
 
 // Enrol trades the one-time code for a terminal certificate, keeps it durably and lets the gate take the provision that

@@ -22,8 +22,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kipass/kipass/uplink/wire"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
+	"github.com/kipass/kipass/protocol/wire"
 )
 
 const (
@@ -363,7 +363,7 @@ func (c *central) csr(der []byte) *ecdsa.PublicKey {
 	return csr.PublicKey.(*ecdsa.PublicKey)
 }
 
-// enrol answers a used code again for the same key, as wire/SPEC.md asks.
+// enrol answers a used code again for the same key, as protocol/wire/SPEC.md asks.
 func (c *central) enrol(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	req, err := wire.Decode[wire.EnrolRequest](body)

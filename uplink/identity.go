@@ -11,8 +11,8 @@ import (
 	"sync"
 
 	"github.com/kipass/kipass/internal/keyfile"
-	"github.com/kipass/kipass/uplink/wire"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
+	"github.com/kipass/kipass/protocol/wire"
 )
 
 // Files of the identity folder. Key and certificate share one file, so that one rename swaps both.

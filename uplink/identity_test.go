@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kipass/kipass/uplink/wire"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
+	"github.com/kipass/kipass/protocol/wire"
 )
 
 func TestGateEnrolsByItselfAndDrains(t *testing.T) {

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/kipass/kipass/uplink/wire"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
+	"github.com/kipass/kipass/protocol/wire"
 )
 
 // lacks reports whether a receipt shows a newer trust list or another sealing key than the gate holds.

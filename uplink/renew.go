@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/kipass/kipass/uplink/wire"
+	"github.com/kipass/kipass/protocol/wire"
 )
 
 const renewLook = time.Hour // the wall clock may be set: due dates are looked at this often

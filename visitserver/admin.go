@@ -11,8 +11,9 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/kipass/kipass/inquiry/order"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/order"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // AdminRequest is one command of the operator, sent as JSON by POST / over the folder's socket.
@@ -198,7 +199,7 @@ func showCounts(ctx context.Context, s *Server, args []string, _ []byte) (any, e
 	if err != nil {
 		return nil, err
 	}
-	d, err := visit.ParseDay(args[1])
+	d, err := day.Parse(args[1])
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,6 @@
 package visitserver
 
-import "github.com/kipass/kipass/inquiry/auditlog"
+import "github.com/kipass/kipass/protocol/auditlog"
 
 // AuditLog is the append-only log of everything done with visits beyond taking and counting them.
 type AuditLog interface {

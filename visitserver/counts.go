@@ -12,7 +12,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/visitserver/store"
 )
 
@@ -74,7 +75,7 @@ func (s *Server) counts(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, &unauthorisedError{"a manager's token of this facility is needed"})
 		return
 	}
-	day, err := visit.ParseDay(r.URL.Query().Get("day"))
+	day, err := day.Parse(r.URL.Query().Get("day"))
 	if err != nil {
 		sendJSON(w, http.StatusBadRequest, map[string]string{"error": "day must be of the form 2006-01-02"})
 		return
@@ -88,7 +89,7 @@ func (s *Server) counts(w http.ResponseWriter, r *http.Request) {
 }
 
 // DayCounts returns a facility's counts of a day.
-func (s *Server) DayCounts(ctx context.Context, f visit.Facility, d visit.Day) (DayCounts, error) {
+func (s *Server) DayCounts(ctx context.Context, f visit.Facility, d day.Day) (DayCounts, error) {
 	counts, err := s.store.Counts(ctx, f, d)
 	if err != nil {
 		return DayCounts{}, err

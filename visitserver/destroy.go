@@ -10,9 +10,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/kipass/kipass/daykey"
-	"github.com/kipass/kipass/inquiry/auditlog"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/internal/guard"
+	"github.com/kipass/kipass/protocol/auditlog"
+	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/visitserver/store"
 )
 
@@ -30,7 +30,7 @@ type Tombstone struct {
 	Log       uint64    `json:"log"` // entry of the audit log
 }
 
-// HeldBack tells of days that are due by a clock which is in doubt, see [daykey.Guard].
+// HeldBack tells of days that are due by a clock which is in doubt, see [guard.Clock].
 type HeldBack struct {
 	Days  []string  `json:"days"`
 	Clock time.Time `json:"clock"`
@@ -40,7 +40,7 @@ type HeldBack struct {
 // DestroyDue destroys every day whose four weeks are over: the day is closed and summed up, its key destroyed, its rows
 // removed, and a tombstone put into the audit log. Each step is durable before the next and harmless to repeat, and the
 // same code that does a day finishes one that a crash left half done. It returns the days destroyed. Days that are due by
-// a clock in doubt are kept; when there are any, the error, after all others are destroyed, wraps daykey.ErrHeldBack.
+// a clock in doubt are kept; when there are any, the error, after all others are destroyed, wraps guard.ErrHeldBack.
 func (s *Server) DestroyDue(ctx context.Context) ([]Tombstone, error) {
 	s.destroy.Lock()
 	defer s.destroy.Unlock()
@@ -74,7 +74,7 @@ func (s *Server) DestroyDue(ctx context.Context) ([]Tombstone, error) {
 }
 
 // due returns the days to be destroyed, and those held back. A day whose destruction has begun is to be finished.
-func (s *Server) due(ctx context.Context, horizon daykey.Horizon) (due, held []visit.Day, err error) {
+func (s *Server) due(ctx context.Context, horizon guard.Horizon) (due, held []day.Day, err error) {
 	days, err := s.store.Days(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -95,7 +95,7 @@ func (s *Server) due(ctx context.Context, horizon daykey.Horizon) (due, held []v
 		}
 		if raw == nil {
 			due = append(due, t.Day)
-			held = slices.DeleteFunc(held, func(d visit.Day) bool { return d == t.Day })
+			held = slices.DeleteFunc(held, func(d day.Day) bool { return d == t.Day })
 		}
 	}
 	slices.Sort(due)
@@ -108,7 +108,7 @@ func (s *Server) ConfirmClock() error {
 	return s.guard.Confirm()
 }
 
-func (s *Server) destroyDay(ctx context.Context, d visit.Day) (Tombstone, error) {
+func (s *Server) destroyDay(ctx context.Context, d day.Day) (Tombstone, error) {
 	tally, err := s.store.Retire(ctx, d)
 	if err != nil {
 		return Tombstone{}, err
@@ -174,7 +174,7 @@ func (s *Server) Destroyer(ctx context.Context, wake <-chan time.Time) {
 	for {
 		switch _, err := s.DestroyDue(ctx); {
 		case err == nil || ctx.Err() != nil:
-		case !errors.Is(err, daykey.ErrHeldBack):
+		case !errors.Is(err, guard.ErrHeldBack):
 			s.log.Error("destruction failed and will be tried again", "error", err)
 		case s.now().Sub(told).Abs() >= tellHeldBack:
 			told = s.now()
@@ -184,7 +184,7 @@ func (s *Server) Destroyer(ctx context.Context, wake <-chan time.Time) {
 		tick := wake
 		if tick == nil {
 			now := s.now()
-			midnight := (visit.DayOf(now) + 1).Start().Sub(now)
+			midnight := (day.Of(now) + 1).Start().Sub(now)
 			timer = time.NewTimer(min(time.Minute, midnight))
 			tick = timer.C
 		}

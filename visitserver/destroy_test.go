@@ -14,10 +14,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kipass/kipass/daykey"
-	"github.com/kipass/kipass/inquiry/auditlog"
-	"github.com/kipass/kipass/uplink/wire"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/internal/guard"
+	"github.com/kipass/kipass/protocol/auditlog"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/visit"
+	"github.com/kipass/kipass/protocol/wire"
 )
 
 // opened is a server opened on a folder without serving.
@@ -61,14 +62,14 @@ func TestNotOneVisitIsDestroyedEarlyOrLate(t *testing.T) {
 	r := newRig(t)
 	r.facility("cafe")
 	g := r.gate("cafe", "door")
-	first := visit.DayOf(noon)
+	first := day.Of(noon)
 	for d := range 3 {
-		day := first + visit.Day(d)
+		day := first + day.Day(d)
 		r.clock.Set((day + 1).Start().Add(-time.Millisecond))
 		g.journalled(newVisit(day.Start()), newVisit((day + 1).Start().Add(-time.Millisecond)))
 		g.deliver()
 	}
-	kept := func(d visit.Day) bool {
+	kept := func(d day.Day) bool {
 		key := exists(t, filepath.Join(r.folder.Dir, "keys", "days", d.String()+".key"))
 		rows := exists(t, filepath.Join(r.folder.Dir, "visits", "days", d.String()))
 		if key != rows {
@@ -93,7 +94,7 @@ func TestNotOneVisitIsDestroyedEarlyOrLate(t *testing.T) {
 		r.wake <- c.at // the run before has ended: Destroyer waits again only then
 		r.wake <- c.at
 		for d := range 3 {
-			if kept(first+visit.Day(d)) != (d >= c.gone) {
+			if kept(first+day.Day(d)) != (d >= c.gone) {
 				t.Errorf("%s: day %d kept %v", c.rule, d, !(d >= c.gone))
 			}
 		}
@@ -116,7 +117,7 @@ func TestLateRecordsOfADestroyedDayAreRefused(t *testing.T) {
 	r := newRig(t)
 	r.facility("cafe")
 	g := r.gate("cafe", "door")
-	day := visit.DayOf(noon)
+	day := day.Of(noon)
 	g.journalled(newVisit(noon))
 	g.deliver()
 	late := newVisit(noon.Add(time.Minute))
@@ -147,7 +148,7 @@ func TestDestructionFinishesAfterACrashAtEachStep(t *testing.T) {
 	r := newRig(t)
 	r.facility("cafe")
 	g := r.gate("cafe", "door")
-	day := visit.DayOf(noon)
+	day := day.Of(noon)
 	v := newVisit(noon)
 	g.journalled(v, newVisit(noon.Add(24*time.Hour-time.Minute)))
 	r.clock.Add(24 * time.Hour)
@@ -221,13 +222,13 @@ func TestTombstoneDigestIsOverTheCountsThatStay(t *testing.T) {
 	r.stop()
 	s, parts := opened(t, r.folder, r.clock)
 	defer parts.close()
-	r.clock.Set(visit.DayOf(noon).DestroyAt())
+	r.clock.Set(day.Of(noon).DestroyAt())
 	done, err := s.DestroyDue(context.Background())
 	want := sha256Hex("cafe door 12 2\n")
 	if err != nil || len(done) != 1 || done[0].Digest != want {
 		t.Errorf("destroyed %+v, %v; want digest %s", done, err, want)
 	}
-	c, err := s.DayCounts(context.Background(), "cafe", visit.DayOf(noon))
+	c, err := s.DayCounts(context.Background(), "cafe", day.Of(noon))
 	if err != nil || c.Total != 2 || c.Hours[0] != (HourCount{"door", 12, 2}) {
 		t.Errorf("counts that stay: %+v, %v", c, err)
 	}
@@ -321,16 +322,16 @@ func TestAClockThatJumpsAheadDestroysNothingForADay(t *testing.T) {
 	look := func() { r.wake <- r.clock.Now(); r.wake <- r.clock.Now() }
 	r.facility("cafe")
 	g := r.gate("cafe", "door")
-	day := visit.DayOf(noon)
+	day := day.Of(noon)
 	g.journalled(newVisit(noon))
 	g.deliver()
-	pass(daykey.Proof)
+	pass(guard.Proof)
 	look()
 	key := filepath.Join(r.folder.Dir, "keys", "days", day.String()+".key")
 	kept := func(rule string, left time.Duration) {
 		t.Helper()
 		look()
-		if err := r.tryAdmin(nil, AdminRequest{Command: "destroy"}); err == nil || !strings.Contains(err.Error(), daykey.ErrHeldBack.Error()) {
+		if err := r.tryAdmin(nil, AdminRequest{Command: "destroy"}); err == nil || !strings.Contains(err.Error(), guard.ErrHeldBack.Error()) {
 			t.Errorf("%s: destroy says %v, want that days are held back", rule, err)
 		}
 		if h := r.ledger().HeldBack; h == nil || !slices.Equal(h.Days, []string{day.String()}) || h.Left != left.String() {
@@ -341,13 +342,13 @@ func TestAClockThatJumpsAheadDestroysNothingForADay(t *testing.T) {
 		}
 	}
 	r.clock.Set(day.DestroyAt().Add(time.Hour)) // no time has passed
-	kept("a month ahead", daykey.Proof)
+	kept("a month ahead", guard.Proof)
 	g.journalled(newVisit(noon.Add(time.Hour)))
 	var problem *wire.Problem
 	if _, err := g.send(g.segment(1)); !errors.As(err, &problem) || problem.Code != codeBusy {
 		t.Errorf("a record that is too old by a clock in doubt is answered %v, want that it comes again", err)
 	}
-	pass(daykey.Proof - time.Minute)
+	pass(guard.Proof - time.Minute)
 	kept("almost a day later", time.Minute)
 	if n := bytes.Count(r.log.Bytes(), []byte("days are held back from destruction")); n == 0 {
 		t.Error("the log does not tell")
@@ -356,7 +357,7 @@ func TestAClockThatJumpsAheadDestroysNothingForADay(t *testing.T) {
 	r.restart()
 	kept("after a restart", time.Minute)
 
-	r.clock.Set(noon.Add(2 * daykey.Proof))
+	r.clock.Set(noon.Add(2 * guard.Proof))
 	look()
 	r.admin(nil, "destroy")
 	if h := r.ledger().HeldBack; h != nil || !exists(t, key) {
@@ -368,7 +369,7 @@ func TestAClockThatJumpsAheadDestroysNothingForADay(t *testing.T) {
 	}
 
 	r.clock.Set(day.DestroyAt().Add(time.Hour))
-	kept("ahead again", daykey.Proof)
+	kept("ahead again", guard.Proof)
 	if err := r.tryAdmin(nil, AdminRequest{Command: "destroy", Args: []string{"yes"}}); err == nil || !exists(t, key) {
 		t.Errorf("another word than the one: %v", err)
 	}

@@ -13,8 +13,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kipass/kipass/uplink/wire"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
+	"github.com/kipass/kipass/protocol/wire"
 	"github.com/kipass/kipass/visitserver/store"
 )
 

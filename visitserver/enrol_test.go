@@ -18,8 +18,8 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/internal/authority"
-	"github.com/kipass/kipass/token"
-	"github.com/kipass/kipass/uplink/wire"
+	"github.com/kipass/kipass/protocol/token"
+	"github.com/kipass/kipass/protocol/wire"
 )
 
 func TestEnrolmentCodes(t *testing.T) {

@@ -18,11 +18,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kipass/kipass/daykey"
-	"github.com/kipass/kipass/inquiry/auditlog"
 	"github.com/kipass/kipass/internal/authority"
 	"github.com/kipass/kipass/internal/durable"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/internal/guard"
+	"github.com/kipass/kipass/protocol/auditlog"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // Folder is where a visit server keeps everything:
@@ -30,7 +30,7 @@ import (
 //	master.key      the master key, which wraps all other keys; may be kept elsewhere
 //	keys/identity   the server's own keys, wrapped
 //	keys/days/      one wrapped key per day of visit (package daykey)
-//	keys/clock      the last time the server knew (daykey.Guard)
+//	keys/clock      the last time the server knew (guard.Clock)
 //	visits/         the store
 //	audit/          the audit log; may be published as it is
 //	server-ca.pem   the authority of the server's certificate, for gates, issuers and the health authority
@@ -124,7 +124,7 @@ func (f Folder) Init(hosts []string, now time.Time) error {
 
 // initClock takes the operator's clock as right: there is nothing yet that it could destroy.
 func (f Folder) initClock(now time.Time) error {
-	guard, err := daykey.OpenGuard(f.path("keys", "clock"), func() time.Time { return now }, nil, durable.Disk{})
+	guard, err := guard.Open(f.path("keys", "clock"), func() time.Time { return now }, nil, durable.Disk{})
 	if err != nil {
 		return err
 	}

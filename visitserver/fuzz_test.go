@@ -9,12 +9,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kipass/kipass/daykey"
-	"github.com/kipass/kipass/inquiry/auditlog"
-	"github.com/kipass/kipass/inquiry/order"
+	"github.com/kipass/kipass/internal/daykey"
 	"github.com/kipass/kipass/internal/durable"
-	"github.com/kipass/kipass/uplink/wire"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/internal/guard"
+	"github.com/kipass/kipass/protocol/auditlog"
+	"github.com/kipass/kipass/protocol/order"
+	"github.com/kipass/kipass/protocol/visit"
+	"github.com/kipass/kipass/protocol/wire"
 	"github.com/kipass/kipass/visitserver/rows"
 	"github.com/kipass/kipass/visitserver/store/embedded"
 )
@@ -45,7 +46,7 @@ func newDirect(t testing.TB) *direct {
 	if err != nil {
 		t.Fatal(err)
 	}
-	guard, err := daykey.OpenGuard(dir+"/clock", clock.Now, nil, durable.Disk{})
+	guard, err := guard.Open(dir+"/clock", clock.Now, nil, durable.Disk{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,8 +11,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/kipass/kipass/inquiry/order"
-	"github.com/kipass/kipass/uplink/wire"
+	"github.com/kipass/kipass/protocol/order"
+	"github.com/kipass/kipass/protocol/wire"
 )
 
 // Codes of refusals, as wire.Problem names them.

@@ -8,9 +8,10 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/kipass/kipass/daykey"
-	"github.com/kipass/kipass/uplink/wire"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/internal/daykey"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/visit"
+	"github.com/kipass/kipass/protocol/wire"
 	"github.com/kipass/kipass/visitserver/rows"
 	"github.com/kipass/kipass/visitserver/store"
 )
@@ -55,7 +56,7 @@ func (s *Server) ingest(ctx context.Context, t terminalName, seg visit.Segment) 
 	row := before.journal
 	r := row.read(seg)
 	in := &intake{s: s, name: t, received: received, last: before.gate.Placed, known: r.known, recent: row.Recent,
-		days: map[visit.Day]*dayRows{}}
+		days: map[day.Day]*dayRows{}}
 	if in.last.IsZero() {
 		in.last = before.gate.Added
 	}
@@ -108,7 +109,7 @@ type intake struct {
 	opener *visit.Opener // of the epoch that begins at epoch, nil at first
 	epoch  uint64
 
-	days    map[visit.Day]*dayRows
+	days    map[day.Day]*dayRows
 	refused []visit.Refusal
 	offered int
 }
@@ -129,13 +130,13 @@ func (in *intake) take(ctx context.Context, seg visit.Segment, rec visit.Sealed)
 	}
 	p, ok := place(v, in.last, in.received)
 	if !ok {
-		if err := in.s.reallyTooOld(visit.DayOf(v.At)); err != nil {
+		if err := in.s.reallyTooOld(day.Of(v.At)); err != nil {
 			return err
 		}
 		in.refused = append(in.refused, visit.Refusal{Seq: rec.Seq, Reason: refuseTooOld})
 		return nil
 	}
-	d := visit.DayOf(p.at)
+	d := day.Of(p.at)
 	key, err := in.s.keys.Make(d)
 	if errors.Is(err, daykey.ErrNoKey) { // destroyed, and the clock put back since
 		in.refused = append(in.refused, visit.Refusal{Seq: rec.Seq, Reason: refuseTooOld})
@@ -192,7 +193,7 @@ func (in *intake) open(seg visit.Segment, rec visit.Sealed) (visit.Visit, string
 
 // reallyTooOld returns an error that lets the gate keep its records while the day counts as destroyed only by a clock
 // that is in doubt: a server whose clock has jumped ahead refuses nothing for good.
-func (s *Server) reallyTooOld(d visit.Day) error {
+func (s *Server) reallyTooOld(d day.Day) error {
 	horizon, err := s.guard.Look()
 	if err != nil {
 		return err
@@ -209,10 +210,10 @@ const midnight = time.Minute
 // heldElsewhere reports whether a visit is already stored on another day than the one it is placed on: a code read on
 // both sides of midnight, or a record whose time was moved and that comes again later.
 func (in *intake) heldElsewhere(ctx context.Context, v visit.Visit, p placement) (bool, error) {
-	on := visit.DayOf(p.at)
-	from, to := visit.DayOf(p.at.Add(-midnight)), visit.DayOf(p.at.Add(midnight))
+	on := day.Of(p.at)
+	from, to := day.Of(p.at.Add(-midnight)), day.Of(p.at.Add(midnight))
 	if p.moved {
-		from, to = visit.OldestKept(in.received), visit.DayOf(in.received)
+		from, to = day.OldestKept(in.received), day.Of(in.received)
 	}
 	for d := from; d <= to; d++ {
 		if d == on {

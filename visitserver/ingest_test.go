@@ -5,7 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 func TestPlacing(t *testing.T) {
@@ -13,7 +14,7 @@ func TestPlacing(t *testing.T) {
 	last := noon.Add(-time.Hour)
 	proven := func(at time.Time) visit.Visit { return visit.Visit{At: at, Clock: visit.ClockHoldover} }
 	unproven := func(at time.Time) visit.Visit { return visit.Visit{At: at, Clock: visit.ClockUntrusted} }
-	oldest := visit.OldestKept(received).Start()
+	oldest := day.OldestKept(received).Start()
 	for _, c := range []struct {
 		rule  string
 		v     visit.Visit
@@ -269,7 +270,7 @@ func TestOneCodeAtTwoGatesIsOneVisit(t *testing.T) {
 
 func TestOneCodeReadOnBothSidesOfMidnightIsOneVisit(t *testing.T) {
 	r := newRig(t)
-	midnight := (visit.DayOf(noon) + 1).Start()
+	midnight := (day.Of(noon) + 1).Start()
 	r.clock.Set(midnight.Add(time.Minute))
 	r.facility("cafe")
 	east, west := r.gate("cafe", "east"), r.gate("cafe", "west")

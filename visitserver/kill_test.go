@@ -14,7 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // childFolder names the folder that a re-executed test binary serves instead of running tests.
@@ -196,7 +197,7 @@ func TestEveryAcknowledgedBatchIsThereOnceThoughTheServerIsKilled(t *testing.T) 
 	s, parts := opened(t, r.folder, r.clock)
 	defer parts.close()
 	found := map[visit.CTI]int{}
-	for d := visit.DayOf(now) - 1; d <= visit.DayOf(now); d++ {
+	for d := day.Of(now) - 1; d <= day.Of(now); d++ {
 		key, err := s.keys.Key(d)
 		if err != nil {
 			continue // no visit on that day

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // Ledger is the server's side of the account between gates and server: what it has taken from each journal and how many

@@ -4,7 +4,7 @@ import (
 	"container/list"
 	"sync"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // openers keeps the epoch keys used last, so that an epoch is decapsulated once and not once a batch. It is safe for

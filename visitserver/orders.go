@@ -8,11 +8,11 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/kipass/kipass/daykey"
-	"github.com/kipass/kipass/inquiry/auditlog"
-	"github.com/kipass/kipass/inquiry/order"
-	"github.com/kipass/kipass/uplink/wire"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/internal/daykey"
+	"github.com/kipass/kipass/protocol/auditlog"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/order"
+	"github.com/kipass/kipass/protocol/wire"
 	"github.com/kipass/kipass/visitserver/store"
 )
 
@@ -119,7 +119,7 @@ func (s *Server) obey(ctx context.Context, raw []byte) ([]byte, error) {
 // moment before they are destroyed.
 func (s *Server) scans(ctx context.Context, o order.Order, now time.Time) ([]order.Scan, error) {
 	var scans []order.Scan
-	for d := max(visit.DayOf(o.From), visit.OldestKept(now)); d <= visit.DayOf(o.To); d++ {
+	for d := max(day.Of(o.From), day.OldestKept(now)); d <= day.Of(o.To); d++ {
 		key, err := s.keys.Key(d)
 		if errors.Is(err, daykey.ErrNoKey) {
 			continue

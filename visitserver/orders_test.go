@@ -10,9 +10,10 @@ import (
 
 	"filippo.io/age"
 
-	"github.com/kipass/kipass/inquiry/auditlog"
-	"github.com/kipass/kipass/inquiry/order"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/auditlog"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/order"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // investigators are the health authority's side: two officers and the key answers are encrypted to.
@@ -86,7 +87,7 @@ func TestAnOrderIsAnsweredWithItsWindowAndLogged(t *testing.T) {
 	r.facility("club")
 	a := newInvestigators(r)
 	east, west, club := r.gate("cafe", "east"), r.gate("cafe", "west"), r.gate("club", "door")
-	midnight := visit.DayOf(noon).Start()
+	midnight := day.Of(noon).Start()
 	visits := []visit.Visit{
 		newVisit(midnight.Add(-time.Hour)), newVisit(midnight.Add(-time.Millisecond)), newVisit(midnight), newVisit(noon.Add(-time.Minute)), newVisit(noon),
 	}
@@ -179,7 +180,7 @@ func TestNothingOfADayWhoseWeeksAreOverLeavesEvenBeforeItIsDestroyed(t *testing.
 	r.facility("cafe")
 	a := newInvestigators(r)
 	g := r.gate("cafe", "door")
-	day := visit.DayOf(noon)
+	day := day.Of(noon)
 	g.journalled(newVisit(noon), newVisit((day + 1).Start()))
 	r.clock.Add(24 * time.Hour)
 	g.deliver()

@@ -3,7 +3,8 @@ package visitserver
 import (
 	"time"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // maxAhead is how far a proven time of visit may lie after the server's own time.
@@ -19,10 +20,10 @@ type placement struct {
 // as it is, unless it lies in the future. An unproven one lies between the last visit the gate had placed and the
 // moment of arrival: journals arrive in order.
 func place(v visit.Visit, last, received time.Time) (placement, bool) {
-	oldest := visit.OldestKept(received)
+	oldest := day.OldestKept(received)
 	if v.Clock != visit.ClockUntrusted {
 		switch {
-		case visit.DayOf(v.At) < oldest:
+		case day.Of(v.At) < oldest:
 			return placement{}, false
 		case v.At.After(received.Add(maxAhead)):
 			return placement{at: received, moved: true}, true

@@ -24,12 +24,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kipass/kipass/uplink/wire"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/visit"
+	"github.com/kipass/kipass/protocol/wire"
 )
 
 // noon is a moment in the middle of a day in Seoul.
-var noon = time.Date(2020, 7, 1, 12, 0, 0, 0, visit.Seoul())
+var noon = time.Date(2020, 7, 1, 12, 0, 0, 0, day.Seoul())
 
 // driven is a clock that tests set.
 type driven struct{ ms atomic.Int64 }

@@ -14,9 +14,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/kipass/kipass/daykey"
-	"github.com/kipass/kipass/inquiry/auditlog"
+	"github.com/kipass/kipass/internal/daykey"
 	"github.com/kipass/kipass/internal/durable"
+	"github.com/kipass/kipass/internal/guard"
+	"github.com/kipass/kipass/protocol/auditlog"
 	"github.com/kipass/kipass/visitserver/rows"
 	"github.com/kipass/kipass/visitserver/store/embedded"
 )
@@ -104,7 +105,7 @@ func open(ctx context.Context, c Config, parts *closers) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	guard, err := daykey.OpenGuard(c.Folder.path("keys", "clock"), c.Now, c.Elapsed, durable.Disk{})
+	guard, err := guard.Open(c.Folder.path("keys", "clock"), c.Now, c.Elapsed, durable.Disk{})
 	if err != nil {
 		return nil, err
 	}

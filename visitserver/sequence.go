@@ -3,7 +3,7 @@ package visitserver
 import (
 	"slices"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // Alerts a receipt may carry, and the gate's row counts.

@@ -14,8 +14,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/kipass/kipass/daykey"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/internal/daykey"
+	"github.com/kipass/kipass/internal/guard"
+	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/visitserver/rows"
 	"github.com/kipass/kipass/visitserver/store"
 )
@@ -24,7 +25,7 @@ import (
 type Parts struct {
 	Store    store.Store
 	Keys     *daykey.Ring[*rows.Key]
-	Guard    *daykey.Guard
+	Guard    *guard.Clock
 	Identity *Identity
 	Log      AuditLog
 	Logger   *slog.Logger     // default: none
@@ -40,7 +41,7 @@ const (
 type Server struct {
 	store   store.Store
 	keys    *daykey.Ring[*rows.Key]
-	guard   *daykey.Guard
+	guard   *guard.Clock
 	id      *Identity
 	seal    visit.SealPrivateKey
 	openers *openers

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 func readCounts(t *testing.T, r *rig, f visit.Facility, token, day string) (int, DayCounts) {

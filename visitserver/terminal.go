@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/internal/authority"
-	"github.com/kipass/kipass/uplink/wire"
+	"github.com/kipass/kipass/protocol/wire"
 )
 
 // TerminalRow is what the register holds of a terminal.

@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/kipass/kipass/token"
-	"github.com/kipass/kipass/uplink/wire"
+	"github.com/kipass/kipass/protocol/token"
+	"github.com/kipass/kipass/protocol/wire"
 	"github.com/kipass/kipass/visitserver/store"
 )
 

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 const (

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 func TestTheKernelCanBeAskedWithoutPrivilege(t *testing.T) {

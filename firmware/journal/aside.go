@@ -9,7 +9,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // Endings of files set aside.

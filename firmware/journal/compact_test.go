@@ -6,7 +6,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // large is what the tests below take for a large file, and grownRecords what makes one and a half.

@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/kipass/kipass/drivers/drivertest"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 const (

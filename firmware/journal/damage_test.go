@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // seedFile returns a journal file with pending, quarantined and settled records and free pages, and its surroundings.

@@ -7,10 +7,10 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/day"
 )
 
-// Destroy removes undelivered and quarantined records whose retention has ended at now ([visit.OldestKept]) and returns
+// Destroy removes undelivered and quarantined records whose retention has ended at now ([day.OldestKept]) and returns
 // how many; they are counted in [Stats] for good. The caller must trust now. If it fails, what was removed before is
 // removed and counted.
 //
@@ -19,7 +19,7 @@ import (
 // behind others that are to be kept longer waits for them.
 func (j *Journal) Destroy(now time.Time) (int, error) {
 	n := 0
-	today, oldest := visit.DayOf(now), visit.OldestKept(now)
+	today, oldest := day.Of(now), day.OldestKept(now)
 	err := j.do(func() error {
 		if err := j.trusted(); err != nil {
 			return err
@@ -66,7 +66,7 @@ func (j *Journal) Destroy(now time.Time) (int, error) {
 }
 
 // due tells whether an epoch has no proven day yet, or one before oldest.
-func (j *Journal) due(today, oldest visit.Day) (due bool, err error) {
+func (j *Journal) due(today, oldest day.Day) (due bool, err error) {
 	err = j.read(func(tx *bolt.Tx) error {
 		return tx.Bucket(bucketEpochs).ForEach(func(k, v []byte) error {
 			e, err := decodeEpoch(k, v)
@@ -87,11 +87,11 @@ func (j *Journal) read(f func(*bolt.Tx) error) error {
 }
 
 // unproven tells whether the day of an epoch cannot be relied on: the clock was not trusted, or it was ahead.
-func unproven(e epoch, today visit.Day) bool { return !e.proven || e.day > today }
+func unproven(e epoch, today day.Day) bool { return !e.proven || e.day > today }
 
 // purge gives epochs without a proven day the day of today, and destroys quarantined records of before oldest. It
 // returns how many.
-func (j *Journal) purge(today, oldest visit.Day) (int, error) {
+func (j *Journal) purge(today, oldest day.Day) (int, error) {
 	next := j.state
 	n := 0
 	err := j.update(&next, func(tx *bolt.Tx) error {
@@ -142,7 +142,7 @@ func (j *Journal) purge(today, oldest visit.Day) (int, error) {
 }
 
 // expired returns the sequence up to which undelivered records are of before oldest.
-func (j *Journal) expired(oldest visit.Day) (end uint64, err error) {
+func (j *Journal) expired(oldest day.Day) (end uint64, err error) {
 	err = j.read(func(tx *bolt.Tx) error {
 		end = j.state.head.Seq
 		return tx.Bucket(bucketEpochs).ForEach(func(k, v []byte) error {

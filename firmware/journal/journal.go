@@ -20,7 +20,8 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // What a caller branches on.
@@ -159,7 +160,7 @@ func (j *Journal) Append(ctx context.Context, v visit.Visit) (uint64, error) {
 		return 0, fmt.Errorf("journalling a visit: record of %d bytes is too long", len(record))
 	}
 	r := &request{
-		ctx: ctx, record: record, at: v.At, day: visit.DayOf(v.At), proven: v.Clock != visit.ClockUntrusted,
+		ctx: ctx, record: record, at: v.At, day: day.Of(v.At), proven: v.Clock != visit.ClockUntrusted,
 		done: make(chan struct{}),
 	}
 	if err := ctx.Err(); err != nil {

@@ -12,11 +12,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // seoulNoon is a moment far from any change of day.
-var seoulNoon = time.Date(2026, 3, 10, 12, 0, 0, 0, visit.Seoul())
+var seoulNoon = time.Date(2026, 3, 10, 12, 0, 0, 0, day.Seoul())
 
 // surroundings are a journal's: directory, server key and the truth about what was acknowledged.
 type surroundings struct {

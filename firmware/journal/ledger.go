@@ -8,7 +8,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // Ledger is the device's account of every sequence it ever gave: up to Tail.Seq delivered, refused or destroyed, from

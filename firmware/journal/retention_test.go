@@ -4,7 +4,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // appendOn journals n visits read at the given time under the given clock.
@@ -40,7 +41,7 @@ func mustDestroy(t *testing.T, j *Journal, now time.Time, want int) {
 func TestDestroyTakesADayWhenItsRetentionEndsAndNotBefore(t *testing.T) {
 	s := newSurroundings(t)
 	j := s.open()
-	day := visit.DayOf(seoulNoon)
+	day := day.Of(seoulNoon)
 	s.appendOn(j, (day + 1).Start().Add(-time.Millisecond), visit.ClockSynced, 3)
 	s.appendOn(j, (day + 1).Start(), visit.ClockHoldover, 4)
 	s.appendOn(j, (day + 2).Start(), visit.ClockSynced, 2)
@@ -65,7 +66,7 @@ func TestDestroyTakesADayWhenItsRetentionEndsAndNotBefore(t *testing.T) {
 func TestDestroyTakesQuarantinedRecordsWithTheirDay(t *testing.T) {
 	s := newSurroundings(t)
 	j := s.open()
-	day := visit.DayOf(seoulNoon)
+	day := day.Of(seoulNoon)
 	s.appendOn(j, seoulNoon, visit.ClockSynced, 3)
 	s.appendOn(j, seoulNoon.AddDate(0, 0, 1), visit.ClockSynced, 3)
 	seg, err := j.Peek(10, 1<<20)
@@ -94,7 +95,7 @@ func TestVisitsOfAnUntrustedClockAreKeptFromTheDayTheTimeIsKnown(t *testing.T) {
 	j := s.open()
 	s.appendOn(j, time.Unix(1000, 0), visit.ClockUntrusted, 4)
 	s.appendOn(j, seoulNoon, visit.ClockSynced, 2)
-	day := visit.DayOf(seoulNoon)
+	day := day.Of(seoulNoon)
 	mustDestroy(t, j, seoulNoon, 0)
 	mustDestroy(t, j, day.DestroyAt().Add(-time.Second), 0)
 	mustDestroy(t, j, day.DestroyAt(), 6)
@@ -105,7 +106,7 @@ func TestADayAheadOfTheTrueOneIsCorrected(t *testing.T) {
 	j := s.open()
 	s.appendOn(j, seoulNoon.AddDate(20, 0, 0), visit.ClockSynced, 4)
 	mustDestroy(t, j, seoulNoon, 0)
-	mustDestroy(t, j, visit.DayOf(seoulNoon).DestroyAt(), 4)
+	mustDestroy(t, j, day.Of(seoulNoon).DestroyAt(), 4)
 }
 
 func TestDestroyingManyGoesInPieces(t *testing.T) {
@@ -118,7 +119,7 @@ func TestDestroyingManyGoesInPieces(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	mustDestroy(t, j, visit.DayOf(seoulNoon).DestroyAt(), n)
+	mustDestroy(t, j, day.Of(seoulNoon).DestroyAt(), n)
 	if st := j.Stats(); st.Backlog != 0 || st.Destroyed != n {
 		t.Fatalf("%+v", st)
 	}

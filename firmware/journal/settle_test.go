@@ -11,7 +11,8 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 func TestSettlements(t *testing.T) {
@@ -77,7 +78,7 @@ func TestEpochsBeginAndEnd(t *testing.T) {
 		{"one lasts", func(*surroundings, **Journal) {}, 1},
 		{"one lasts less than an hour", func(s *surroundings, _ **Journal) { s.now = s.now.Add(time.Hour - time.Second) }, 1},
 		{"a new one after an hour", func(s *surroundings, _ **Journal) { s.now = s.now.Add(time.Hour) }, 2},
-		{"a new one on a new day in Seoul", func(s *surroundings, _ **Journal) { s.now = visit.DayOf(seoulNoon.Add(12 * time.Hour)).Start() }, 2},
+		{"a new one on a new day in Seoul", func(s *surroundings, _ **Journal) { s.now = day.Of(seoulNoon.Add(12 * time.Hour)).Start() }, 2},
 		{"a new one at each start", func(s *surroundings, j **Journal) {
 			if err := (*j).Close(); err != nil {
 				s.t.Fatal(err)
@@ -152,7 +153,7 @@ func TestAnEpochGoesWhenNoRecordNeedsIt(t *testing.T) {
 	epochs(3, 7)
 	settle(visit.Settlement{Journal: id, Through: 8})
 	epochs(3, 7)
-	mustDestroy(t, j, visit.DayOf(seoulNoon).DestroyAt(), 1)
+	mustDestroy(t, j, day.Of(seoulNoon).DestroyAt(), 1)
 	epochs(7)
 }
 

@@ -17,7 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 func TestTheFloorOfFreeSpaceStopsAppendsUntilSpaceReturns(t *testing.T) {

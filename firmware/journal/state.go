@@ -6,7 +6,8 @@ import (
 	"hash/crc32"
 	"time"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // format is the version of the file's layout: buckets, keys and the encoding of their values.
@@ -103,7 +104,7 @@ func decodeState(b []byte) (state, error) {
 // epoch is a sealing epoch with what the gate needs to keep or destroy its records.
 type epoch struct {
 	visit.Epoch
-	day    visit.Day // Seoul day of its records
+	day    day.Day   // Seoul day of its records
 	proven bool      // the clock was trusted when they were read, so day is true
 	began  time.Time // time of its first record, in whole seconds
 }
@@ -129,7 +130,7 @@ func decodeEpoch(k, b []byte) (epoch, error) {
 		return epoch{}, fmt.Errorf("%w: epoch of %d bytes does not match its checksum", errDamaged, len(b))
 	}
 	e := epoch{
-		day:    visit.Day(int32(binary.BigEndian.Uint32(b))),
+		day:    day.Day(int32(binary.BigEndian.Uint32(b))),
 		proven: b[4] == 1,
 		began:  time.Unix(int64(binary.BigEndian.Uint64(b[5:])), 0),
 	}

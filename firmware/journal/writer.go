@@ -9,7 +9,8 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // maxGroup is how many appends may share one commit.
@@ -20,7 +21,7 @@ type request struct {
 	ctx    context.Context
 	record []byte
 	at     time.Time
-	day    visit.Day
+	day    day.Day
 	proven bool
 	seq    uint64
 	err    error
@@ -30,7 +31,7 @@ type request struct {
 // sealing is the epoch in force. Its key lives in sealer alone.
 type sealing struct {
 	sealer *visit.Sealer
-	day    visit.Day
+	day    day.Day
 	proven bool
 	since  time.Time // with monotonic reading
 }

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/sounds"
-	"github.com/kipass/kipass/visit"
 )
 
 var shots = flag.String("shots", "", "folder to write pictures of every state of the screen to")

@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // outcomeEvent is everything a page learns of a scan.

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/sounds"
-	"github.com/kipass/kipass/visit"
 )
 
 func TestEveryOutcomeIsToldInCodeColourAndWordsOnly(t *testing.T) {

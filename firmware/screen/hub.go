@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // shown is an outcome on its way to the pages.

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/kipass/kipass/firmware/health"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // metrics answers in Prometheus' text format, version 0.0.4.

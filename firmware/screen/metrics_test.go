@@ -7,7 +7,8 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/firmware/health"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 func TestMetricsAreInPrometheusFormat(t *testing.T) {
@@ -41,7 +42,7 @@ func TestMetricsAreInPrometheusFormat(t *testing.T) {
 
 func TestOutcomesAreCountedByHour(t *testing.T) {
 	counted := newTally()
-	at := time.Date(2026, 3, 1, 9, 59, 59, 0, visit.Seoul())
+	at := time.Date(2026, 3, 1, 9, 59, 59, 0, day.Seoul())
 	counted.add(visit.Admitted, at)
 	counted.add(visit.Admitted, at.Add(time.Second).UTC())
 	counted.add(visit.Expired, at) // the clock was set back

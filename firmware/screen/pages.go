@@ -12,7 +12,8 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/firmware/health"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 //go:embed web
@@ -114,7 +115,7 @@ func (s *Screen) technicianPage(w http.ResponseWriter, r *http.Request) {
 		faults = append(faults, faultRow{f, health.KindOf(f.Code), max(0, time.Since(f.Since)).Round(time.Second)})
 	}
 	s.render(w, "technician.html", map[string]any{
-		"Version": s.opts.Version, "Started": s.started.In(visit.Seoul()).Format(time.DateTime), "Status": status, "Fresh": fresh,
+		"Version": s.opts.Version, "Started": s.started.In(day.Seoul()).Format(time.DateTime), "Status": status, "Fresh": fresh,
 		"Faults": faults, "Outcomes": visit.Outcomes(), "Totals": s.tally.totals(), "Hours": s.tally.lastHours(), "Pages": s.hub.open(),
 	})
 }

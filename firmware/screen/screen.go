@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/firmware/health"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // Options say what a screen needs. Status and Log must be set.

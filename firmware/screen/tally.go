@@ -5,7 +5,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // counts holds a number for each outcome, by its value.
@@ -31,7 +32,7 @@ func (t *tally) add(o visit.Outcome, at time.Time) {
 	if int(o) >= len(t.total) {
 		return
 	}
-	hour := at.In(visit.Seoul()).Truncate(time.Hour)
+	hour := at.In(day.Seoul()).Truncate(time.Hour)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.total[o]++

@@ -3,8 +3,8 @@ package screen
 import (
 	"slices"
 
+	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/sounds"
-	"github.com/kipass/kipass/visit"
 )
 
 var languages = sounds.Languages()

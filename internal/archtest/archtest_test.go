@@ -8,12 +8,19 @@ import (
 	"io/fs"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 )
 
 const module = "github.com/kipass/kipass/"
+
+// The ground floor: what crosses the lines between the parties, and what is below everything.
+var (
+	protocol = []string{"protocol/token", "protocol/visit", "protocol/day", "protocol/wire", "protocol/order", "protocol/auditlog"}
+	internal = []string{"internal/durable", "internal/keyfile", "internal/authority", "internal/daykey", "internal/guard"}
+)
 
 // rules is read from the top; the first whose room a package lies in binds it. A room ending in "/" is a folder with
 // all below it, any other is one package. may lists rooms in the same way.
@@ -22,33 +29,50 @@ var rules = []struct {
 	may    []string
 	reason string
 }{
-	{"lab/", []string{"*"}, "the lab starts everything"},
-	{"firmware/cmd/", []string{"firmware/", "uplink/", "drivers/", "token", "visit", "sounds", "configs"}, "only the gate's main joins the firmware to concrete drivers and to the uplink"},
-	{"visitserver/cmd/", []string{"visitserver/", "inquiry/order", "inquiry/auditlog", "token", "visit", "uplink/wire", "daykey"}, "the server's main may wire the server, and identity must stay out of it"},
-	{"issuer/cmd/", []string{"issuer/", "inquiry/order", "inquiry/auditlog", "token", "visit", "daykey"}, "the issuer's main may wire the issuer, and places must stay out of it"},
-	{"inquiry/cmd/", []string{"inquiry/", "token", "visit", "internal/keyfile"}, "the authority joins answers over HTTP and holds no store"},
-	{"token/cmd/", []string{"token"}, "the scheme operator handles trust lists only"},
-	{"token", nil, "the format of codes stands alone, so that anyone can use it"},
-	{"visit", nil, "the visit record stands alone, between gate and server"},
+	{"cmd/kipass-gate", join(protocol, internal, "firmware/", "uplink", "drivers/", "sounds", "configs"), "only the gate's main joins the firmware to concrete drivers and to the uplink"},
+	{"cmd/kipass-visits", join(protocol, internal, "visitserver/"), "the server's main may wire the server, and identity must stay out of it"},
+	{"cmd/kipass-issuer", join(protocol, internal, "issuer/"), "the issuer's main may wire the issuer, and places must stay out of it"},
+	{"cmd/kipass-inquiry", join(protocol, internal, "inquiry/"), "the authority joins answers over HTTP and holds no other party's store"},
+	{"cmd/kipass-scheme", join(internal, nil, "protocol/token"), "the scheme operator handles trust lists only"},
+	{"cmd/kipass-lab", join(internal, nil, "lab/chain", "lab/bench"), "the lab's main starts rooms of the lab"},
+	{"cmd/kipass-hil", join(internal, nil, "lab/hil"), "the main of the hardware tests starts that room of the lab"},
+	{"protocol/day", nil, "the calendar is below every format"},
+	{"protocol/token", nil, "the format of codes stands alone, so that anyone can use it"},
+	{"protocol/visit", []string{"protocol/day"}, "the visit record stands alone, between gate and server"},
+	{"protocol/wire", []string{"protocol/visit", "protocol/day"}, "the encoding is shared by gate and server and belongs to neither"},
+	{"protocol/order", []string{"protocol/visit", "protocol/day", "internal/durable"}, "the order's format is shared by all who check it"},
+	{"protocol/auditlog", []string{"internal/durable"}, "the log's format is shared by all who keep one"},
 	{"drivers", nil, "the contracts say what to do, not what it means"},
-	{"drivers/", []string{"drivers", "drivers/framing"}, "driver families never know codes, visits, firmware or each other"},
-	{"sounds", []string{"visit"}, "clips and words belong to outcomes"},
-	{"configs", []string{"visit"}, "a config names places and devices and opens none"},
-	{"firmware/", []string{"firmware/", "drivers", "token", "visit", "sounds", "configs"}, "the gate knows contracts, never a concrete driver, and never waits for the network"},
-	{"uplink/wire", []string{"visit"}, "the encoding is shared by gate and server and belongs to neither"},
-	{"uplink/", []string{"uplink/wire", "visit", "internal/durable", "internal/keyfile"}, "the uplink sees the journal through an interface of its own"},
-	{"visitserver/", []string{"visitserver/", "uplink/wire", "token", "visit", "inquiry/order", "inquiry/auditlog", "daykey", "internal/durable", "internal/authority"}, "place never meets identity in one program"},
-	{"issuer/", []string{"issuer/", "token", "visit", "inquiry/order", "inquiry/auditlog", "daykey", "internal/durable", "internal/authority", "internal/keyfile"}, "identity never meets place in one program"},
-	{"inquiry/order", []string{"visit", "internal/durable"}, "the order's format is shared by all who check it"},
-	{"inquiry/auditlog", []string{"internal/durable"}, "the log's format is shared by all who keep one"},
-	{"inquiry/", []string{"inquiry/order", "inquiry/auditlog", "token", "visit", "internal/durable", "internal/keyfile"}, "the authority joins answers over HTTP and holds no store"},
-	{"daykey", []string{"visit", "internal/durable"}, "issuer and visit server keep and destroy days in one way, and it knows neither's data"},
+	{"drivers/", []string{"drivers", "drivers/framing", "drivers/internal/"}, "driver families never know codes, visits, firmware or each other"},
+	{"sounds", []string{"protocol/visit"}, "clips and words belong to outcomes"},
+	{"configs", []string{"protocol/visit"}, "a config names places and devices and opens none"},
+	{"firmware/", []string{"firmware/", "drivers", "protocol/token", "protocol/visit", "protocol/day", "sounds", "configs"}, "the gate knows contracts, never a concrete driver, and never waits for the network"},
+	{"uplink/", []string{"protocol/wire", "protocol/visit", "protocol/day", "internal/durable", "internal/keyfile"}, "the uplink sees the journal through an interface of its own"},
+	{"visitserver/store", []string{"protocol/visit", "protocol/day"}, "the contract with a store is drawn without any store"},
+	{"visitserver/store/", []string{"visitserver/store", "protocol/visit", "protocol/day"}, "stores know the contract and never each other"},
+	{"visitserver/", join(protocol, internal, "visitserver/"), "place never meets identity in one program"},
+	{"issuer/", join(protocol, internal, "issuer/"), "identity never meets place in one program"},
+	{"inquiry/", join(protocol, internal, "inquiry/"), "the authority joins answers over HTTP and holds no other party's store"},
+	{"internal/daykey", []string{"protocol/day", "internal/durable"}, "issuer and visit server keep and destroy days in one way, and it knows neither's data"},
+	{"internal/guard", []string{"protocol/day", "internal/durable"}, "time is guarded in one way, whatever it guards"},
+	{"internal/testkit", []string{"internal/durable"}, "what all tests share knows no party"},
 	{"internal/keyfile", []string{"internal/durable"}, "a key's file is a durable file"},
 	{"internal/", nil, "what lives here is below everything and knows nothing of codes, visits or people"},
+	{"lab/internal/", nil, "what the lab's rooms share knows none of them"},
+	{"lab/chain", labRoom(), "the lab's rooms do not import each other"},
+	{"lab/bench", labRoom(), "the lab's rooms do not import each other"},
+	{"lab/hil/", labRoom("lab/hil/"), "the lab's rooms do not import each other"},
+}
+
+func join(a, b []string, more ...string) []string { return slices.Concat(a, b, more) }
+
+// labRoom lists all that a room of the lab may see: every party, and nothing of the other rooms.
+func labRoom(own ...string) []string {
+	return append(join(protocol, internal, "lab/internal/", "firmware/", "uplink", "drivers/", "sounds", "configs", "visitserver/", "issuer", "inquiry"), own...)
 }
 
 // forTests are packages that exist for tests; test files anywhere may import them.
-var forTests = []string{"drivers/drivertest", "visitserver/store/storetest"}
+var forTests = []string{"internal/testkit", "drivers/drivertest", "visitserver/store/storetest"}
 
 func TestImports(t *testing.T) {
 	root := filepath.Join("..", "..")
@@ -135,22 +159,35 @@ func TestRefusal(t *testing.T) {
 		{"firmware", "drivers", true},
 		{"firmware", "drivers/serialscan", false},
 		{"firmware/screen", "uplink", false},
-		{"firmware/cmd/kipass-gate", "drivers/serialscan", true},
-		{"firmware/cmd/kipass-gate", "visitserver", false},
+		{"cmd/kipass-gate", "drivers/serialscan", true},
+		{"cmd/kipass-gate", "visitserver", false},
+		{"cmd/kipass-visits", "visitserver/store/embedded", true},
+		{"cmd/kipass-visits", "issuer", false},
+		{"cmd/kipass-scheme", "protocol/visit", false},
 		{"drivers/serialscan", "drivers/speaker", false},
-		{"drivers/serialscan", "token", false},
+		{"drivers/serialscan", "protocol/token", false},
 		{"visitserver", "issuer", false},
+		{"visitserver", "uplink", false},
+		{"visitserver", "visitserver/store", true},
 		{"visitserver/store/embedded", "visitserver/store", true},
+		{"visitserver/store/embedded", "visitserver", false},
+		{"visitserver/store", "visitserver/store/embedded", false},
 		{"issuer", "visitserver", false},
+		{"issuer", "inquiry", false},
 		{"inquiry", "issuer", false},
-		{"token", "visit", false},
+		{"protocol/token", "protocol/visit", false},
+		{"protocol/order", "inquiry", false},
 		{"uplink", "firmware/journal", false},
-		{"issuer", "daykey", true},
-		{"daykey", "visitserver/store", false},
-		{"internal/durable", "visit", false},
-		{"firmware/journal", "internal/durable", false},
-		{"token", "internal/keyfile", false},
-		{"somewhere/new", "visit", false},
+		{"issuer", "internal/daykey", true},
+		{"internal/daykey", "visitserver/store", false},
+		{"internal/durable", "protocol/visit", false},
+		{"protocol/token", "internal/keyfile", false},
+		{"lab/chain", "visitserver", true},
+		{"lab/chain", "lab/bench", false},
+		{"lab/hil/guest", "lab/hil/job", true},
+		{"lab/hil/guest", "lab/chain", false},
+		{"firmware", "lab/chain", false},
+		{"somewhere/new", "protocol/visit", false},
 	} {
 		if got := refusal(c.pkg, c.imports) == ""; got != c.allowed {
 			t.Errorf("%s importing %s: allowed %v, want %v", c.pkg, c.imports, got, c.allowed)

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/firmware/journal"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // disk is a journal and the bare things beside it, all on one filesystem.

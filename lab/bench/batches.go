@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/kipass/kipass/uplink/wire"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
+	"github.com/kipass/kipass/protocol/wire"
 )
 
 // batches makes a gate's batches without a journal: the server's share of the work is measured without the gate's.

@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/kipass/kipass/lab/process"
+	"github.com/kipass/kipass/lab/internal/process"
 )
 
 // Options of a run. The zero value of each is its default.

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kipass/kipass/lab/process"
+	"github.com/kipass/kipass/lab/internal/process"
 )
 
 // Families that need no program of the project are run for real; what their figures say is not this test's concern.

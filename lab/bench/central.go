@@ -17,9 +17,9 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/kipass/kipass/lab/process"
-	"github.com/kipass/kipass/uplink/wire"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/lab/internal/process"
+	"github.com/kipass/kipass/protocol/visit"
+	"github.com/kipass/kipass/protocol/wire"
 )
 
 // central is a visit server in a process of its own, with one facility and one gate.

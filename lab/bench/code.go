@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/firmware"
-	"github.com/kipass/kipass/token"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/token"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 const issuerName = "naver"

@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/firmware/journal"
+	"github.com/kipass/kipass/protocol/visit"
+	"github.com/kipass/kipass/protocol/wire"
 	"github.com/kipass/kipass/uplink"
-	"github.com/kipass/kipass/uplink/wire"
-	"github.com/kipass/kipass/visit"
 )
 
 const (

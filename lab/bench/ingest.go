@@ -12,11 +12,12 @@ import (
 	"net/http/httptest"
 	"time"
 
-	"github.com/kipass/kipass/daykey"
-	"github.com/kipass/kipass/inquiry/auditlog"
+	"github.com/kipass/kipass/internal/daykey"
 	"github.com/kipass/kipass/internal/durable"
-	"github.com/kipass/kipass/uplink/wire"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/internal/guard"
+	"github.com/kipass/kipass/protocol/auditlog"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/wire"
 	"github.com/kipass/kipass/visitserver"
 	"github.com/kipass/kipass/visitserver/rows"
 	"github.com/kipass/kipass/visitserver/store"
@@ -52,7 +53,7 @@ func measureIngest(ctx context.Context, s *site) (figures []Figure, err error) {
 	put := func() (time.Duration, error) {
 		rows := newRows(batch.record)
 		return timed(func() error {
-			fresh, err := alone.Put(ctx, benchFacility, visit.DayOf(rows[0].At), rows)
+			fresh, err := alone.Put(ctx, benchFacility, day.Of(rows[0].At), rows)
 			if err == nil && fresh != len(rows) {
 				err = fmt.Errorf("%d of %d rows are new", fresh, len(rows))
 			}
@@ -84,7 +85,7 @@ func measureIngest(ctx context.Context, s *site) (figures []Figure, err error) {
 // newRows returns a batch of rows as the server makes them of records of that many bytes.
 func newRows(record int) []store.Row {
 	rows, now := make([]store.Row, wire.MaxRecords), time.Now()
-	today := visit.DayOf(now).Start()
+	today := day.Of(now).Start()
 	for i := range rows {
 		at := now.Add(time.Duration(i-len(rows)) * time.Millisecond)
 		if at.Before(today) { // all rows of a batch are of one day
@@ -133,7 +134,7 @@ func newIngest(ctx context.Context, s *site) (i *ingestServer, send sender, b *b
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	guard, err := daykey.OpenGuard(s.path("clock"), time.Now, nil, durable.Disk{})
+	guard, err := guard.Open(s.path("clock"), time.Now, nil, durable.Disk{})
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -13,8 +13,8 @@ import (
 
 	"github.com/kipass/kipass/drivers/drivertest"
 	"github.com/kipass/kipass/drivers/speaker"
-	"github.com/kipass/kipass/lab/metrics"
-	"github.com/kipass/kipass/lab/process"
+	"github.com/kipass/kipass/lab/internal/metrics"
+	"github.com/kipass/kipass/lab/internal/process"
 )
 
 // kiosk is a gate as it stands in a doorway: the real program, enrolled with a real server, with a reader on a pseudo

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"time"
 
-	"github.com/kipass/kipass/lab/process"
-	"github.com/kipass/kipass/uplink/wire"
+	"github.com/kipass/kipass/lab/internal/process"
+	"github.com/kipass/kipass/protocol/wire"
 )
 
 const (

@@ -9,7 +9,7 @@ import (
 
 	"github.com/kipass/kipass/lab/hil/guest"
 	"github.com/kipass/kipass/lab/hil/job"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // errLost means that a visit for which a gate would have shown green is not in the journal.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/kipass/kipass/lab/hil/guest"
 	"github.com/kipass/kipass/lab/hil/job"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // found is what a machine would tell of a journal.

@@ -14,8 +14,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/kipass/kipass/daykey"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/internal/daykey"
+	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/visitserver/store"
 )
 

@@ -7,13 +7,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kipass/kipass/daykey"
+	"github.com/kipass/kipass/internal/daykey"
 	"github.com/kipass/kipass/internal/durable"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/visitserver/store"
 )
 
-var day = visit.DayOf(time.Date(2020, 7, 1, 0, 0, 0, 0, visit.Seoul()))
+var visitDay = day.Of(time.Date(2020, 7, 1, 0, 0, 0, 0, day.Seoul()))
 
 func newRing(t *testing.T, dir string, master []byte) *daykey.Ring[*Key] {
 	t.Helper()
@@ -31,14 +32,14 @@ func newMaster() []byte {
 }
 
 func sample(issuer string) visit.Visit {
-	v := visit.Visit{At: day.Start().Add(time.Hour).UTC(), Issuer: issuer, Clock: visit.ClockSynced}
+	v := visit.Visit{At: visitDay.Start().Add(time.Hour).UTC(), Issuer: issuer, Clock: visit.ClockSynced}
 	_, _ = rand.Read(v.CTI[:])
 	return v
 }
 
 func TestAKeyOpensWhatItSealedAlsoAfterOpeningAgain(t *testing.T) {
 	dir, master := t.TempDir(), newMaster()
-	k, err := newRing(t, dir, master).Make(day)
+	k, err := newRing(t, dir, master).Make(visitDay)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +48,7 @@ func TestAKeyOpensWhatItSealedAlsoAfterOpeningAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := newRing(t, dir, master).Key(day)
+	again, err := newRing(t, dir, master).Key(visitDay)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,11 +62,11 @@ func TestAKeyOpensWhatItSealedAlsoAfterOpeningAgain(t *testing.T) {
 
 func TestARowMovedOrChangedDoesNotOpen(t *testing.T) {
 	r := newRing(t, t.TempDir(), newMaster())
-	k, err := r.Make(day)
+	k, err := r.Make(visitDay)
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := r.Make(day + 1)
+	other, err := r.Make(visitDay + 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,8 @@ import (
 	"iter"
 	"time"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 var (
@@ -54,7 +55,7 @@ type Count struct {
 // Tally sums a whole day up. Digest is SHA-256 over the day's counts, written as lines "facility gate hour n\n" with n
 // in decimal, sorted by facility, gate and hour: it binds the counts that stay to the rows that go.
 type Tally struct {
-	Day    visit.Day
+	Day    day.Day
 	Visits uint64
 	Digest [32]byte
 }
@@ -63,19 +64,19 @@ type Tally struct {
 type Visits interface {
 	// Put stores the rows of one facility and day and returns how many of them were new: a row whose identity is already
 	// stored is left as it was first put. On return everything given is durable, whoever put it. Errors wrap [ErrRetired].
-	Put(ctx context.Context, f visit.Facility, d visit.Day, rows []Row) (fresh int, err error)
+	Put(ctx context.Context, f visit.Facility, d day.Day, rows []Row) (fresh int, err error)
 	// Holds reports whether a visit is stored.
-	Holds(ctx context.Context, f visit.Facility, d visit.Day, b Blind) (bool, error)
+	Holds(ctx context.Context, f visit.Facility, d day.Day, b Blind) (bool, error)
 	// Window yields the rows of one facility and day with from ≤ At < to, ascending by At.
-	Window(ctx context.Context, f visit.Facility, d visit.Day, from, to time.Time) iter.Seq2[Row, error]
+	Window(ctx context.Context, f visit.Facility, d day.Day, from, to time.Time) iter.Seq2[Row, error]
 	// Find returns where a code was seen on a day, ascending by facility.
-	Find(ctx context.Context, d visit.Day, b Blind) ([]Sighting, error)
+	Find(ctx context.Context, d day.Day, b Blind) ([]Sighting, error)
 }
 
 // Counts answers how many visits there were. Counts outlive the rows they count.
 type Counts interface {
 	// Counts returns the counts of a facility on a day, ascending by gate and hour, without zeros.
-	Counts(ctx context.Context, f visit.Facility, d visit.Day) ([]Count, error)
+	Counts(ctx context.Context, f visit.Facility, d day.Day) ([]Count, error)
 	// Stored returns how many visits of a facility were ever stored, over all days.
 	Stored(ctx context.Context, f visit.Facility) (uint64, error)
 }
@@ -83,13 +84,13 @@ type Counts interface {
 // Days is the life of whole days.
 type Days interface {
 	// Days lists the days that have rows, ascending; those retired and not yet dropped included.
-	Days(ctx context.Context) ([]visit.Day, error)
+	Days(ctx context.Context) ([]day.Day, error)
 	// Retire closes a day, durably, and sums it up: Put fails from now on and its rows are no longer to be had. Retiring it again gives the same tally.
-	Retire(ctx context.Context, d visit.Day) (Tally, error)
+	Retire(ctx context.Context, d day.Day) (Tally, error)
 	// Retired lists the tallies of all days ever retired, ascending.
 	Retired(ctx context.Context) ([]Tally, error)
 	// Drop removes all rows of a retired day; dropping it again does nothing.
-	Drop(ctx context.Context, d visit.Day) error
+	Drop(ctx context.Context, d day.Day) error
 }
 
 // Change is one conditional change to the register.

@@ -15,7 +15,7 @@ import (
 
 	"github.com/kipass/kipass/firmware/journal"
 	"github.com/kipass/kipass/lab/hil/job"
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // Place of the gate whose journal is kept.

@@ -6,13 +6,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/visitserver/store"
 )
 
 const perBatch = 1000
 
-var benchDay = visit.DayOf(time.Date(2020, 7, 1, 0, 0, 0, 0, visit.Seoul()))
+var benchDay = day.Of(time.Date(2020, 7, 1, 0, 0, 0, 0, day.Seoul()))
 
 // benchRows are rows as the server makes them: random blind index, ciphertext of a visit.
 func benchRows(n int) []store.Row {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/visitserver/store"
 	"github.com/kipass/kipass/visitserver/store/storetest"
 )

@@ -10,12 +10,13 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/visitserver/store"
 )
 
 // Counts implements store.Counts.
-func (s *Store) Counts(ctx context.Context, f visit.Facility, d visit.Day) (counts []store.Count, err error) {
+func (s *Store) Counts(ctx context.Context, f visit.Facility, d day.Day) (counts []store.Count, err error) {
 	err = s.eachCount(ctx, d, countPrefix(nil, f), func(_ visit.Facility, c store.Count) {
 		counts = append(counts, c)
 	})
@@ -35,7 +36,7 @@ func (s *Store) Stored(ctx context.Context, f visit.Facility) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	all := map[visit.Day]bool{}
+	all := map[day.Day]bool{}
 	for _, d := range days {
 		all[d] = true
 	}
@@ -54,7 +55,7 @@ func (s *Store) Stored(ctx context.Context, f visit.Facility) (uint64, error) {
 
 // eachCount calls f for a day's counts whose key begins with prefix: from the day's own database, or from the
 // register's once the day is retired.
-func (s *Store) eachCount(ctx context.Context, d visit.Day, prefix []byte, f func(visit.Facility, store.Count)) error {
+func (s *Store) eachCount(ctx context.Context, d day.Day, prefix []byte, f func(visit.Facility, store.Count)) error {
 	return s.use(d, false, func(db *pebble.DB) error {
 		if db == nil {
 			return eachCount(ctx, s.register, dayKey('c', d), prefix, f)
@@ -76,7 +77,7 @@ func eachCount(ctx context.Context, db *pebble.DB, table, prefix []byte, f func(
 }
 
 // Retire implements store.Days. Counts and tally go into the register in one commit: from then on they are the day's.
-func (s *Store) Retire(ctx context.Context, d visit.Day) (store.Tally, error) {
+func (s *Store) Retire(ctx context.Context, d day.Day) (store.Tally, error) {
 	p := s.dayOf(d)
 	if err := s.openDay(d, p, false); err != nil {
 		return store.Tally{}, err
@@ -121,7 +122,7 @@ func (s *Store) Retired(ctx context.Context) (tallies []store.Tally, err error) 
 		if len(k) != 5 {
 			return false, fmt.Errorf("key of %d bytes is damaged", len(k))
 		}
-		t, err := readTally(visit.Day(binary.BigEndian.Uint32(k[1:])), v)
+		t, err := readTally(day.Day(binary.BigEndian.Uint32(k[1:])), v)
 		tallies = append(tallies, t)
 		return err == nil, err
 	})
@@ -131,7 +132,7 @@ func (s *Store) Retired(ctx context.Context) (tallies []store.Tally, err error) 
 	return tallies, nil
 }
 
-func readTally(d visit.Day, v []byte) (store.Tally, error) {
+func readTally(d day.Day, v []byte) (store.Tally, error) {
 	if len(v) != 40 {
 		return store.Tally{}, fmt.Errorf("tally of %v: %d bytes, must be 40", d, len(v))
 	}
@@ -139,7 +140,7 @@ func readTally(d visit.Day, v []byte) (store.Tally, error) {
 }
 
 // Drop implements store.Days.
-func (s *Store) Drop(ctx context.Context, d visit.Day) error {
+func (s *Store) Drop(ctx context.Context, d day.Day) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -19,7 +19,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/visitserver/store"
 )
 
@@ -50,12 +51,12 @@ type Store struct {
 	locks [stripes]sync.Mutex // one facility's check-and-insert at a time
 
 	mu   sync.Mutex
-	days map[visit.Day]*day
+	days map[day.Day]*dayState
 }
 
-// day is one day's database. db is nil while there is none; mu is held for reading while db is used and for writing to
+// dayState is one day's database. db is nil while there is none; mu is held for reading while db is used and for writing to
 // open, retire or drop it.
-type day struct {
+type dayState struct {
 	mu      sync.RWMutex
 	db      *pebble.DB
 	retired bool
@@ -75,7 +76,7 @@ func open(dir string, opts Options, files vfs.FS) (*Store, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{dir: dir, opts: opts, fs: files, seed: maphash.MakeSeed(), days: map[visit.Day]*day{}}
+	s := &Store{dir: dir, opts: opts, fs: files, seed: maphash.MakeSeed(), days: map[day.Day]*dayState{}}
 	if err := s.makeFolder(filepath.Join(dir, "days")); err != nil {
 		return nil, err
 	}
@@ -90,7 +91,7 @@ func open(dir string, opts Options, files vfs.FS) (*Store, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	for _, t := range retired {
-		s.days[t.Day] = &day{retired: true}
+		s.days[t.Day] = &dayState{retired: true}
 	}
 	return s, nil
 }
@@ -143,14 +144,14 @@ func (s *Store) options() *pebble.Options {
 	return o
 }
 
-func (s *Store) dayPath(d visit.Day) string { return filepath.Join(s.dir, "days", d.String()) }
+func (s *Store) dayPath(d day.Day) string { return filepath.Join(s.dir, "days", d.String()) }
 
-func (s *Store) dayOf(d visit.Day) *day {
+func (s *Store) dayOf(d day.Day) *dayState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.days[d]
 	if p == nil {
-		p = &day{}
+		p = &dayState{}
 		s.days[d] = p
 	}
 	return p
@@ -158,7 +159,7 @@ func (s *Store) dayOf(d visit.Day) *day {
 
 // use calls f with the day's database, which stays open and unretired meanwhile. If the day has no rows or is retired, it
 // makes the database or fails with store.ErrRetired where create is true, and calls f with nil where it is not.
-func (s *Store) use(d visit.Day, create bool, f func(db *pebble.DB) error) error {
+func (s *Store) use(d day.Day, create bool, f func(db *pebble.DB) error) error {
 	p := s.dayOf(d)
 	p.mu.RLock()
 	if (p.db == nil || create && !p.written) && !p.retired {
@@ -179,7 +180,7 @@ func (s *Store) use(d visit.Day, create bool, f func(db *pebble.DB) error) error
 	}
 }
 
-func (s *Store) openDay(d visit.Day, p *day, create bool) error {
+func (s *Store) openDay(d day.Day, p *dayState, create bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.retired {
@@ -213,7 +214,7 @@ func (s *Store) openDay(d visit.Day, p *day, create bool) error {
 }
 
 // Days implements store.Days.
-func (s *Store) Days(ctx context.Context) ([]visit.Day, error) {
+func (s *Store) Days(ctx context.Context) ([]day.Day, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -221,9 +222,9 @@ func (s *Store) Days(ctx context.Context) ([]visit.Day, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listing days of visit: %w", err)
 	}
-	var days []visit.Day
+	var days []day.Day
 	for _, name := range names {
-		d, err := visit.ParseDay(name)
+		d, err := day.Parse(name)
 		if err != nil {
 			return nil, fmt.Errorf("listing days of visit: %s: %w", filepath.Join(s.dir, "days"), err)
 		}

@@ -8,7 +8,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/visitserver/store"
 )
 
@@ -98,7 +99,7 @@ const mostFilters = 4
 
 // admitFilter decides whether day d shall have a filter, and takes it from the oldest day that has one if they are too
 // many.
-func (s *Store) admitFilter(d visit.Day) bool {
+func (s *Store) admitFilter(d day.Day) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	oldest, n := d, 1

@@ -3,7 +3,7 @@ package embedded
 import (
 	"testing"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/visitserver/store"
 	"github.com/kipass/kipass/visitserver/store/storetest"
 )
@@ -36,14 +36,14 @@ func TestFiltersAreKeptForTheNewestDaysAndLateVisitsAreStillOne(t *testing.T) {
 	s := openIn(t, t.TempDir())
 	defer s.Close()
 	const days = mostFilters + 3
-	put := func(d visit.Day, want int) {
+	put := func(d day.Day, want int) {
 		t.Helper()
 		row := storetest.NewRow("g", d.Start(), uint64(d))
 		if fresh, err := s.Put(t.Context(), "cafe", d, []store.Row{row}); err != nil || fresh != want {
 			t.Errorf("%v: %d fresh, %v; want %d", d, fresh, err, want)
 		}
 	}
-	for i := range visit.Day(days) {
+	for i := range day.Day(days) {
 		put(benchDay+(i*3)%days, 1) // not in order
 	}
 	for d := benchDay; d < benchDay+days; d++ {

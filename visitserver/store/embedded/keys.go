@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/visitserver/store"
 )
 
@@ -42,7 +43,7 @@ func countKey(dst []byte, f visit.Facility, g visit.Gate, hour int) []byte {
 	return append(append(append(countPrefix(dst, f), g...), 0), byte(hour))
 }
 
-func dayKey(table byte, d visit.Day) []byte {
+func dayKey(table byte, d day.Day) []byte {
 	return binary.BigEndian.AppendUint32([]byte{table}, uint32(d))
 }
 

@@ -12,18 +12,19 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/visitserver/store"
 )
 
 // Put implements store.Visits. Check and insert are one step under the facility's lock; the wait for the disk is not,
 // so that batches of one facility share a flush.
-func (s *Store) Put(ctx context.Context, f visit.Facility, d visit.Day, rows []store.Row) (fresh int, err error) {
+func (s *Store) Put(ctx context.Context, f visit.Facility, d day.Day, rows []store.Row) (fresh int, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
 	for _, r := range rows {
-		if len(r.Sealed) > store.MaxSealed || visit.DayOf(r.At) != d {
+		if len(r.Sealed) > store.MaxSealed || day.Of(r.At) != d {
 			return 0, fmt.Errorf("row of %d bytes at %v: must be at most %d and on %v", len(r.Sealed), r.At, store.MaxSealed, d)
 		}
 	}
@@ -45,7 +46,7 @@ func (s *Store) Put(ctx context.Context, f visit.Facility, d visit.Day, rows []s
 	return fresh, nil
 }
 
-func (s *Store) insert(db *pebble.DB, b *pebble.Batch, f visit.Facility, d visit.Day, rows []store.Row) (fresh int, err error) {
+func (s *Store) insert(db *pebble.DB, b *pebble.Batch, f visit.Facility, d day.Day, rows []store.Row) (fresh int, err error) {
 	order := make([]int, len(rows))
 	for i := range order {
 		order[i] = i
@@ -151,7 +152,7 @@ func addCounts(db *pebble.DB, b *pebble.Batch, f visit.Facility, counts map[stor
 }
 
 // Holds implements store.Visits.
-func (s *Store) Holds(ctx context.Context, f visit.Facility, d visit.Day, b store.Blind) (known bool, err error) {
+func (s *Store) Holds(ctx context.Context, f visit.Facility, d day.Day, b store.Blind) (known bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
@@ -169,7 +170,7 @@ func (s *Store) Holds(ctx context.Context, f visit.Facility, d visit.Day, b stor
 }
 
 // Window implements store.Visits.
-func (s *Store) Window(ctx context.Context, f visit.Facility, d visit.Day, from, to time.Time) iter.Seq2[store.Row, error] {
+func (s *Store) Window(ctx context.Context, f visit.Facility, d day.Day, from, to time.Time) iter.Seq2[store.Row, error] {
 	return func(yield func(store.Row, error) bool) {
 		stopped := false
 		err := s.use(d, false, func(db *pebble.DB) error {
@@ -201,7 +202,7 @@ func timeKey(prefix []byte, t time.Time) []byte {
 }
 
 // Find implements store.Visits.
-func (s *Store) Find(ctx context.Context, d visit.Day, b store.Blind) (found []store.Sighting, err error) {
+func (s *Store) Find(ctx context.Context, d day.Day, b store.Blind) (found []store.Sighting, err error) {
 	err = s.use(d, false, func(db *pebble.DB) error {
 		if db == nil {
 			return nil

@@ -13,15 +13,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kipass/kipass/visit"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/visitserver/store"
 )
 
 // day is a day of visit; at is a time on it.
-var day = visit.DayOf(time.Date(2020, 7, 1, 0, 0, 0, 0, visit.Seoul()))
+var visitDay = day.Of(time.Date(2020, 7, 1, 0, 0, 0, 0, day.Seoul()))
 
 func at(hour int, offset time.Duration) time.Time {
-	return day.Start().Add(time.Duration(hour)*time.Hour + offset).UTC()
+	return visitDay.Start().Add(time.Duration(hour)*time.Hour + offset).UTC()
 }
 
 // NewRow returns a row whose blind index and ciphertext follow from n.
@@ -68,7 +69,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store, reopen func(t *testi
 
 func put(t *testing.T, s store.Store, f visit.Facility, want int, rows ...store.Row) {
 	t.Helper()
-	fresh, err := s.Put(t.Context(), f, day, rows)
+	fresh, err := s.Put(t.Context(), f, visitDay, rows)
 	if err != nil || fresh != want {
 		t.Fatalf("put %d rows of %s: %d fresh, %v; want %d", len(rows), f, fresh, err, want)
 	}
@@ -77,7 +78,7 @@ func put(t *testing.T, s store.Store, f visit.Facility, want int, rows ...store.
 func window(t *testing.T, s store.Store, f visit.Facility, from, to time.Time) []store.Row {
 	t.Helper()
 	var rows []store.Row
-	for r, err := range s.Window(t.Context(), f, day, from, to) {
+	for r, err := range s.Window(t.Context(), f, visitDay, from, to) {
 		if err != nil {
 			t.Fatalf("window of %s: %v", f, err)
 		}
@@ -88,7 +89,7 @@ func window(t *testing.T, s store.Store, f visit.Facility, from, to time.Time) [
 
 func whole(t *testing.T, s store.Store, f visit.Facility) []store.Row {
 	t.Helper()
-	return window(t, s, f, day.Start(), (day + 1).Start())
+	return window(t, s, f, visitDay.Start(), (visitDay + 1).Start())
 }
 
 func same(a, b store.Row) bool {
@@ -113,7 +114,7 @@ func testOnce(t *testing.T, s store.Store, reopen func(store.Store) store.Store)
 		row  store.Row
 		held bool
 	}{{a, true}, {NewRow("g1", at(9, 0), 3), false}} {
-		if held, err := s.Holds(t.Context(), "cafe", day, c.row.Blind); err != nil || held != c.held {
+		if held, err := s.Holds(t.Context(), "cafe", visitDay, c.row.Blind); err != nil || held != c.held {
 			t.Errorf("holds: %v, %v; want %v", held, err, c.held)
 		}
 	}
@@ -133,13 +134,13 @@ func testIdentity(t *testing.T, s store.Store, _ func(store.Store) store.Store) 
 	put(t, s, "cafe2", 1, r)
 	tomorrow := r
 	tomorrow.At = r.At.Add(24 * time.Hour)
-	if fresh, err := s.Put(t.Context(), "cafe", day+1, []store.Row{tomorrow}); err != nil || fresh != 1 {
+	if fresh, err := s.Put(t.Context(), "cafe", visitDay+1, []store.Row{tomorrow}); err != nil || fresh != 1 {
 		t.Errorf("another day: %d fresh, %v; want 1", fresh, err)
 	}
 	want(t, "cafe", whole(t, s, "cafe"), r)
 	want(t, "caf", whole(t, s, "caf"), r)
 	days, err := s.Days(t.Context())
-	if err != nil || !slices.Equal(days, []visit.Day{day, day + 1}) {
+	if err != nil || !slices.Equal(days, []day.Day{visitDay, visitDay + 1}) {
 		t.Errorf("days %v, %v; want two", days, err)
 	}
 }
@@ -153,7 +154,7 @@ func testConcurrent(t *testing.T, s store.Store, _ func(store.Store) store.Store
 		wg.Go(func() {
 			for n := range codes {
 				r := NewRow(visit.Gate(fmt.Sprintf("g%d", g)), at(9, time.Duration(g)*time.Millisecond), uint64(n))
-				fresh, err := s.Put(t.Context(), "cafe", day, []store.Row{r})
+				fresh, err := s.Put(t.Context(), "cafe", visitDay, []store.Row{r})
 				if err != nil {
 					t.Errorf("put: %v", err)
 				}
@@ -180,7 +181,7 @@ func testWindow(t *testing.T, s store.Store, _ func(store.Store) store.Store) {
 	want(t, "from just after a", window(t, s, "cafe", a.At.Add(time.Nanosecond), c.At.Add(time.Nanosecond)), b, c)
 	want(t, "empty", window(t, s, "cafe", b.At, b.At))
 	want(t, "nobody", whole(t, s, "nowhere"))
-	for r, err := range s.Window(t.Context(), "cafe", day, a.At, (day + 1).Start()) {
+	for r, err := range s.Window(t.Context(), "cafe", visitDay, a.At, (visitDay + 1).Start()) {
 		if err != nil || !same(r, a) {
 			t.Errorf("first row %v, %v", r, err)
 		}
@@ -192,12 +193,12 @@ func testFind(t *testing.T, s store.Store, _ func(store.Store) store.Store) {
 	r, later := NewRow("g1", at(9, 0), 1), NewRow("g2", at(11, 0), 1)
 	put(t, s, "cafe", 2, r, NewRow("g1", at(9, 0), 2))
 	put(t, s, "club", 1, later)
-	found, err := s.Find(t.Context(), day, r.Blind)
+	found, err := s.Find(t.Context(), visitDay, r.Blind)
 	if err != nil || len(found) != 2 || found[0].Facility != "cafe" || found[1].Facility != "club" ||
 		!same(found[0].Row, r) || !same(found[1].Row, later) {
 		t.Errorf("found %v, %v; want cafe and club", found, err)
 	}
-	if found, err := s.Find(t.Context(), day-1, r.Blind); err != nil || len(found) != 0 {
+	if found, err := s.Find(t.Context(), visitDay-1, r.Blind); err != nil || len(found) != 0 {
 		t.Errorf("found %v, %v on another day", found, err)
 	}
 }
@@ -207,7 +208,7 @@ func testBadRows(t *testing.T, s store.Store, _ func(store.Store) store.Store) {
 	long := NewRow("g1", at(9, 0), 2)
 	long.Sealed = make([]byte, store.MaxSealed+1)
 	for rule, bad := range map[string]store.Row{"off its day": NewRow("g1", at(24, 0), 3), "too long": long} {
-		if _, err := s.Put(t.Context(), "cafe", day, []store.Row{good, bad}); err == nil {
+		if _, err := s.Put(t.Context(), "cafe", visitDay, []store.Row{good, bad}); err == nil {
 			t.Errorf("%s: taken", rule)
 		}
 	}
@@ -226,7 +227,7 @@ func testCounts(t *testing.T, s store.Store, reopen func(store.Store) store.Stor
 
 func wantCounts(t *testing.T, s store.Store, f visit.Facility, want ...store.Count) {
 	t.Helper()
-	got, err := s.Counts(t.Context(), f, day)
+	got, err := s.Counts(t.Context(), f, visitDay)
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("counts of %s: %v, %v; want %v", f, got, err, want)
 	}
@@ -243,25 +244,25 @@ func testRetire(t *testing.T, s store.Store, reopen func(store.Store) store.Stor
 	row := NewRow("g1", at(9, 0), 1)
 	put(t, s, "cafe", 2, row, NewRow("g2", at(10, 0), 2))
 	put(t, s, "bar", 1, NewRow("g1", at(10, 0), 3))
-	if err := s.Drop(t.Context(), day); err == nil {
+	if err := s.Drop(t.Context(), visitDay); err == nil {
 		t.Error("a day was dropped without being retired")
 	}
-	wantTally := store.Tally{Day: day, Visits: 3, Digest: sha256.Sum256([]byte("bar g1 10 1\ncafe g1 9 1\ncafe g2 10 1\n"))}
-	tally, err := s.Retire(t.Context(), day)
+	wantTally := store.Tally{Day: visitDay, Visits: 3, Digest: sha256.Sum256([]byte("bar g1 10 1\ncafe g1 9 1\ncafe g2 10 1\n"))}
+	tally, err := s.Retire(t.Context(), visitDay)
 	if err != nil || tally != wantTally {
 		t.Fatalf("retiring: %+v, %v; want %+v", tally, err, wantTally)
 	}
 	check := func(when string) {
 		t.Helper()
-		if _, err := s.Put(t.Context(), "cafe", day, []store.Row{row}); !errors.Is(err, store.ErrRetired) {
+		if _, err := s.Put(t.Context(), "cafe", visitDay, []store.Row{row}); !errors.Is(err, store.ErrRetired) {
 			t.Errorf("%s: put gave %v, want ErrRetired", when, err)
 		}
 		want(t, when, whole(t, s, "cafe"))
-		if held, err := s.Holds(t.Context(), "cafe", day, row.Blind); err != nil || held {
+		if held, err := s.Holds(t.Context(), "cafe", visitDay, row.Blind); err != nil || held {
 			t.Errorf("%s: still holds a row: %v, %v", when, held, err)
 		}
 		wantCounts(t, s, "cafe", store.Count{Gate: "g1", Hour: 9, N: 1}, store.Count{Gate: "g2", Hour: 10, N: 1})
-		if again, err := s.Retire(t.Context(), day); err != nil || again != wantTally {
+		if again, err := s.Retire(t.Context(), visitDay); err != nil || again != wantTally {
 			t.Errorf("%s: retiring again: %+v, %v", when, again, err)
 		}
 		if all, err := s.Retired(t.Context()); err != nil || !slices.Equal(all, []store.Tally{wantTally}) {
@@ -272,7 +273,7 @@ func testRetire(t *testing.T, s store.Store, reopen func(store.Store) store.Stor
 	s = reopen(s)
 	check("after opening again")
 	for range 2 {
-		if err := s.Drop(t.Context(), day); err != nil {
+		if err := s.Drop(t.Context(), visitDay); err != nil {
 			t.Fatalf("dropping: %v", err)
 		}
 		check("after dropping")
@@ -282,7 +283,7 @@ func testRetire(t *testing.T, s store.Store, reopen func(store.Store) store.Stor
 	}
 	s = reopen(s)
 	check("after dropping and opening again")
-	if tally, err := s.Retire(t.Context(), day+5); err != nil || tally.Visits != 0 || tally.Digest != sha256.Sum256(nil) {
+	if tally, err := s.Retire(t.Context(), visitDay+5); err != nil || tally.Visits != 0 || tally.Digest != sha256.Sum256(nil) {
 		t.Errorf("retiring a day without rows: %+v, %v", tally, err)
 	}
 }
@@ -379,7 +380,7 @@ func testSwapRace(t *testing.T, s store.Store, _ func(store.Store) store.Store) 
 func testCancelled(t *testing.T, s store.Store, _ func(store.Store) store.Store) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := s.Put(ctx, "cafe", day, []store.Row{NewRow("g1", at(9, 0), 1)}); !errors.Is(err, context.Canceled) {
+	if _, err := s.Put(ctx, "cafe", visitDay, []store.Row{NewRow("g1", at(9, 0), 1)}); !errors.Is(err, context.Canceled) {
 		t.Errorf("put: %v", err)
 	}
 	if err := s.Swap(ctx, store.Change{Table: "gate", Key: "a", New: []byte{1}}); !errors.Is(err, context.Canceled) {

@@ -1,0 +1,369 @@
+// Package lab runs the whole of kipass on one machine – issuers, visit server, gate and health authority as the real
+// programs in processes of their own – with simulated phones and a simulated reader, breaks things on purpose, and
+// holds what the health authority learns against what the lab saw on the gate's screen.
+package chain
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kipass/kipass/firmware/journal"
+	"github.com/kipass/kipass/lab/internal/process"
+	"github.com/kipass/kipass/visitserver"
+)
+
+// Options of a run. The zero value of each is its default.
+type Options struct {
+	Bin    string        // folder of the programs; default: the folder this program lies in
+	Dir    string        // where all parties keep their data, empty or to be made, and kept; default: a new temporary folder, removed after a good run
+	Scans  int           // number of scans; 0 goes on until the context ends
+	Outage time.Duration // for how long the visit server is cut off in the middle
+	Kill   time.Duration // how often the gate is killed and started anew; 0 never
+	Baud   int           // of the serial line; default 115200
+	Seed   uint64        // of what happens in front of the gate; default from the clock
+	Pace   time.Duration // between two scans; default 250 ms, which cuts the voice short
+	Sound  string        // "capture" takes the voice's samples, "device" uses the machine's default sound device; default: capture if the scans are numbered
+	Log    io.Writer     // the live table
+}
+
+// Summary is the result of a run. Lost, Duplicated and FalseGreen must be 0, and Traced must equal Truth.
+type Summary struct {
+	Scans      int            `json:"scans"`
+	Outcomes   map[string]int `json:"outcomes"`
+	Green      int            `json:"green"`       // visitors shown green
+	Journalled uint64         `json:"journalled"`  // records the gate made durable
+	Synced     uint64         `json:"synced"`      // of them, taken by the server
+	Stored     uint64         `json:"stored"`      // visits at the server
+	Lost       int            `json:"lost"`        // visitors shown green but not stored
+	Duplicated int            `json:"duplicated"`  // codes stored more than once
+	FalseGreen int            `json:"false_green"` // green for a code that should not be, or without a durable record
+	Traced     int            `json:"traced"`      // visits on the health authority's contact list
+	Truth      int            `json:"truth"`       // visits that should be on it, as the lab saw them
+	Voiced     int            `json:"voiced"`      // times the green tone left the process as sound; -1 if not captured
+	Spoken     int            `json:"spoken"`      // times the words of admission did so whole: no later cue cut them
+	Surprises  []surprise     `json:"surprises,omitempty"`
+	Restarts   int            `json:"restarts"`
+	Ledger     string         `json:"ledger"` // "ok", or where device and server disagree
+	Seed       uint64         `json:"seed"`
+}
+
+// Err tells what is wrong with the result, nil if nothing is.
+func (s Summary) Err() error {
+	var errs []error
+	for _, c := range []struct {
+		n    int
+		what string
+	}{{s.Lost, "shown green but not stored"}, {s.Duplicated, "stored more than once"}, {s.FalseGreen, "green without right or record"}, {len(s.Surprises), "unexpected outcomes"}} {
+		if c.n > 0 {
+			errs = append(errs, fmt.Errorf("%d %s", c.n, c.what))
+		}
+	}
+	if s.Traced != s.Truth {
+		errs = append(errs, fmt.Errorf("%d visits traced, %d are the truth", s.Traced, s.Truth))
+	}
+	if s.Ledger != "ok" {
+		errs = append(errs, errors.New("device and server disagree: "+s.Ledger))
+	}
+	return errors.Join(errs...)
+}
+
+const (
+	readyWithin = 30 * time.Second
+	drainWithin = 90 * time.Second
+)
+
+// Run does one run and returns its summary. An error means that the run could not be done; the folder is then kept.
+func Run(ctx context.Context, o Options) (Summary, error) {
+	given := o.Dir != ""
+	if err := o.setDefaults(); err != nil {
+		return Summary{}, err
+	}
+	began := time.Now()
+	summary, err := perform(ctx, o, began)
+	if err = errors.Join(err, summary.Err()); err != nil {
+		return summary, fmt.Errorf("%w (data and logs are in %s)", err, o.Dir)
+	}
+	if given {
+		return summary, nil
+	}
+	return summary, os.RemoveAll(o.Dir)
+}
+
+// takeDir makes a folder the user has named. What already lies in one is neither used nor lost.
+func takeDir(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("folder for data and logs: %w", err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", fmt.Errorf("folder for data and logs: %w", err)
+	}
+	if len(entries) > 0 {
+		return "", fmt.Errorf("folder for data and logs: %s is not empty; name a new one", dir)
+	}
+	return dir, nil
+}
+
+func (o *Options) setDefaults() error {
+	if o.Bin == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		o.Bin = filepath.Dir(self)
+	}
+	var err error
+	if o.Dir == "" {
+		o.Dir, err = os.MkdirTemp("", "kipass-lab-")
+	} else {
+		o.Dir, err = takeDir(o.Dir)
+	}
+	if err != nil {
+		return err
+	}
+	if o.Baud == 0 {
+		o.Baud = 115200
+	}
+	if o.Seed == 0 {
+		o.Seed = uint64(time.Now().UnixNano())
+	}
+	if o.Pace == 0 {
+		o.Pace = 250 * time.Millisecond
+	}
+	if o.Sound == "" && o.Scans > 0 {
+		o.Sound = "capture"
+	}
+	if o.Log == nil {
+		o.Log = io.Discard
+	}
+	return nil
+}
+
+func perform(ctx context.Context, o Options, began time.Time) (summary Summary, err error) {
+	summary = Summary{Seed: o.Seed, Voiced: -1, Spoken: -1}
+	s := &stage{programs: process.Programs{Bin: o.Bin, Logs: o.Dir}, dir: o.Dir}
+	if s.line, err = newLine(o.Baud); err != nil {
+		return summary, err
+	}
+	defer s.line.close()
+	if o.Sound == "capture" {
+		if s.voice, err = newVoice(s.path("sound")); err != nil {
+			return summary, err
+		}
+		defer s.voice.close()
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	table := newTable(o.Log)
+	if err := s.build(ctx, table.say); err != nil {
+		return summary, err
+	}
+	table.say("화면 / screen: " + s.screen + "/   기술자 / technician: " + s.screen + "/technician")
+
+	truth := newTruth()
+	if err := s.play(ctx, o, truth, table); err != nil {
+		return summary, err
+	}
+	summary.Restarts = s.generation() - 1
+	ctx = context.WithoutCancel(ctx) // ^C ends the scans; what follows is the point of the run
+	table.say("동기화를 기다립니다 / waiting for the sync to finish")
+	device, server, err := s.settle(ctx)
+	if err != nil {
+		return summary, err
+	}
+	table.say("역학조사 / inquiry: one order, two officers")
+	list, err := s.inquire(ctx, began)
+	if err != nil {
+		return summary, err
+	}
+	v := truth.against(list)
+	summary.Outcomes, summary.Scans = truth.counts(), truth.scans()
+	summary.Green = len(truth.green)
+	summary.Journalled, summary.Synced, summary.Stored = device.Head.Seq, server.journal.Last, server.stored
+	summary.Lost, summary.Duplicated = v.lost, v.duplicated
+	summary.FalseGreen = truth.falseGreen + max(0, len(truth.green)-int(device.Head.Seq))
+	summary.Traced, summary.Truth = v.traced, v.truth
+	if v.strangers > 0 || int(server.stored) != v.traced {
+		err = fmt.Errorf("%d traced visits are of strangers; %d visits stored, %d traced", v.strangers, server.stored, v.traced)
+	}
+	summary.Surprises = truth.wrong
+	summary.Ledger = "ok"
+	if e := CheckLedger(device, server.journal); e != nil {
+		summary.Ledger = e.Error()
+	}
+	if s.voice != nil {
+		var tones, words error
+		summary.Voiced, tones = s.voice.heard("tone/green", 0.1)
+		summary.Spoken, words = s.voice.heard("ko/admitted", 60)
+		err = errors.Join(err, tones, words)
+	}
+	return summary, err
+}
+
+// play lets visitors act until the scans are done or ctx ends, while the network fails and the gate is killed.
+func (s *stage) play(ctx context.Context, o Options, truth *truth, table *table) error {
+	_, strange, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return err
+	}
+	d := &door{
+		line: s.line, watch: newWatch(s.screen), truth: truth, issuers: s.issuers, strange: strange,
+		rng: rand.New(rand.NewPCG(o.Seed, 1)), generation: s.generation, knowsTime: s.knowsTime,
+	}
+	playing, stop := context.WithCancel(ctx)
+	defer stop()
+	group, playing := errgroup.WithContext(playing)
+	group.Go(func() error { d.watch.run(playing); return nil })
+	group.Go(func() error { table.run(playing, truth); return nil })
+	if o.Kill > 0 {
+		group.Go(func() error { return s.killEvery(playing, o.Kill, table) })
+	}
+	group.Go(func() error {
+		defer stop()
+		err := s.scan(playing, d, o, table, group)
+		if ctx.Err() != nil { // the user has seen enough
+			return nil
+		}
+		return err
+	})
+	err = group.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+func (s *stage) scan(ctx context.Context, d *door, o Options, table *table, group *errgroup.Group) error {
+	select {
+	case <-d.watch.connects:
+	case <-time.After(readyWithin):
+		return errors.New("the gate's screen does not answer")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := s.inService(ctx); err != nil {
+		return err
+	}
+	outage := make(chan error, 1)
+	outage <- nil
+	acts := plan(max(o.Scans, 1000), o.Seed)
+	for i := 0; o.Scans == 0 || i < o.Scans; i++ {
+		if o.Outage > 0 && i == max(1, o.Scans/4) {
+			<-outage
+			group.Go(func() error { outage <- s.cut(ctx, o.Outage, table); return nil })
+		}
+		if err := d.perform(ctx, acts[i%len(acts)]); err != nil {
+			return err
+		}
+		select {
+		case <-time.After(o.Pace):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return <-outage
+}
+
+// cut takes the network away: first nothing answers, then connections are refused.
+func (s *stage) cut(ctx context.Context, d time.Duration, table *table) error {
+	defer table.outage(false)
+	table.outage(true)
+	for _, phase := range []func(){s.network.silence, s.network.refuse} {
+		phase()
+		select {
+		case <-time.After(d / 2):
+		case <-ctx.Done():
+		}
+	}
+	return s.network.restore(context.WithoutCancel(ctx))
+}
+
+func (s *stage) killEvery(ctx context.Context, every time.Duration, table *table) error {
+	for {
+		select {
+		case <-time.After(every):
+		case <-ctx.Done():
+			return nil
+		}
+		s.killGate()
+		if err := s.startGate(context.WithoutCancel(ctx)); err != nil {
+			return err
+		}
+		table.restarted(s.generation() - 1)
+	}
+}
+
+// account is the server's side of a run.
+type account struct {
+	journal visitserver.JournalLedger
+	stored  uint64
+}
+
+// settle waits until the server has taken everything, with the gate stopped, and returns both accounts.
+func (s *stage) settle(ctx context.Context) (journal.Ledger, account, error) {
+	device, err := s.drain(ctx)
+	if err != nil {
+		return journal.Ledger{}, account{}, err
+	}
+	server, err := s.ledger(ctx)
+	if err != nil {
+		return journal.Ledger{}, account{}, err
+	}
+	a := account{}
+	for _, f := range server.Facilities {
+		a.stored += f.Stored
+	}
+	for _, g := range server.Gates {
+		for _, j := range g.Journals {
+			a.journal = j
+		}
+		if len(g.Journals) != 1 {
+			return journal.Ledger{}, account{}, fmt.Errorf("the gate kept %d journals, must be 1", len(g.Journals))
+		}
+	}
+	return device, a, nil
+}
+
+// drain runs the gate until its journal holds nothing that waits, and stops it. The backlog the gate shows is up to a
+// second old, so the journal itself is asked, and the gate started again if need be.
+func (s *stage) drain(ctx context.Context) (journal.Ledger, error) {
+	for began := time.Now(); ; {
+		waiting, err := s.backlog(ctx)
+		for ; (err != nil || waiting > 0) && time.Since(began) < drainWithin; waiting, err = s.backlog(ctx) {
+			time.Sleep(200 * time.Millisecond)
+		}
+		s.mu.Lock()
+		gate := s.gate
+		s.gate = nil
+		s.mu.Unlock()
+		if err := gate.Stop(); err != nil {
+			return journal.Ledger{}, fmt.Errorf("stopping the gate: %w", err)
+		}
+		device, err := journal.Contents(s.path("gate", "journal"))
+		if err != nil {
+			return journal.Ledger{}, err
+		}
+		pending := len(device.Pending.Records)
+		if pending == 0 {
+			return device, nil
+		}
+		if time.Since(began) > drainWithin {
+			return journal.Ledger{}, fmt.Errorf("after %v, %d visits still wait on the gate", drainWithin, pending)
+		}
+		if err := s.startGate(ctx); err != nil {
+			return journal.Ledger{}, err
+		}
+	}
+}

@@ -1,0 +1,73 @@
+package chain
+
+import (
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+)
+
+// build builds the real programs once for all tests.
+var build = sync.OnceValues(func() (string, error) {
+	dir, err := filepath.Abs(filepath.Join("testdata", "bin"))
+	if err != nil {
+		return "", err
+	}
+	out, err := exec.Command("go", "build", "-o", dir+"/", "../../cmd/kipass-gate", "../../cmd/kipass-visits", "../../cmd/kipass-issuer", "../../cmd/kipass-inquiry", "../../cmd/kipass-scheme").CombinedOutput()
+	if err != nil {
+		return "", &buildError{err, string(out)}
+	}
+	return dir, nil
+})
+
+type buildError struct {
+	err error
+	out string
+}
+
+func (e *buildError) Error() string { return "building the programs: " + e.err.Error() + "\n" + e.out }
+
+// The whole chain as real programs, with everything going wrong that the lab can make go wrong: nothing shown green is
+// lost, nothing is stored twice, and the health authority finds exactly who was there.
+func TestWholeChain(t *testing.T) {
+	bin, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, o := range map[string]Options{
+		"in good weather":                   {Scans: 25},
+		"gate killed, visit server cut off": {Scans: 30, Kill: 2 * time.Second, Outage: 4 * time.Second},
+		"a slow line, 9600 baud":            {Scans: 8, Baud: 9600},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o.Bin, o.Dir, o.Seed = bin, t.TempDir(), 1
+			summary, err := Run(t.Context(), o)
+			if err != nil {
+				t.Fatalf("%v\n%+v", err, summary)
+			}
+			if summary.Scans < o.Scans || summary.Green == 0 {
+				t.Errorf("%+v", summary)
+			}
+			if o.Kill > 0 && summary.Restarts == 0 {
+				t.Error("the gate was never killed")
+			}
+		})
+	}
+}
+
+// The voice says its words of admission once for every admitted scan: the samples that left the process tell.
+func TestVoiceOncePerAdmission(t *testing.T) {
+	bin, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	summary, err := Run(t.Context(), Options{Bin: bin, Dir: t.TempDir(), Seed: 3, Scans: 6, Pace: 4 * time.Second})
+	if err != nil {
+		t.Fatalf("%v\n%+v", err, summary)
+	}
+	admitted := summary.Outcomes["admitted"]
+	if admitted < 3 || summary.Spoken != admitted || summary.Voiced != admitted+summary.Outcomes["admitted-again"] {
+		t.Errorf("%d admitted, %d times spoken, %d green tones: %+v", admitted, summary.Spoken, summary.Voiced, summary)
+	}
+}

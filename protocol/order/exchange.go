@@ -1,0 +1,156 @@
+package order
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/kipass/kipass/protocol/visit"
+)
+
+// PathOrders is where visit server and issuer take orders, under their base URL. Both answer a POST over TLS 1.3; the
+// order is its own authority, so no other credential is asked for.
+//
+//	visit server: TypeOrder (an approved order, at most MaxOrder bytes) → TypeVisitAnswer
+//	issuer:       TypeQuestion (at most MaxQuestion bytes)              → TypeIssuerAnswer
+//
+// A refusal has a status of 400 or above and TypeProblem.
+const PathOrders = "/v1/orders"
+
+// Content types of the exchange.
+const (
+	TypeOrder        = "application/vnd.kipass.approved-order+cose"
+	TypeVisitAnswer  = "application/vnd.kipass.visit-answer+age"
+	TypeQuestion     = "application/vnd.kipass.issuer-question+cbor"
+	TypeIssuerAnswer = "application/vnd.kipass.issuer-answer+age"
+	TypeProblem      = "application/vnd.kipass.problem+cbor"
+)
+
+// Limits of the exchange.
+const (
+	MaxScans    = 500_000  // scans in one answer of the visit server; a fuller window must be cut into several orders
+	MaxCodes    = 10_000   // codes in one question to an issuer; more are asked for in several questions
+	MaxQuestion = 1 << 20  // bytes
+	MaxAnswer   = 96 << 20 // bytes of an answer, encrypted
+	maxProblem  = 4 << 10  // bytes
+	maxHolder   = 256      // bytes of a name
+	maxPhone    = 32       // bytes of a phone number
+)
+
+// ErrMessage is wrapped by every error about a message of the exchange that cannot be read.
+var ErrMessage = errors.New("not a well-formed message")
+
+// Scan is one visit as the visit server gives it to the authority.
+type Scan struct {
+	At       time.Time // by the gate's clock, in whole milliseconds
+	Facility visit.Facility
+	Gate     visit.Gate
+	Issuer   string // short name
+	CTI      visit.CTI
+}
+
+// VisitAnswer is the visit server's answer to an order.
+type VisitAnswer struct {
+	Log   uint64 // entry of the visit server's audit log under which the answer left
+	Order ID
+	Scans []Scan // in order of time, all within the order's facility and window
+}
+
+// Question asks an issuer to open codes under an approved order.
+type Question struct {
+	Order []byte // the approved order without its place
+	Codes []Code // 1 to MaxCodes, no code twice
+}
+
+// Code is a code to be opened and when it was scanned.
+type Code struct {
+	CTI visit.CTI
+	At  time.Time // whole milliseconds
+}
+
+// IssuerAnswer is an issuer's answer to a question. Every code of the question is in exactly one of the two lists.
+type IssuerAnswer struct {
+	Log      uint64 // entry of the issuer's audit log under which the answer left
+	Order    ID
+	Holders  []Holder
+	Unopened []visit.CTI // not the issuer's, destroyed already, or scanned at a time at which the code cannot have been shown
+}
+
+// Holder is who held a code.
+type Holder struct {
+	CTI   visit.CTI
+	Name  string
+	Phone string // as the issuer keeps it, "+82…" (E.164)
+}
+
+// LogValue, String and GoString keep name and phone out of logs.
+func (Holder) LogValue() slog.Value { return slog.StringValue(redacted) }
+func (Holder) String() string       { return redacted }
+func (Holder) GoString() string     { return redacted }
+
+const redacted = "holder(redacted)"
+
+type wireScan struct {
+	_        struct{} `cbor:",toarray"`
+	At       int64    // milliseconds since 1970
+	Facility string
+	Gate     string
+	Issuer   string
+	CTI      []byte
+}
+
+type wireVisitAnswer struct {
+	Log   uint64     `cbor:"1,keyasint"`
+	Order []byte     `cbor:"2,keyasint"`
+	Scans []wireScan `cbor:"3,keyasint"`
+}
+
+type wireCode struct {
+	_   struct{} `cbor:",toarray"`
+	CTI []byte
+	At  int64 // milliseconds since 1970
+}
+
+type wireQuestion struct {
+	Order []byte     `cbor:"1,keyasint"`
+	Codes []wireCode `cbor:"2,keyasint"`
+}
+
+type wireHolder struct {
+	_     struct{} `cbor:",toarray"`
+	CTI   []byte
+	Name  string
+	Phone string
+}
+
+type wireIssuerAnswer struct {
+	Log      uint64       `cbor:"1,keyasint"`
+	Order    []byte       `cbor:"2,keyasint"`
+	Holders  []wireHolder `cbor:"3,keyasint"`
+	Unopened [][]byte     `cbor:"4,keyasint"`
+}
+
+// Problem is a refusal.
+type Problem struct {
+	Code   string `cbor:"1,keyasint"` // stable: "bad-order", "order-refused", "too-many", "too-large", "internal"
+	Detail string `cbor:"2,keyasint"` // for the officer; never holds anything of a visit or a holder
+}
+
+// Error makes a Problem usable as an error.
+func (p *Problem) Error() string { return fmt.Sprintf("refused (%s): %s", p.Code, p.Detail) }
+
+// EncodeProblem returns the CBOR of a refusal.
+func EncodeProblem(p Problem) ([]byte, error) { return encMode.Marshal(p) }
+
+// DecodeProblem reads a refusal.
+func DecodeProblem(b []byte) (Problem, error) {
+	if len(b) > maxProblem {
+		return Problem{}, fmt.Errorf("%w: refusal of %d bytes, at most %d are read", ErrMessage, len(b), maxProblem)
+	}
+	var p Problem
+	if err := decMode.Unmarshal(b, &p); err != nil {
+		return Problem{}, fmt.Errorf("%w: %v", ErrMessage, err)
+	}
+	return p, nil
+}

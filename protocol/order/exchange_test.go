@@ -1,0 +1,107 @@
+package order
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+
+	"github.com/kipass/kipass/protocol/visit"
+)
+
+func TestAnswersAreReadableByTheAuthorityAlone(t *testing.T) {
+	authority, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	visits := VisitAnswer{Log: 7, Order: ID{1}, Scans: []Scan{
+		{At: time.UnixMilli(1593600000123).UTC(), Facility: "hongdae-12", Gate: "door-1", Issuer: "naver", CTI: visit.CTI{1}},
+		{At: time.UnixMilli(1593600000124).UTC(), Facility: "hongdae-12", Gate: "door-2", Issuer: "pass", CTI: visit.CTI{2}},
+	}}
+	sealed, err := SealVisitAnswer(authority.Recipient().String(), visits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := OpenVisitAnswer(sealed, authority); err != nil || got.Log != 7 || got.Order != visits.Order || len(got.Scans) != 2 || got.Scans[1] != visits.Scans[1] {
+		t.Errorf("OpenVisitAnswer = %d scans, %v", len(got.Scans), err)
+	}
+	if _, err := OpenVisitAnswer(sealed, other); err == nil {
+		t.Error("another key opens the answer")
+	}
+	holders := IssuerAnswer{Log: 9, Order: ID{1}, Holders: []Holder{{visit.CTI{1}, "김철수", "+821012345678"}}, Unopened: []visit.CTI{{2}}}
+	if sealed, err = SealIssuerAnswer(authority.Recipient().String(), holders); err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(sealed, []byte("김철수")) {
+		t.Error("the sealed answer shows a name")
+	}
+	if got, err := OpenIssuerAnswer(sealed, authority); err != nil || got.Log != 9 || len(got.Holders) != 1 || got.Holders[0] != holders.Holders[0] || len(got.Unopened) != 1 {
+		t.Errorf("OpenIssuerAnswer = %d holders, %v", len(got.Holders), err)
+	}
+	sealed[len(sealed)-1] ^= 1
+	if _, err := OpenIssuerAnswer(sealed, authority); err == nil {
+		t.Error("a changed answer is opened")
+	}
+}
+
+func TestLimitsOfMessages(t *testing.T) {
+	code := func(i int) visit.CTI { return visit.CTI{byte(i >> 16), byte(i >> 8), byte(i)} }
+	full := Question{Order: []byte{1}}
+	for i := range MaxCodes {
+		full.Codes = append(full.Codes, Code{CTI: code(i), At: now})
+	}
+	raw, err := EncodeQuestion(full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(raw) > MaxQuestion-MaxOrder {
+		t.Errorf("a full question takes %d bytes, and %d are read", len(raw)+MaxOrder, MaxQuestion)
+	}
+	if q, err := DecodeQuestion(raw); err != nil || len(q.Codes) != MaxCodes || q.Codes[9] != full.Codes[9] {
+		t.Errorf("DecodeQuestion = %d codes, %v", len(q.Codes), err)
+	}
+	over := full
+	over.Codes = append(full.Codes[:MaxCodes:MaxCodes], Code{CTI: code(MaxCodes), At: now})
+	twice := Question{Order: []byte{1}, Codes: []Code{{code(1), now}, {code(1), now}}}
+	for name, q := range map[string]Question{
+		"too many codes": over, "a code twice": twice, "no code": {Order: []byte{1}},
+		"no order": {Codes: full.Codes[:1]}, "time out of range": {Order: []byte{1}, Codes: []Code{{code(1), time.Unix(0, 0)}}},
+	} {
+		if _, err := EncodeQuestion(q); !errors.Is(err, ErrMessage) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	both := IssuerAnswer{Holders: []Holder{{code(1), "a", "1"}}, Unopened: []visit.CTI{code(1)}}
+	if _, err := SealIssuerAnswer(recipient, both); !errors.Is(err, ErrMessage) {
+		t.Errorf("a code both opened and not: %v", err)
+	}
+}
+
+func TestFullVisitAnswerFitsItsLimit(t *testing.T) {
+	a := VisitAnswer{Scans: make([]Scan, MaxScans)}
+	name := strings.Repeat("x", 32)
+	for i := range a.Scans {
+		a.Scans[i] = Scan{At: now, Facility: visit.Facility(name), Gate: visit.Gate(name), Issuer: name[:16], CTI: visit.CTI{1}}
+	}
+	b, err := encodeVisitAnswer(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if over := len(b) + len(b)/1000; over > MaxAnswer {
+		t.Errorf("%d scans take %d bytes, and %d are read", MaxScans, over, MaxAnswer)
+	}
+	if got, err := decodeVisitAnswer(b); err != nil || len(got.Scans) != MaxScans {
+		t.Errorf("decodeVisitAnswer = %d scans, %v", len(got.Scans), err)
+	}
+	a.Scans = append(a.Scans, a.Scans[0])
+	if _, err := encodeVisitAnswer(a); !errors.Is(err, ErrMessage) {
+		t.Errorf("one scan too many: %v", err)
+	}
+}
