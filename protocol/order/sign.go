@@ -23,6 +23,11 @@ func Sign(key ed25519.PrivateKey, o Order) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return signAt(key, o, pl)
+}
+
+// signAt is Sign with the salt of pl.
+func signAt(key ed25519.PrivateKey, o Order, pl place) ([]byte, error) {
 	payload, err := o.marshal(pl.digest())
 	if err != nil {
 		return nil, err
