@@ -47,11 +47,7 @@ func TestAKeyIsReadAsItWasWritten(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	_, key, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		f.Fatal(err)
-	}
-	good, err := Encode(key)
+	good, err := Encode(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -27,7 +27,7 @@ func entry(i int) Entry {
 }
 
 // written makes a log of n entries and returns the checkpoint after each, the empty log's first.
-func written(t *testing.T, dir string, n int) [][]byte {
+func written(t testing.TB, dir string, n int) [][]byte {
 	t.Helper()
 	l, err := Open(dir, testKey(1), origin)
 	if err != nil {
@@ -301,12 +301,40 @@ func FuzzParseEntry(f *testing.F) {
 	})
 }
 
+// FuzzCheck holds every log that is accepted against the three entries that were signed. Entries and checkpoint are also
+// tried each beside its good counterpart, which no change to one of them alone may fit.
 func FuzzCheck(f *testing.F) {
-	vkey, _ := VerifierKey(origin, public(testKey(1)))
+	older := written(f, f.TempDir(), 3)
+	vkey, err := VerifierKey(origin, public(testKey(1)))
+	if err != nil {
+		f.Fatal(err)
+	}
+	var good []byte
+	for i := range 3 {
+		leaf, err := entry(i).leaf()
+		if err != nil {
+			f.Fatal(err)
+		}
+		good = append(append(good, leaf...), '\n')
+	}
+	signed := Leaves(good)
+	f.Add(good, older[3])
+	f.Add(good[:len(good)-1], older[2])
 	f.Add([]byte("{}\n"), []byte(origin+"\n1\nAAAA\n"))
 	f.Fuzz(func(t *testing.T, entries, checkpoint []byte) {
-		if _, err := Check(entries, checkpoint, vkey); err == nil {
-			t.Error("a log was accepted that the key never signed")
+		for _, log := range []struct{ entries, checkpoint []byte }{{entries, checkpoint}, {entries, older[3]}, {good, checkpoint}} {
+			r, err := Check(log.entries, log.checkpoint, vkey)
+			if err != nil {
+				continue
+			}
+			if r.Size > uint64(len(signed)) || r.Size != uint64(len(r.Entries)) {
+				t.Fatalf("%d entries of a log of %d", r.Size, len(signed))
+			}
+			for i, leaf := range Leaves(log.entries)[:r.Size] {
+				if !bytes.Equal(leaf, signed[i]) {
+					t.Errorf("entry %d was accepted that the key never signed", i)
+				}
+			}
 		}
 	})
 }
