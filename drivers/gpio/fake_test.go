@@ -33,8 +33,9 @@ func (e edge) String() string { return fmt.Sprintf("%v %s %v", e.at, e.name, e.l
 
 func (w *wire) Out(l gpio.Level) error {
 	w.rig.mu.Lock()
-	hang, fail := w.rig.hang, w.rig.fail[w.N]
+	hang, fail, slow := w.rig.hang, w.rig.fail[w.N], w.rig.slow
 	w.rig.mu.Unlock()
+	time.Sleep(slow)
 	if hang != nil {
 		<-hang
 	}
@@ -78,6 +79,7 @@ type rig struct {
 	mu     sync.Mutex
 	absent error            // what opening says, nil while there are lines
 	fail   map[string]error // what driving a line says
+	slow   time.Duration    // how long driving a line takes
 	hang   chan struct{}    // driving any line waits for it to be closed
 	open   map[string]bool
 	levels map[string]gpio.Level

@@ -86,10 +86,11 @@ func (l *latch) due() time.Time {
 func (l *latch) tick(now time.Time) {
 	if !l.offAt.IsZero() && !now.Before(l.offAt) {
 		_ = l.set(l.out, false) // the bank keeps the fault, and opens the line anew, which switches it off
-		if late := now.Sub(l.offAt); late > lateAfter {
+		off := time.Now()       // later than now if setting the line took its time: the cool-down begins only here
+		if late := off.Sub(l.offAt); late > lateAfter {
 			l.log.Warn("relay pulse lasted too long", "by", late.Round(time.Millisecond))
 		}
-		l.offAt, l.readyAt = time.Time{}, now.Add(l.coolDown)
+		l.offAt, l.readyAt = time.Time{}, off.Add(l.coolDown)
 	}
 	if l.offAt.IsZero() && l.pending && !now.Before(l.readyAt) {
 		l.pending = false

@@ -82,6 +82,22 @@ func TestRelayActiveLow(t *testing.T) {
 	})
 }
 
+// The cool-down is the time for which the line is off, however long the kernel took to switch it.
+func TestRelayCoolDownBeginsWhenTheLineIsOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		relay, r := relayOf(t, RelayOptions{Line: Line{Name: "Y"}, Pulse: 500 * ms, CoolDown: 300 * ms})
+		show(t, relay, gateOpens)
+		show(t, relay, gateOpens) // waits
+		time.Sleep(400 * ms)
+		r.set(func() { r.slow = 60 * ms })
+		time.Sleep(300 * ms)
+		r.set(func() { r.slow = 0 })
+		time.Sleep(time.Minute)
+		wantEdges(t, r.taken(), edge{0, "Y", high}, edge{560 * ms, "Y", low}, edge{860 * ms, "Y", high}, edge{1360 * ms, "Y", low})
+		halt(t, r, relay)
+	})
+}
+
 func TestRelayHaltEndsThePulse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		relay, r := relayOf(t, RelayOptions{Line: Line{Name: "Y"}, Pulse: MaxPulse})
