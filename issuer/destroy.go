@@ -118,7 +118,7 @@ func (i *Issuer) destroyDay(d day.Day, now time.Time) error {
 	if err := i.days.disk.Remove(i.intentPath(d)); err != nil {
 		return fmt.Errorf("removing the intent: %w", err)
 	}
-	i.options.Log.Info("a day was destroyed", "day", d.String(), "codes", plan.Codes, "accounts", plan.Accounts)
+	i.opts.Logger.Info("a day was destroyed", "day", d.String(), "codes", plan.Codes, "accounts", plan.Accounts)
 	return nil
 }
 
@@ -136,7 +136,7 @@ func (i *Issuer) plan(d day.Day) (intent, error) {
 		return intent{}, fmt.Errorf("reading the intent: %w", err)
 	}
 	if p.Codes, err = i.days.count(d); err != nil {
-		i.options.Log.Warn("issue log cannot be counted before it is destroyed", "day", d.String(), "error", err)
+		i.opts.Logger.Warn("issue log cannot be counted before it is destroyed", "day", d.String(), "error", err)
 		p.Damaged = true
 	}
 	if p.Accounts, err = i.accounts.count(d); err != nil {
@@ -172,7 +172,7 @@ func destroyedDays(log *auditlog.Log) ([]string, error) {
 
 // ConfirmClock believes the clock as it stands, on an operator's word, so that days held back are destroyed.
 func (i *Issuer) ConfirmClock() error {
-	i.options.Log.Warn("an operator confirms the clock", "clock", i.options.Now())
+	i.opts.Logger.Warn("an operator confirms the clock", "clock", i.opts.Now())
 	return i.guard.Confirm()
 }
 
@@ -188,13 +188,13 @@ func (i *Issuer) DestroyLoop(ctx context.Context) {
 		pause := destroyPause
 		switch err := i.Destroy(); {
 		case errors.Is(err, guard.ErrHeldBack):
-			i.options.Log.Error("days are held back from destruction", "error", err)
+			i.opts.Logger.Error("days are held back from destruction", "error", err)
 		case err != nil:
-			i.options.Log.Error("destruction is overdue and will be tried again", "error", err)
+			i.opts.Logger.Error("destruction is overdue and will be tried again", "error", err)
 			pause = destroyRetry
 		default:
 			if due, err := i.held(); err == nil && len(due) > 0 {
-				pause = min(pause, max(due[0].DestroyAt().Sub(i.options.Now()), 0))
+				pause = min(pause, max(due[0].DestroyAt().Sub(i.opts.Now()), 0))
 			}
 		}
 		timer := time.NewTimer(pause)

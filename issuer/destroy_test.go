@@ -249,7 +249,7 @@ func (f *fixture) reopenAt(t *testing.T, wall time.Time, ran func() time.Duratio
 		t.Fatal(err)
 	}
 	f.clock.set(wall)
-	i, err := open(f.dir, "", f.options, durable.Disk{}, ran)
+	i, err := open(f.dir, "", f.opts, durable.Disk{}, ran)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -378,7 +378,7 @@ func TestLoopDestroysAtMidnight(t *testing.T) {
 		if err := Init(dir, "", About{Name: "naver", Hosts: []string{"h"}}, begin); err != nil {
 			t.Fatal(err)
 		}
-		i, err := Open(dir, "", Options{Registrar: OpenRegistration{}, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+		i, err := Open(dir, "", Options{Registrar: OpenRegistration{}, Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -87,7 +87,7 @@ func (f *fixture) reopen(t testing.TB, disk durable.Disk) {
 		}
 	}
 	i, err := open(f.dir, "", Options{
-		Registrar: OpenRegistration{}, CodesPerMinute: 1000, Now: f.clock.now, Log: slog.New(slog.NewTextHandler(f.log, nil)),
+		Registrar: OpenRegistration{}, CodesPerMinute: 1000, Now: f.clock.now, Logger: slog.New(slog.NewTextHandler(f.log, nil)),
 	}, disk, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -37,12 +37,12 @@ type Options struct {
 	Registrar      Registrar
 	CodesPerMinute int // to one holder, sustained and at once; 0 sets no limit
 	Now            func() time.Time
-	Log            *slog.Logger
+	Logger         *slog.Logger
 }
 
 // Issuer is an open issuer. It is safe for concurrent use; one process may have a folder open.
 type Issuer struct {
-	options  Options
+	opts     Options
 	about    About
 	secrets  secrets
 	officers string // path of the register, read anew for each order
@@ -56,11 +56,11 @@ type Issuer struct {
 
 // Open opens the issuer in the folder dir, made by [Init]. secretDir holds its secrets; "" stands for the folder
 // "secret" in dir.
-func Open(dir, secretDir string, o Options) (*Issuer, error) {
-	return open(dir, secretDir, o, durable.Disk{}, nil)
+func Open(dir, secretDir string, opts Options) (*Issuer, error) {
+	return open(dir, secretDir, opts, durable.Disk{}, nil)
 }
 
-func open(dir, secretDir string, o Options, disk durable.Disk, elapsed func() time.Duration) (*Issuer, error) {
+func open(dir, secretDir string, opts Options, disk durable.Disk, elapsed func() time.Duration) (*Issuer, error) {
 	about, err := readAbout(dir)
 	if err != nil {
 		return nil, err
@@ -78,7 +78,7 @@ func open(dir, secretDir string, o Options, disk durable.Disk, elapsed func() ti
 		return nil, err
 	}
 	if n := audit.Cut(); n > 0 {
-		o.Log.Warn("audit log: an append was interrupted; its unsigned rest was cut off", "bytes", n)
+		opts.Logger.Warn("audit log: an append was interrupted; its unsigned rest was cut off", "bytes", n)
 	}
 	if err := forbidDestroyed(keys, audit); err != nil {
 		return nil, errors.Join(err, audit.Close())
@@ -87,14 +87,14 @@ func open(dir, secretDir string, o Options, disk durable.Disk, elapsed func() ti
 	if err != nil {
 		return nil, errors.Join(err, audit.Close())
 	}
-	guard, err := guard.Open(filepath.Join(dir, "clock"), o.Now, elapsed, durable.Disk{})
+	guard, err := guard.Open(filepath.Join(dir, "clock"), opts.Now, elapsed, durable.Disk{})
 	if err != nil {
 		return nil, errors.Join(err, accounts.db.Close(), audit.Close())
 	}
 	return &Issuer{
-		options: o, about: about, secrets: s, officers: filepath.Join(dir, officersFile), keys: keys,
+		opts: opts, about: about, secrets: s, officers: filepath.Join(dir, officersFile), keys: keys,
 		days:     &dayFiles{dir: filepath.Join(dir, "days"), disk: disk, open: map[day.Day]*bbolt.DB{}},
-		accounts: accounts, audit: audit, guard: guard, pace: newPace(o.CodesPerMinute, o.Now),
+		accounts: accounts, audit: audit, guard: guard, pace: newPace(opts.CodesPerMinute, opts.Now),
 	}, nil
 }
 
@@ -129,10 +129,10 @@ func (i *Issuer) Register(ctx context.Context, name, phone string, consent bool,
 	if err != nil {
 		return "", err
 	}
-	if err := i.options.Registrar.Admit(ctx, id, proof); err != nil {
+	if err := i.opts.Registrar.Admit(ctx, id, proof); err != nil {
 		return "", err
 	}
-	now := i.options.Now()
+	now := i.opts.Now()
 	var r ref
 	_, _ = rand.Read(r[:]) // never fails: crypto/rand ends the program instead
 	bearer = newBearer()
@@ -159,7 +159,7 @@ func (i *Issuer) Issue(bearer string) (Issued, error) {
 	if !i.pace.allow(h.ref()) {
 		return Issued{}, ErrTooMany
 	}
-	iat := i.options.Now().Truncate(time.Second)
+	iat := i.opts.Now().Truncate(time.Second)
 	day := day.Of(iat)
 	k, err := i.keys.Make(day)
 	if err != nil {

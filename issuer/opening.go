@@ -28,7 +28,7 @@ func (i *Issuer) Answer(question []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := i.options.Now()
+	now := i.opts.Now()
 	o, err := order.VerifyWithoutPlace(q.Order, officers, now)
 	if err != nil {
 		return nil, err

@@ -24,19 +24,20 @@ const (
 
 // Config is what a running issuer is told.
 type Config struct {
-	Dir            string // data folder
-	SecretDir      string // folder of the secrets; "" stands for "secret" in Dir
-	Listen         string // address, port 0 for any free one
-	Registration   string // RegisterByToken or RegisterOpen
+	Dir            string       // data folder
+	SecretDir      string       // folder of the secrets; "" stands for "secret" in Dir
+	Listener       net.Listener // where requests come in, without TLS; Run closes it
+	Registration   string       // RegisterByToken or RegisterOpen
 	CodesPerMinute int
 	ConfirmClock   bool             // the clock is right: destroy what is held back since it was far ahead, see guard.Clock
 	Ready          func(url string) // called once, when requests are taken; may be nil
 	Now            func() time.Time // time.Now if nil
-	Log            *slog.Logger
+	Logger         *slog.Logger
 }
 
 // Run serves until ctx ends, then lets running requests finish, for at most ten seconds.
 func Run(ctx context.Context, c Config) error {
+	defer c.Listener.Close() // closed already, except where the issuer could not be opened
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -44,7 +45,7 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	i, err := Open(c.Dir, c.SecretDir, Options{Registrar: registrar, CodesPerMinute: c.CodesPerMinute, Now: c.Now, Log: c.Log})
+	i, err := Open(c.Dir, c.SecretDir, Options{Registrar: registrar, CodesPerMinute: c.CodesPerMinute, Now: c.Now, Logger: c.Logger})
 	if err != nil {
 		return err
 	}
@@ -59,7 +60,7 @@ func Run(ctx context.Context, c Config) error {
 func registrarOf(c Config) (Registrar, error) {
 	switch c.Registration {
 	case RegisterOpen:
-		c.Log.Warn("registration is open: phone numbers are not checked; not for real visitors")
+		c.Logger.Warn("registration is open: phone numbers are not checked; not for real visitors")
 		return OpenRegistration{}, nil
 	case RegisterByToken:
 		text, err := os.ReadFile(filepath.Join(secretDirOf(c.Dir, c.SecretDir), RegistrationFile))
@@ -81,7 +82,7 @@ func (i *Issuer) serve(ctx context.Context, c Config) error {
 		return err
 	}
 	if officers.Len() < 2 {
-		c.Log.Warn("no order can be obeyed: the register needs two officers", "officers", officers.Len())
+		c.Logger.Warn("no order can be obeyed: the register needs two officers", "officers", officers.Len())
 	}
 	ca, err := readAuthority(filepath.Join(c.Dir, CAFile), i.secrets.caKey)
 	if err != nil {
@@ -91,21 +92,17 @@ func (i *Issuer) serve(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", c.Listen)
-	if err != nil {
-		return fmt.Errorf("listening: %w", err)
-	}
 	server := &http.Server{
 		Handler:           i.Handler(),
 		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: certs.Certificate},
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 16 << 10,
-		ErrorLog:       slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
+		ErrorLog:       slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug),
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { i.DestroyLoop(ctx); return nil })
 	group.Go(func() error {
-		if err := server.ServeTLS(listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.ServeTLS(c.Listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serving: %w", err)
 		}
 		return nil
@@ -120,7 +117,7 @@ func (i *Issuer) serve(ctx context.Context, c Config) error {
 		return nil
 	})
 	if c.Ready != nil {
-		c.Ready(i.url(listener.Addr()))
+		c.Ready(i.url(c.Listener.Addr()))
 	}
 	return group.Wait()
 }

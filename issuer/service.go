@@ -107,7 +107,7 @@ func (i *Issuer) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("Retry-After", "15")
 		writeJSON(w, http.StatusTooManyRequests, ErrorResponse{"too-many-codes", "잠시 후 다시 시도해 주세요.", "Please try again in a moment."})
 	default:
-		i.options.Log.Error("request failed", "path", r.URL.Path, "error", err)
+		i.opts.Logger.Error("request failed", "path", r.URL.Path, "error", err)
 		writeJSON(w, http.StatusInternalServerError, ErrorResponse{"internal", "일시적인 오류입니다. 다시 시도해 주세요.", "Something went wrong. Please try again."})
 	}
 }
@@ -140,13 +140,13 @@ func (i *Issuer) postOrders(w http.ResponseWriter, r *http.Request) {
 	answer, err := i.Answer(question)
 	switch {
 	case errors.Is(err, order.ErrRefused):
-		i.options.Log.Warn("an order was refused", "remote", r.RemoteAddr, "error", err)
+		i.opts.Logger.Warn("an order was refused", "remote", r.RemoteAddr, "error", err)
 		writeProblem(w, http.StatusForbidden, order.Problem{Code: "order-refused", Detail: err.Error()})
 	case errors.Is(err, order.ErrMalformed), errors.Is(err, order.ErrMessage):
-		i.options.Log.Warn("a question could not be read", "remote", r.RemoteAddr, "error", err)
+		i.opts.Logger.Warn("a question could not be read", "remote", r.RemoteAddr, "error", err)
 		writeProblem(w, http.StatusBadRequest, order.Problem{Code: "bad-order", Detail: err.Error()})
 	case err != nil:
-		i.options.Log.Error("an order could not be answered", "error", err)
+		i.opts.Logger.Error("an order could not be answered", "error", err)
 		writeProblem(w, http.StatusInternalServerError, order.Problem{Code: "internal", Detail: "the issuer cannot answer now; try again"})
 	default:
 		w.Header().Set("Content-Type", order.TypeIssuerAnswer)
@@ -173,7 +173,7 @@ func (i *Issuer) getCheckpoint(w http.ResponseWriter, _ *http.Request) {
 func (i *Issuer) getEntries(w http.ResponseWriter, _ *http.Request) {
 	entries, _, err := i.audit.Snapshot()
 	if err != nil {
-		i.options.Log.Error("the audit log cannot be read", "error", err)
+		i.opts.Logger.Error("the audit log cannot be read", "error", err)
 		http.Error(w, "internal", http.StatusInternalServerError)
 		return
 	}

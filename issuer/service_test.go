@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -46,12 +47,16 @@ func serve(t *testing.T, f *fixture, registration string) *running {
 	r := &running{log: &bytes.Buffer{}}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Time: f.clock.now}}
 	r.client = &http.Client{Transport: transport}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ready, ended := make(chan string, 1), make(chan error, 1)
 	go func() {
 		ended <- Run(ctx, Config{
-			Dir: f.dir, Listen: "127.0.0.1:0", Registration: registration, CodesPerMinute: 3, Now: f.clock.now,
-			Ready: func(url string) { ready <- url }, Log: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+			Dir: f.dir, Listener: listener, Registration: registration, CodesPerMinute: 3, Now: f.clock.now,
+			Ready: func(url string) { ready <- url }, Logger: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		})
 	}()
 	select {
