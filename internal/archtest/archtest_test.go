@@ -19,7 +19,7 @@ const module = "github.com/kipass/kipass/"
 // The ground floor: what crosses the lines between the parties, and what is below everything.
 var (
 	protocol = []string{"protocol/token", "protocol/visit", "protocol/day", "protocol/wire", "protocol/order", "protocol/auditlog"}
-	internal = []string{"internal/durable", "internal/keyfile", "internal/authority", "internal/daykey", "internal/guard"}
+	internal = []string{"internal/durable", "internal/keyfile", "internal/authority", "internal/daykey", "internal/guard", "internal/httpserver"}
 )
 
 // rules is read from the top; the first whose room a package lies in binds it. A room ending in "/" is a folder with
@@ -46,7 +46,7 @@ var rules = []struct {
 	{"drivers/", []string{"drivers", "drivers/framing", "drivers/internal/"}, "driver families never know codes, visits, firmware or each other"},
 	{"sounds", []string{"protocol/visit"}, "clips and words belong to outcomes"},
 	{"configs", []string{"protocol/visit"}, "a config names places and devices and opens none"},
-	{"firmware/", []string{"firmware/", "drivers", "protocol/token", "protocol/visit", "protocol/day", "sounds", "configs"}, "the gate knows contracts, never a concrete driver, and never waits for the network"},
+	{"firmware/", []string{"firmware/", "drivers", "protocol/token", "protocol/visit", "protocol/day", "sounds", "configs", "internal/httpserver"}, "the gate knows contracts, never a concrete driver, and never waits for the network"},
 	{"uplink/", []string{"protocol/wire", "protocol/visit", "protocol/day", "internal/durable", "internal/keyfile"}, "the uplink sees the journal through an interface of its own"},
 	{"visitserver/store", []string{"protocol/visit", "protocol/day"}, "the contract with a store is drawn without any store"},
 	{"visitserver/store/", []string{"visitserver/store", "protocol/visit", "protocol/day"}, "stores know the contract and never each other"},
@@ -57,6 +57,7 @@ var rules = []struct {
 	{"internal/guard", []string{"protocol/day", "internal/durable"}, "time is guarded in one way, whatever it guards"},
 	{"internal/testkit", []string{"internal/durable"}, "what all tests share knows no party"},
 	{"internal/keyfile", []string{"internal/durable"}, "a key's file is a durable file"},
+	{"internal/httpserver", nil, "HTTP is served in one way by every party, so it knows no party's routes, refusals or encodings"},
 	{"internal/", nil, "what lives here is below everything and knows nothing of codes, visits or people"},
 	{"lab/internal/", nil, "what the lab's rooms share knows none of them"},
 	{"lab/chain", labRoom(), "the lab's rooms do not import each other"},
@@ -180,6 +181,10 @@ func TestRefusal(t *testing.T) {
 		{"uplink", "firmware/journal", false},
 		{"issuer", "internal/daykey", true},
 		{"internal/daykey", "visitserver/store", false},
+		{"visitserver", "internal/httpserver", true},
+		{"firmware/screen", "internal/httpserver", true},
+		{"uplink", "internal/httpserver", false},
+		{"internal/httpserver", "protocol/wire", false},
 		{"internal/durable", "protocol/visit", false},
 		{"protocol/token", "internal/keyfile", false},
 		{"lab/chain", "visitserver", true},
