@@ -22,19 +22,19 @@ import (
 
 // ContactList is who was at a place in a window. It exists decrypted only while it is read.
 type ContactList struct {
-	Order    string         `json:"order"`
-	Case     string         `json:"case"`
-	Officer  string         `json:"officer"`
-	Approver string         `json:"approver"`
-	Purpose  string         `json:"purpose"`
-	Facility string         `json:"facility"`
-	From     time.Time      `json:"from"`
-	To       time.Time      `json:"to"`
-	MadeAt   time.Time      `json:"made_at"`
-	Logs     []string       `json:"logs"`              // entries of the audit logs under which it came about, "party#number"
-	Missing  map[string]int `json:"missing,omitempty"` // codes not asked for, by issuer: the list is incomplete
-	Contacts []Contact      `json:"contacts"`          // by first scan
-	Unknown  []Visit        `json:"unknown"`           // scans whose holder is not known
+	Order      string         `json:"order"`
+	Case       string         `json:"case"`
+	Officer    string         `json:"officer"`
+	Approver   string         `json:"approver"`
+	Purpose    string         `json:"purpose"`
+	Facility   string         `json:"facility"`
+	From       time.Time      `json:"from"`
+	To         time.Time      `json:"to"`
+	MadeAt     time.Time      `json:"made_at"`
+	LogEntries []string       `json:"logs"`              // entries of the audit logs under which it came about, "party#number"
+	Missing    map[string]int `json:"missing,omitempty"` // codes not asked for, by issuer: the list is incomplete
+	Contacts   []Contact      `json:"contacts"`          // by first scan
+	Unknown    []Visit        `json:"unknown"`           // scans whose holder is not known
 }
 
 // Contact is one person. It prints and logs as a placeholder.
@@ -63,15 +63,15 @@ func join(o order.Approved, visits order.VisitAnswer, results map[string]*result
 		Order: o.ID.String(), Case: o.Case, Officer: o.Officer, Approver: o.Approver, Purpose: o.Purpose,
 		Facility: string(o.Facility), From: o.From, To: o.To, Missing: map[string]int{}, Contacts: []Contact{}, Unknown: []Visit{},
 	}
-	list.Logs = append(list.Logs, fmt.Sprintf("visits#%d", visits.Log))
+	list.LogEntries = append(list.LogEntries, fmt.Sprintf("visits#%d", visits.Entry))
 	holders := map[visit.CTI]order.Holder{}
 	for _, name := range slices.Sorted(maps.Keys(results)) {
 		r := results[name]
 		for _, h := range r.holders {
 			holders[h.CTI] = h
 		}
-		for _, n := range r.logs {
-			list.Logs = append(list.Logs, fmt.Sprintf("%s#%d", name, n))
+		for _, n := range r.entries {
+			list.LogEntries = append(list.LogEntries, fmt.Sprintf("%s#%d", name, n))
 		}
 		if rest := r.codes - len(r.holders) - len(r.unopened); rest > 0 {
 			list.Missing[name] = rest
@@ -100,7 +100,7 @@ func join(o order.Approved, visits order.VisitAnswer, results map[string]*result
 }
 
 func (l ContactList) summary(results map[string]*result) Summary {
-	s := Summary{Order: l.Order, Complete: len(l.Missing) == 0, Contacts: len(l.Contacts), Issuers: map[string]IssuerSummary{}, Logs: l.Logs}
+	s := Summary{Order: l.Order, Complete: len(l.Missing) == 0, Contacts: len(l.Contacts), Issuers: map[string]IssuerSummary{}, LogEntries: l.LogEntries}
 	s.Scans = len(l.Unknown)
 	for _, c := range l.Contacts {
 		s.Scans += len(c.Visits)

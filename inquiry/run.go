@@ -49,16 +49,16 @@ func IssuersOf(list token.TrustList, roots func(name string) Endpoint) func(stri
 
 // Summary is what came of an order, in counts only.
 type Summary struct {
-	Order    string                   `json:"order"`
-	Complete bool                     `json:"complete"`
-	Scans    int                      `json:"scans"`    // visits the visit server gave
-	Codes    int                      `json:"codes"`    // different codes among them
-	Opened   int                      `json:"opened"`   // codes whose holder is known
-	Unopened int                      `json:"unopened"` // codes an issuer could or would not open
-	Contacts int                      `json:"contacts"` // different persons
-	Issuers  map[string]IssuerSummary `json:"issuers"`
-	Logs     []string                 `json:"logs"` // entries of the audit logs, "party#number"
-	List     string                   `json:"list"` // file of the encrypted contact list
+	Order      string                   `json:"order"`
+	Complete   bool                     `json:"complete"`
+	Scans      int                      `json:"scans"`    // visits the visit server gave
+	Codes      int                      `json:"codes"`    // different codes among them
+	Opened     int                      `json:"opened"`   // codes whose holder is known
+	Unopened   int                      `json:"unopened"` // codes an issuer could or would not open
+	Contacts   int                      `json:"contacts"` // different persons
+	Issuers    map[string]IssuerSummary `json:"issuers"`
+	LogEntries []string                 `json:"logs"` // entries of the audit logs, "party#number"
+	List       string                   `json:"list"` // file of the encrypted contact list
 }
 
 // IssuerSummary is one issuer's part.
@@ -93,7 +93,7 @@ func (h *Home) Run(ctx context.Context, approved []byte, c Config) (Summary, err
 	if err != nil {
 		return Summary{}, fmt.Errorf("visit server: %w", err)
 	}
-	c.Progress(fmt.Sprintf("visit server: %d scans (log entry %d)", len(visits.Scans), visits.Log))
+	c.Progress(fmt.Sprintf("visit server: %d scans (log entry %d)", len(visits.Scans), visits.Entry))
 	issuerOrder, err := order.WithoutPlace(approved)
 	if err != nil {
 		return Summary{}, err
@@ -160,7 +160,7 @@ type result struct {
 	codes    int
 	holders  []order.Holder
 	unopened []visit.CTI
-	logs     []uint64
+	entries  []uint64
 	err      error
 }
 
@@ -176,8 +176,8 @@ func (h *Home) askIssuer(ctx context.Context, name string, approved []byte, id o
 		}
 		r.holders = append(r.holders, a.Holders...)
 		r.unopened = append(r.unopened, a.Unopened...)
-		r.logs = append(r.logs, a.Log)
-		c.Progress(fmt.Sprintf("issuer %s: %d of %d codes, %d opened (log entry %d)", name, len(r.holders)+len(r.unopened), r.codes, len(r.holders), a.Log))
+		r.entries = append(r.entries, a.Entry)
+		c.Progress(fmt.Sprintf("issuer %s: %d of %d codes, %d opened (log entry %d)", name, len(r.holders)+len(r.unopened), r.codes, len(r.holders), a.Entry))
 	}
 }
 
@@ -250,7 +250,7 @@ func (h *Home) finish(o order.Approved, visits order.VisitAnswer, results map[st
 	list.MadeAt = h.now().UTC()
 	s := list.summary(results)
 	entry := about(auditlog.KindContacts, o.Order, o.Approver, h.now())
-	entry.Count, entry.Refused, entry.Logs = uint64(s.Contacts), uint64(s.Unopened), s.Logs
+	entry.Count, entry.Refused, entry.LogEntries = uint64(s.Contacts), uint64(s.Unopened), s.LogEntries
 	if !s.Complete {
 		entry.Note = "incomplete"
 	}
@@ -258,8 +258,8 @@ func (h *Home) finish(o order.Approved, visits order.VisitAnswer, results map[st
 	if err != nil {
 		return Summary{}, err
 	}
-	list.Logs = append(list.Logs, fmt.Sprintf("%s#%d", AuditOrigin, n))
-	s.Logs = list.Logs
+	list.LogEntries = append(list.LogEntries, fmt.Sprintf("%s#%d", AuditOrigin, n))
+	s.LogEntries = list.LogEntries
 	plain, err := list.encode()
 	if err != nil {
 		return Summary{}, err

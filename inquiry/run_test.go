@@ -89,7 +89,7 @@ func party(t *testing.T, answer func(body []byte) (contentType string, b []byte,
 
 func (b *bench) visitsParty(t *testing.T, change func(*order.VisitAnswer), codes ...visit.CTI) Endpoint {
 	return party(t, func([]byte) (string, []byte, error) {
-		a := order.VisitAnswer{Log: 3, Order: b.order.ID}
+		a := order.VisitAnswer{Entry: 3, Order: b.order.ID}
 		for _, c := range codes {
 			a.Scans = append(a.Scans, order.Scan{At: now.Add(-time.Minute), Facility: b.order.Facility, Gate: "door-1", Issuer: "naver", CTI: c})
 		}
@@ -108,7 +108,7 @@ func (b *bench) issuerParty(t *testing.T, change func(*order.IssuerAnswer)) Endp
 		if err != nil {
 			return "", nil, err
 		}
-		a := order.IssuerAnswer{Log: 5, Order: b.order.ID}
+		a := order.IssuerAnswer{Entry: 5, Order: b.order.ID}
 		for _, c := range q.Codes {
 			a.Holders = append(a.Holders, order.Holder{CTI: c.CTI, Name: "김철수", Phone: "+821011112222"})
 		}

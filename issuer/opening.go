@@ -45,7 +45,7 @@ func (i *Issuer) Answer(question []byte) ([]byte, error) {
 			return nil, fmt.Errorf("opening codes for order %v: %w", o.ID, err)
 		}
 	}
-	a.Log, err = i.audit.Append(auditlog.Entry{
+	a.Entry, err = i.audit.Append(auditlog.Entry{
 		Kind: auditlog.KindOpening, At: now, Order: o.ID.String(), Case: o.Case, Officer: o.Officer, Approver: o.Approver,
 		Purpose: o.Purpose, From: o.From, To: o.To, Count: uint64(len(a.Holders)), Refused: uint64(len(a.Unopened)),
 	})

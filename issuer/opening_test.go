@@ -159,8 +159,8 @@ func TestEveryOpeningIsLoggedWithoutPersonOrPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, err := auditlog.Check(entries, checkpoint, key)
-	if err != nil || r.Size != 1 || a.Log != 0 {
-		t.Fatalf("log holds %d entries, the answer names %d, %v", r.Size, a.Log, err)
+	if err != nil || r.Size != 1 || a.Entry != 0 {
+		t.Fatalf("log holds %d entries, the answer names %d, %v", r.Size, a.Entry, err)
 	}
 	e := r.Entries[0]
 	if e.Kind != auditlog.KindOpening || e.Order != a.Order.String() || e.Case != "2020-17" || e.Officer != "kim" || e.Approver != "lee" || e.Count != 1 || e.Refused != 1 {

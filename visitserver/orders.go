@@ -112,7 +112,7 @@ func (s *Server) obey(ctx context.Context, raw []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return order.SealVisitAnswer(o.Recipient, order.VisitAnswer{Log: n, Order: o.ID, Scans: scans})
+	return order.SealVisitAnswer(o.Recipient, order.VisitAnswer{Entry: n, Order: o.ID, Scans: scans})
 }
 
 // scans are the visits an order covers, in order of time. Days whose four weeks are over are passed by even in the

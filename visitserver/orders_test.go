@@ -117,7 +117,7 @@ func TestAnOrderIsAnsweredWithItsWindowAndLogged(t *testing.T) {
 		}
 	}
 	entries := auditEntries(t, r.folder)
-	e := entries[answer.Log]
+	e := entries[answer.Entry]
 	if e.Kind != auditlog.KindInquiry || e.Order != o.ID.String() || e.Officer != "lee" || e.Approver != "kim" ||
 		e.Case != o.Case || e.Facility != "cafe" || e.Count != 3 || !e.From.Equal(o.From) || !e.To.Equal(o.To) {
 		t.Errorf("audit log says %+v", e)

@@ -109,7 +109,7 @@ func TestWholeInquiry(t *testing.T) {
 	if n, p := s.Issuers["naver"], s.Issuers["pass"]; n != (inquiry.IssuerSummary{Codes: 2, Opened: 2}) || p != (inquiry.IssuerSummary{Codes: 2, Opened: 1, Unopened: 1}) {
 		t.Errorf("by issuer: %+v", s.Issuers)
 	}
-	if got := strings.Join(s.Logs, " "); got != "visits#41 naver#0 pass#0 "+inquiry.AuditOrigin+"#2" {
+	if got := strings.Join(s.LogEntries, " "); got != "visits#41 naver#0 pass#0 "+inquiry.AuditOrigin+"#2" {
 		t.Errorf("logs = %s", got)
 	}
 	rows, err := csv.NewReader(strings.NewReader(must(t, kipassInquiry(t, "open", "-home", w.home, id)))).ReadAll()
@@ -123,8 +123,8 @@ func TestWholeInquiry(t *testing.T) {
 	if err := json.Unmarshal([]byte(must(t, kipassInquiry(t, "open", "-home", w.home, "-format", "json", id))), &list); err != nil {
 		t.Fatal(err)
 	}
-	if list.Officer != "kim" || list.Approver != "lee" || list.Facility != "hongdae-12" || len(list.Logs) != 4 || len(list.Contacts) != 2 || len(list.Unknown) != 1 || len(list.Missing) != 0 {
-		t.Errorf("list of %s approved by %s about %s, logs %v, %d contacts, %d unknown", list.Officer, list.Approver, list.Facility, list.Logs, len(list.Contacts), len(list.Unknown))
+	if list.Officer != "kim" || list.Approver != "lee" || list.Facility != "hongdae-12" || len(list.LogEntries) != 4 || len(list.Contacts) != 2 || len(list.Unknown) != 1 || len(list.Missing) != 0 {
+		t.Errorf("list of %s approved by %s about %s, logs %v, %d contacts, %d unknown", list.Officer, list.Approver, list.Facility, list.LogEntries, len(list.Contacts), len(list.Unknown))
 	}
 	noNames(t, w, o, "김철수", "이영희", "박지성", "11112222", "33334444")
 
@@ -214,7 +214,7 @@ func TestUnreachableIssuerGivesAPartialListThatIsResumed(t *testing.T) {
 	if w.visits.timesAsked() != 1 {
 		t.Errorf("the visit server was asked %d times, want once", w.visits.timesAsked())
 	}
-	if got := strings.Join(s.Logs[:3], " "); got != "visits#41 naver#0 pass#0" {
+	if got := strings.Join(s.LogEntries[:3], " "); got != "visits#41 naver#0 pass#0" {
 		t.Errorf("logs = %s: an issuer that had answered was asked again", got)
 	}
 }

@@ -177,7 +177,7 @@ func (v *visitServer) orders(w http.ResponseWriter, r *http.Request) {
 		w.Write(b)
 		return
 	}
-	a := order.VisitAnswer{Log: 41, Order: o.ID}
+	a := order.VisitAnswer{Entry: 41, Order: o.ID}
 	for _, s := range v.scans {
 		if s.Facility == o.Facility && o.Covers(s.At) {
 			a.Scans = append(a.Scans, s)

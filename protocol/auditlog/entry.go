@@ -24,22 +24,22 @@ const MaxEntry = 4 << 10
 // Entry is what a leaf says. It holds nothing about a visitor: no name, no phone, no code. Fields that do not apply to
 // a kind are left empty. The leaf is the entry's JSON in the order of the fields below.
 type Entry struct {
-	Kind     string    `json:"kind"`
-	At       time.Time `json:"at"`                 // required; kept in whole milliseconds, UTC
-	Order    string    `json:"order,omitempty"`    // order.ID, hexadecimal
-	Case     string    `json:"case,omitempty"`     // case number
-	Officer  string    `json:"officer,omitempty"`  // who signed the order
-	Approver string    `json:"approver,omitempty"` // who approved it
-	Purpose  string    `json:"purpose,omitempty"`
-	Facility string    `json:"facility,omitempty"`
-	From     time.Time `json:"from,omitzero"` // window, inclusive
-	To       time.Time `json:"to,omitzero"`   // window, exclusive
-	Day      string    `json:"day,omitempty"` // day destroyed, 2006-01-02 in Asia/Seoul
-	Count    uint64    `json:"count"`         // scans that left, codes opened, records destroyed …
-	Refused  uint64    `json:"refused,omitempty"`
-	Digest   string    `json:"digest,omitempty"` // SHA-256 of what was destroyed or written, hexadecimal
-	Logs     []string  `json:"logs,omitempty"`   // entries of other parties' logs this rests on, "origin#number"
-	Note     string    `json:"note,omitempty"`   // anything else, for the auditor
+	Kind       string    `json:"kind"`
+	At         time.Time `json:"at"`                 // required; kept in whole milliseconds, UTC
+	Order      string    `json:"order,omitempty"`    // order.ID, hexadecimal
+	Case       string    `json:"case,omitempty"`     // case number
+	Officer    string    `json:"officer,omitempty"`  // who signed the order
+	Approver   string    `json:"approver,omitempty"` // who approved it
+	Purpose    string    `json:"purpose,omitempty"`
+	Facility   string    `json:"facility,omitempty"`
+	From       time.Time `json:"from,omitzero"` // window, inclusive
+	To         time.Time `json:"to,omitzero"`   // window, exclusive
+	Day        string    `json:"day,omitempty"` // day destroyed, 2006-01-02 in Asia/Seoul
+	Count      uint64    `json:"count"`         // scans that left, codes opened, records destroyed …
+	Refused    uint64    `json:"refused,omitempty"`
+	Digest     string    `json:"digest,omitempty"` // SHA-256 of what was destroyed or written, hexadecimal
+	LogEntries []string  `json:"logs,omitempty"`   // entries of other parties' logs this rests on, "origin#number"
+	Note       string    `json:"note,omitempty"`   // anything else, for the auditor
 }
 
 func (e Entry) leaf() ([]byte, error) {

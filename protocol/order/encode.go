@@ -79,7 +79,7 @@ func checkMillis(ms int64) error {
 }
 
 func encodeVisitAnswer(a VisitAnswer) ([]byte, error) {
-	w := wireVisitAnswer{Log: a.Log, Order: a.Order[:], Scans: make([]wireScan, 0, len(a.Scans))}
+	w := wireVisitAnswer{Entry: a.Entry, Order: a.Order[:], Scans: make([]wireScan, 0, len(a.Scans))}
 	for _, s := range a.Scans {
 		w.Scans = append(w.Scans, wireScan{
 			At: s.At.UnixMilli(), Facility: string(s.Facility), Gate: string(s.Gate), Issuer: s.Issuer, CTI: s.CTI[:],
@@ -99,7 +99,7 @@ func decodeVisitAnswer(b []byte) (VisitAnswer, error) {
 	if err := checkVisitAnswer(w); err != nil {
 		return VisitAnswer{}, err
 	}
-	a := VisitAnswer{Log: w.Log, Order: ID(w.Order), Scans: make([]Scan, 0, len(w.Scans))}
+	a := VisitAnswer{Entry: w.Entry, Order: ID(w.Order), Scans: make([]Scan, 0, len(w.Scans))}
 	for _, s := range w.Scans {
 		a.Scans = append(a.Scans, Scan{
 			At: time.UnixMilli(s.At).UTC(), Facility: visit.Facility(s.Facility), Gate: visit.Gate(s.Gate),
@@ -139,7 +139,7 @@ func checkVisitAnswer(w wireVisitAnswer) error {
 
 func encodeIssuerAnswer(a IssuerAnswer) ([]byte, error) {
 	w := wireIssuerAnswer{
-		Log: a.Log, Order: a.Order[:],
+		Entry: a.Entry, Order: a.Order[:],
 		Holders: make([]wireHolder, 0, len(a.Holders)), Unopened: make([][]byte, 0, len(a.Unopened)),
 	}
 	for _, h := range a.Holders {
@@ -162,7 +162,7 @@ func decodeIssuerAnswer(b []byte) (IssuerAnswer, error) {
 	if err := checkIssuerAnswer(w); err != nil {
 		return IssuerAnswer{}, err
 	}
-	a := IssuerAnswer{Log: w.Log, Order: ID(w.Order)}
+	a := IssuerAnswer{Entry: w.Entry, Order: ID(w.Order)}
 	for _, h := range w.Holders {
 		a.Holders = append(a.Holders, Holder{CTI: visit.CTI(h.CTI), Name: h.Name, Phone: h.Phone})
 	}

@@ -52,7 +52,7 @@ type Scan struct {
 
 // VisitAnswer is the visit server's answer to an order.
 type VisitAnswer struct {
-	Log   uint64 // entry of the visit server's audit log under which the answer left
+	Entry uint64 // number of the entry in the visit server's audit log under which the answer left
 	Order ID
 	Scans []Scan // in order of time, all within the order's facility and window
 }
@@ -71,7 +71,7 @@ type Code struct {
 
 // IssuerAnswer is an issuer's answer to a question. Every code of the question is in exactly one of the two lists.
 type IssuerAnswer struct {
-	Log      uint64 // entry of the issuer's audit log under which the answer left
+	Entry    uint64 // number of the entry in the issuer's audit log under which the answer left
 	Order    ID
 	Holders  []Holder
 	Unopened []visit.CTI // not the issuer's, destroyed already, or scanned at a time at which the code cannot have been shown
@@ -101,7 +101,7 @@ type wireScan struct {
 }
 
 type wireVisitAnswer struct {
-	Log   uint64     `cbor:"1,keyasint"`
+	Entry uint64     `cbor:"1,keyasint"`
 	Order []byte     `cbor:"2,keyasint"`
 	Scans []wireScan `cbor:"3,keyasint"`
 }
@@ -125,7 +125,7 @@ type wireHolder struct {
 }
 
 type wireIssuerAnswer struct {
-	Log      uint64       `cbor:"1,keyasint"`
+	Entry    uint64       `cbor:"1,keyasint"`
 	Order    []byte       `cbor:"2,keyasint"`
 	Holders  []wireHolder `cbor:"3,keyasint"`
 	Unopened [][]byte     `cbor:"4,keyasint"`

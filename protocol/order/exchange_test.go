@@ -21,7 +21,7 @@ func TestAnswersAreReadableByTheAuthorityAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	visits := VisitAnswer{Log: 7, Order: ID{1}, Scans: []Scan{
+	visits := VisitAnswer{Entry: 7, Order: ID{1}, Scans: []Scan{
 		{At: time.UnixMilli(1593600000123).UTC(), Facility: "hongdae-12", Gate: "door-1", Issuer: "naver", CTI: visit.CTI{1}},
 		{At: time.UnixMilli(1593600000124).UTC(), Facility: "hongdae-12", Gate: "door-2", Issuer: "pass", CTI: visit.CTI{2}},
 	}}
@@ -29,20 +29,20 @@ func TestAnswersAreReadableByTheAuthorityAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := OpenVisitAnswer(sealed, authority); err != nil || got.Log != 7 || got.Order != visits.Order || len(got.Scans) != 2 || got.Scans[1] != visits.Scans[1] {
+	if got, err := OpenVisitAnswer(sealed, authority); err != nil || got.Entry != 7 || got.Order != visits.Order || len(got.Scans) != 2 || got.Scans[1] != visits.Scans[1] {
 		t.Errorf("OpenVisitAnswer = %d scans, %v", len(got.Scans), err)
 	}
 	if _, err := OpenVisitAnswer(sealed, other); err == nil {
 		t.Error("another key opens the answer")
 	}
-	holders := IssuerAnswer{Log: 9, Order: ID{1}, Holders: []Holder{{visit.CTI{1}, "김철수", "+821012345678"}}, Unopened: []visit.CTI{{2}}}
+	holders := IssuerAnswer{Entry: 9, Order: ID{1}, Holders: []Holder{{visit.CTI{1}, "김철수", "+821012345678"}}, Unopened: []visit.CTI{{2}}}
 	if sealed, err = SealIssuerAnswer(authority.Recipient().String(), holders); err != nil {
 		t.Fatal(err)
 	}
 	if bytes.Contains(sealed, []byte("김철수")) {
 		t.Error("the sealed answer shows a name")
 	}
-	if got, err := OpenIssuerAnswer(sealed, authority); err != nil || got.Log != 9 || len(got.Holders) != 1 || got.Holders[0] != holders.Holders[0] || len(got.Unopened) != 1 {
+	if got, err := OpenIssuerAnswer(sealed, authority); err != nil || got.Entry != 9 || len(got.Holders) != 1 || got.Holders[0] != holders.Holders[0] || len(got.Unopened) != 1 {
 		t.Errorf("OpenIssuerAnswer = %d holders, %v", len(got.Holders), err)
 	}
 	sealed[len(sealed)-1] ^= 1
