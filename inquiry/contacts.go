@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -58,23 +57,24 @@ type Visit struct {
 	Issuer string    `json:"issuer"`
 }
 
-func join(o order.Approved, visits order.VisitAnswer, results map[string]*result) ContactList {
+// join makes the contact list of an order: who held the codes that were scanned, by the issuers' answers.
+func join(o order.Approved, visits order.VisitAnswer, shares []*share) ContactList {
 	list := ContactList{
 		Order: o.ID.String(), Case: o.Case, Officer: o.Officer, Approver: o.Approver, Purpose: o.Purpose,
-		Facility: string(o.Facility), From: o.From, To: o.To, Missing: map[string]int{}, Contacts: []Contact{}, Unknown: []Visit{},
+		Facility: string(o.Facility), From: o.From, To: o.To,
+		LogEntries: []string{fmt.Sprintf("visits#%d", visits.Entry)},
+		Missing:    map[string]int{}, Contacts: []Contact{}, Unknown: []Visit{},
 	}
-	list.LogEntries = append(list.LogEntries, fmt.Sprintf("visits#%d", visits.Entry))
 	holders := map[visit.CTI]order.Holder{}
-	for _, name := range slices.Sorted(maps.Keys(results)) {
-		r := results[name]
-		for _, h := range r.holders {
+	for _, s := range shares {
+		for _, h := range s.holders {
 			holders[h.CTI] = h
 		}
-		for _, n := range r.entries {
-			list.LogEntries = append(list.LogEntries, fmt.Sprintf("%s#%d", name, n))
+		for _, n := range s.entries {
+			list.LogEntries = append(list.LogEntries, fmt.Sprintf("%s#%d", s.issuer, n))
 		}
-		if rest := r.codes - len(r.holders) - len(r.unopened); rest > 0 {
-			list.Missing[name] = rest
+		if rest := len(s.codes) - s.answered(); rest > 0 {
+			list.Missing[s.issuer] = rest
 		}
 	}
 	type person struct{ issuer, name, phone string }
@@ -99,23 +99,25 @@ func join(o order.Approved, visits order.VisitAnswer, results map[string]*result
 	return list
 }
 
-func (l ContactList) summary(results map[string]*result) Summary {
-	s := Summary{Order: l.Order, Complete: len(l.Missing) == 0, Contacts: len(l.Contacts), Issuers: map[string]IssuerSummary{}, LogEntries: l.LogEntries}
-	s.Scans = len(l.Unknown)
+func (l ContactList) summary(shares []*share) Summary {
+	sum := Summary{
+		Order: l.Order, Complete: len(l.Missing) == 0, Contacts: len(l.Contacts), Scans: len(l.Unknown),
+		Issuers: map[string]IssuerSummary{}, LogEntries: l.LogEntries,
+	}
 	for _, c := range l.Contacts {
-		s.Scans += len(c.Visits)
+		sum.Scans += len(c.Visits)
 	}
-	for name, r := range results {
-		i := IssuerSummary{Codes: r.codes, Opened: len(r.holders), Unopened: len(r.unopened), Missing: l.Missing[name]}
-		if r.err != nil {
-			i.Error = r.err.Error()
+	for _, s := range shares {
+		i := IssuerSummary{Codes: len(s.codes), Opened: len(s.holders), Unopened: len(s.unopened), Missing: l.Missing[s.issuer]}
+		if s.err != nil {
+			i.Error = s.err.Error()
 		}
-		s.Issuers[name] = i
-		s.Codes += i.Codes
-		s.Opened += i.Opened
-		s.Unopened += i.Unopened
+		sum.Issuers[s.issuer] = i
+		sum.Codes += i.Codes
+		sum.Opened += i.Opened
+		sum.Unopened += i.Unopened
 	}
-	return s
+	return sum
 }
 
 func (l ContactList) encode() ([]byte, error) {
@@ -127,12 +129,12 @@ func (l ContactList) encode() ([]byte, error) {
 }
 
 // Contacts decrypts the contact list of an order. Its reading is logged first.
-func (h *Home) Contacts(id order.ID) (ContactList, error) {
-	identity, err := h.identity(id)
+func (a *Authority) Contacts(id order.ID) (ContactList, error) {
+	identity, err := a.identity(id)
 	if err != nil {
 		return ContactList{}, err
 	}
-	sealed, err := os.ReadFile(filepath.Join(h.orderDir(id), contactsFile))
+	sealed, err := os.ReadFile(filepath.Join(a.orderDir(id), contactsFile))
 	if err != nil {
 		return ContactList{}, fmt.Errorf("reading the contact list of order %v: %w", id, err)
 	}
@@ -146,8 +148,8 @@ func (h *Home) Contacts(id order.ID) (ContactList, error) {
 	if err := dec.Decode(&l); err != nil {
 		return ContactList{}, fmt.Errorf("the contact list of order %v is damaged", id) // the cause would quote it
 	}
-	_, err = h.audit.Append(auditlog.Entry{
-		Kind: auditlog.KindOpened, At: h.now(), Order: l.Order, Case: l.Case, Officer: l.Officer, Approver: l.Approver,
+	_, err = a.audit.Append(auditlog.Entry{
+		Kind: auditlog.KindOpened, At: a.now(), Order: l.Order, Case: l.Case, Officer: l.Officer, Approver: l.Approver,
 		Facility: l.Facility, From: l.From, To: l.To, Count: uint64(len(l.Contacts)),
 	})
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 // Destroy destroys everything of an order: its identity first, so that no copy of an answer or of the contact list can
 // be read any more, then the files. It is logged before the empty folder goes, so that after a crash it can be called
 // again.
-func (h *Home) Destroy(id order.ID) error {
-	dir := h.orderDir(id)
+func (a *Authority) Destroy(id order.ID) error {
+	dir := a.orderDir(id)
 	files, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("order %v was not made in this folder, or has been destroyed", id)
@@ -26,7 +26,7 @@ func (h *Home) Destroy(id order.ID) error {
 	if err != nil {
 		return fmt.Errorf("destroying order %v: %w", id, err)
 	}
-	entry := auditlog.Entry{Kind: auditlog.KindDestruction, At: h.now(), Order: id.String(), Note: "key, answers and contact list of the order destroyed"}
+	entry := auditlog.Entry{Kind: auditlog.KindDestruction, At: a.now(), Order: id.String(), Note: "key, answers and contact list of the order destroyed"}
 	list, err := os.ReadFile(filepath.Join(dir, contactsFile))
 	if err == nil {
 		sum := sha256.Sum256(list)
@@ -42,7 +42,7 @@ func (h *Home) Destroy(id order.ID) error {
 			return fmt.Errorf("destroying order %v: %w", id, err)
 		}
 	}
-	if _, err := h.audit.Append(entry); err != nil {
+	if _, err := a.audit.Append(entry); err != nil {
 		return err
 	}
 	if err := (durable.Disk{}).Remove(dir); err != nil {

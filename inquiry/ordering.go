@@ -19,22 +19,22 @@ type Request struct {
 }
 
 // Order makes a signed order with an identity of its own, and logs it.
-func (h *Home) Order(key ed25519.PrivateKey, r Request) (order.ID, []byte, error) {
-	now := h.now().UTC().Truncate(time.Second)
+func (a *Authority) Order(key ed25519.PrivateKey, r Request) (order.ID, []byte, error) {
+	now := a.now().UTC().Truncate(time.Second)
 	o := order.Order{
 		ID: order.NewID(), Case: r.Case, Officer: r.Officer, Purpose: r.Purpose, Facility: r.Facility,
 		From: r.From.UTC().Truncate(time.Second), To: r.To.UTC().Truncate(time.Second),
-		Recipient: h.authority.Recipient().String(), IssuedAt: now, Expires: now.Add(r.Valid),
+		Recipient: a.master.Recipient().String(), IssuedAt: now, Expires: now.Add(r.Valid),
 	}
 	// Tried with the authority's own recipient first: nothing is written for an order that cannot be.
 	trial, err := order.Sign(key, o)
 	if err != nil {
 		return order.ID{}, nil, err
 	}
-	if _, err := h.Read(trial); err != nil {
+	if _, err := a.Read(trial); err != nil {
 		return order.ID{}, nil, fmt.Errorf("officer's key: %w", err)
 	}
-	identity, err := h.newIdentity(o.ID)
+	identity, err := a.newIdentity(o.ID)
 	if err != nil {
 		return order.ID{}, nil, err
 	}
@@ -43,36 +43,36 @@ func (h *Home) Order(key ed25519.PrivateKey, r Request) (order.ID, []byte, error
 	if err != nil {
 		return order.ID{}, nil, err
 	}
-	if _, err := h.audit.Append(about(auditlog.KindOrder, o, "", now)); err != nil {
+	if _, err := a.audit.Append(about(auditlog.KindOrder, o, "", now)); err != nil {
 		return order.ID{}, nil, err
 	}
 	return o.ID, signed, nil
 }
 
 // Read checks a signed order and returns it, for the approving officer to see.
-func (h *Home) Read(signed []byte) (order.Order, error) {
-	officers, err := h.officers()
+func (a *Authority) Read(signed []byte) (order.Order, error) {
+	officers, err := a.officers()
 	if err != nil {
 		return order.Order{}, err
 	}
-	return order.ReadSigned(signed, officers, h.now())
+	return order.ReadSigned(signed, officers, a.now())
 }
 
 // Approve approves a signed order with another officer's key, and logs it.
-func (h *Home) Approve(key ed25519.PrivateKey, signed []byte) ([]byte, error) {
+func (a *Authority) Approve(key ed25519.PrivateKey, signed []byte) ([]byte, error) {
 	raw, err := order.Approve(key, signed)
 	if err != nil {
 		return nil, err
 	}
-	officers, err := h.officers()
+	officers, err := a.officers()
 	if err != nil {
 		return nil, err
 	}
-	o, err := order.Verify(raw, officers, h.now())
+	o, err := order.Verify(raw, officers, a.now())
 	if err != nil {
 		return nil, err
 	}
-	if _, err := h.audit.Append(about(auditlog.KindOrder, o.Order, o.Approver, h.now())); err != nil {
+	if _, err := a.audit.Append(about(auditlog.KindOrder, o.Order, o.Approver, a.now())); err != nil {
 		return nil, err
 	}
 	return raw, nil

@@ -27,42 +27,42 @@ func officerKey(seed byte) ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize))
 }
 
-type bench struct {
-	*Home
+type fixture struct {
+	*Authority
 	dir      string
 	order    order.Order
 	approved []byte
 }
 
-func newBench(t *testing.T) *bench {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	b := &bench{dir: filepath.Join(t.TempDir(), "home")}
-	if err := InitHome(b.dir); err != nil {
+	f := &fixture{dir: filepath.Join(t.TempDir(), "authority")}
+	if err := Init(f.dir); err != nil {
 		t.Fatal(err)
 	}
 	var err error
-	if b.Home, err = OpenHome(b.dir, func() time.Time { return now }); err != nil {
+	if f.Authority, err = Open(f.dir, func() time.Time { return now }); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { b.Close() })
+	t.Cleanup(func() { f.Close() })
 	for name, seed := range map[string]byte{"kim": 1, "lee": 2} {
-		if err := b.AddOfficer(order.Officer{Name: name, Public: officerKey(seed).Public().(ed25519.PublicKey)}); err != nil {
+		if err := f.AddOfficer(order.Officer{Name: name, Public: officerKey(seed).Public().(ed25519.PublicKey)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	_, signed, err := b.Order(officerKey(1), Request{
+	_, signed, err := f.Order(officerKey(1), Request{
 		Case: "2020-17", Officer: "kim", Purpose: "접촉자 조사", Facility: "hongdae-12", From: now.Add(-time.Hour), To: now, Valid: time.Hour,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b.order, err = b.Read(signed); err != nil {
+	if f.order, err = f.Read(signed); err != nil {
 		t.Fatal(err)
 	}
-	if b.approved, err = b.Approve(officerKey(2), signed); err != nil {
+	if f.approved, err = f.Approve(officerKey(2), signed); err != nil {
 		t.Fatal(err)
 	}
-	return b
+	return f
 }
 
 // party serves one answer for every question.
@@ -87,35 +87,35 @@ func party(t *testing.T, answer func(body []byte) (contentType string, b []byte,
 	return Endpoint{URL: s.URL, Roots: roots}
 }
 
-func (b *bench) visitsParty(t *testing.T, change func(*order.VisitAnswer), codes ...visit.CTI) Endpoint {
+func (f *fixture) visitsParty(t *testing.T, change func(*order.VisitAnswer), codes ...visit.CTI) Endpoint {
 	return party(t, func([]byte) (string, []byte, error) {
-		a := order.VisitAnswer{Entry: 3, Order: b.order.ID}
+		a := order.VisitAnswer{Entry: 3, Order: f.order.ID}
 		for _, c := range codes {
-			a.Scans = append(a.Scans, order.Scan{At: now.Add(-time.Minute), Facility: b.order.Facility, Gate: "door-1", Issuer: "naver", CTI: c})
+			a.Scans = append(a.Scans, order.Scan{At: now.Add(-time.Minute), Facility: f.order.Facility, Gate: "door-1", Issuer: "naver", CTI: c})
 		}
 		if change != nil {
 			change(&a)
 		}
-		sealed, err := order.SealVisitAnswer(b.order.Recipient, a)
+		sealed, err := order.SealVisitAnswer(f.order.Recipient, a)
 		return order.TypeVisitAnswer, sealed, err
 	})
 }
 
 // issuerParty opens every code to one holder.
-func (b *bench) issuerParty(t *testing.T, change func(*order.IssuerAnswer)) Endpoint {
+func (f *fixture) issuerParty(t *testing.T, change func(*order.IssuerAnswer)) Endpoint {
 	return party(t, func(body []byte) (string, []byte, error) {
 		q, err := order.DecodeQuestion(body)
 		if err != nil {
 			return "", nil, err
 		}
-		a := order.IssuerAnswer{Entry: 5, Order: b.order.ID}
+		a := order.IssuerAnswer{Entry: 5, Order: f.order.ID}
 		for _, c := range q.Codes {
 			a.Holders = append(a.Holders, order.Holder{CTI: c.CTI, Name: "김철수", Phone: "+821011112222"})
 		}
 		if change != nil {
 			change(&a)
 		}
-		sealed, err := order.SealIssuerAnswer(b.order.Recipient, a)
+		sealed, err := order.SealIssuerAnswer(f.order.Recipient, a)
 		return order.TypeIssuerAnswer, sealed, err
 	})
 }
@@ -134,37 +134,37 @@ func TestAnswersOfTheVisitServerThatAreNotBelieved(t *testing.T) {
 		return "text/html", []byte("<html>please log in to the network</html>"), nil
 	}
 	tests := map[string]struct {
-		visits func(t *testing.T, b *bench) Endpoint
+		visits func(t *testing.T, f *fixture) Endpoint
 		says   string
 	}{
-		"about another facility": {func(t *testing.T, b *bench) Endpoint {
-			return b.visitsParty(t, func(a *order.VisitAnswer) { a.Scans[0].Facility = "gangnam-1" }, numbered(1))
+		"about another facility": {func(t *testing.T, f *fixture) Endpoint {
+			return f.visitsParty(t, func(a *order.VisitAnswer) { a.Scans[0].Facility = "gangnam-1" }, numbered(1))
 		}, "outside the order"},
-		"outside the window": {func(t *testing.T, b *bench) Endpoint {
-			return b.visitsParty(t, func(a *order.VisitAnswer) { a.Scans[0].At = b.order.To }, numbered(1))
+		"outside the window": {func(t *testing.T, f *fixture) Endpoint {
+			return f.visitsParty(t, func(a *order.VisitAnswer) { a.Scans[0].At = f.order.To }, numbered(1))
 		}, "outside the order"},
-		"to another order": {func(t *testing.T, b *bench) Endpoint {
-			return b.visitsParty(t, func(a *order.VisitAnswer) { a.Order = order.NewID() }, numbered(1))
+		"to another order": {func(t *testing.T, f *fixture) Endpoint {
+			return f.visitsParty(t, func(a *order.VisitAnswer) { a.Order = order.NewID() }, numbered(1))
 		}, "asked was"},
-		"encrypted to somebody else": {func(t *testing.T, b *bench) Endpoint {
+		"encrypted to somebody else": {func(t *testing.T, f *fixture) Endpoint {
 			return party(t, func([]byte) (string, []byte, error) {
-				sealed, err := order.SealVisitAnswer(b.authority.Recipient().String(), order.VisitAnswer{Order: b.order.ID})
+				sealed, err := order.SealVisitAnswer(f.master.Recipient().String(), order.VisitAnswer{Order: f.order.ID})
 				return order.TypeVisitAnswer, sealed, err
 			})
 		}, "decrypting"},
-		"a captive portal's page": {func(t *testing.T, b *bench) Endpoint { return party(t, html) }, "no answer to an order"},
-		"a redirection": {func(t *testing.T, b *bench) Endpoint {
+		"a captive portal's page": {func(t *testing.T, f *fixture) Endpoint { return party(t, html) }, "no answer to an order"},
+		"a redirection": {func(t *testing.T, f *fixture) Endpoint {
 			s := httptest.NewTLSServer(http.RedirectHandler("https://elsewhere.example/", http.StatusTemporaryRedirect))
 			t.Cleanup(s.Close)
 			roots := x509.NewCertPool()
 			roots.AddCert(s.Certificate())
 			return Endpoint{URL: s.URL, Roots: roots}
 		}, "no answer to an order"},
-		"without TLS": {func(t *testing.T, b *bench) Endpoint {
+		"without TLS": {func(t *testing.T, f *fixture) Endpoint {
 			return Endpoint{URL: "http://127.0.0.1:1", Roots: x509.NewCertPool()}
 		}, "https://"},
-		"without pinned authority": {func(t *testing.T, b *bench) Endpoint { return Endpoint{URL: "https://127.0.0.1:1"} }, "no certificate authority"},
-		"its refusal": {func(t *testing.T, b *bench) Endpoint {
+		"without pinned authority": {func(t *testing.T, f *fixture) Endpoint { return Endpoint{URL: "https://127.0.0.1:1"} }, "no certificate authority"},
+		"its refusal": {func(t *testing.T, f *fixture) Endpoint {
 			return party(t, func([]byte) (string, []byte, error) {
 				p, err := order.EncodeProblem(order.Problem{Code: "too-many", Detail: "narrow the window"})
 				return order.TypeProblem, p, err
@@ -173,12 +173,12 @@ func TestAnswersOfTheVisitServerThatAreNotBelieved(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
-			_, err := b.Run(t.Context(), b.approved, config(tt.visits(t, b), Endpoint{}))
+			f := newFixture(t)
+			_, err := f.Run(t.Context(), f.approved, config(tt.visits(t, f), Endpoint{}))
 			if err == nil || errors.Is(err, ErrPartial) || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("Run = %v, want one that says %q", err, tt.says)
 			}
-			files, err := os.ReadDir(b.orderDir(b.order.ID))
+			files, err := os.ReadDir(f.orderDir(f.order.ID))
 			if err != nil || len(files) != 1 {
 				t.Errorf("%d files of the order, want its key alone, %v", len(files), err)
 			}
@@ -198,8 +198,8 @@ func TestAnswersOfAnIssuerThatAreNotBelieved(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
-			s, err := b.Run(t.Context(), b.approved, config(b.visitsParty(t, nil, numbered(1), numbered(2)), b.issuerParty(t, tt.change)))
+			f := newFixture(t)
+			s, err := f.Run(t.Context(), f.approved, config(f.visitsParty(t, nil, numbered(1), numbered(2)), f.issuerParty(t, tt.change)))
 			if !errors.Is(err, ErrPartial) || s.Contacts != 0 || s.Issuers["naver"].Missing != 2 || !strings.Contains(s.Issuers["naver"].Error, tt.says) {
 				t.Errorf("Run = %+v, %v", s, err)
 			}
@@ -208,30 +208,30 @@ func TestAnswersOfAnIssuerThatAreNotBelieved(t *testing.T) {
 }
 
 func TestMoreCodesThanOneQuestionHolds(t *testing.T) {
-	b := newBench(t)
+	f := newFixture(t)
 	var codes []visit.CTI
 	for i := range 2*order.MaxCodes + 1 {
 		codes = append(codes, numbered(i+1))
 	}
 	questions := 0
-	s, err := b.Run(t.Context(), b.approved, config(b.visitsParty(t, nil, codes...), b.issuerParty(t, func(*order.IssuerAnswer) { questions++ })))
+	s, err := f.Run(t.Context(), f.approved, config(f.visitsParty(t, nil, codes...), f.issuerParty(t, func(*order.IssuerAnswer) { questions++ })))
 	if err != nil || questions != 3 || s.Opened != len(codes) || s.Contacts != 1 {
 		t.Errorf("%d questions, %d opened, %d contacts, %v", questions, s.Opened, s.Contacts, err)
 	}
 }
 
 func TestOneCodeScannedTwiceIsAskedForOnce(t *testing.T) {
-	b := newBench(t)
-	visits := b.visitsParty(t, func(a *order.VisitAnswer) {
+	f := newFixture(t)
+	visits := f.visitsParty(t, func(a *order.VisitAnswer) {
 		again := a.Scans[0]
 		again.At, again.Gate = again.At.Add(-time.Minute), "door-2"
 		a.Scans = append(a.Scans, again)
 	}, numbered(1))
-	s, err := b.Run(t.Context(), b.approved, config(visits, b.issuerParty(t, nil)))
+	s, err := f.Run(t.Context(), f.approved, config(visits, f.issuerParty(t, nil)))
 	if err != nil || s.Scans != 2 || s.Codes != 1 || s.Contacts != 1 {
 		t.Fatalf("Run = %+v, %v", s, err)
 	}
-	list, err := b.Contacts(b.order.ID)
+	list, err := f.Contacts(f.order.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,47 +241,47 @@ func TestOneCodeScannedTwiceIsAskedForOnce(t *testing.T) {
 }
 
 func TestEmptyWindowGivesAnEmptyList(t *testing.T) {
-	b := newBench(t)
-	s, err := b.Run(t.Context(), b.approved, config(b.visitsParty(t, nil), Endpoint{}))
+	f := newFixture(t)
+	s, err := f.Run(t.Context(), f.approved, config(f.visitsParty(t, nil), Endpoint{}))
 	if err != nil || !s.Complete || s.Contacts != 0 || s.Scans != 0 {
 		t.Errorf("Run = %+v, %v", s, err)
 	}
 }
 
 func TestOrderOfAnotherFolderIsNotRun(t *testing.T) {
-	a, b := newBench(t), newBench(t)
-	if _, err := b.Run(t.Context(), a.approved, Config{}); err == nil || !strings.Contains(err.Error(), "not made in this folder") {
+	made, f := newFixture(t), newFixture(t)
+	if _, err := f.Run(t.Context(), made.approved, Config{}); err == nil || !strings.Contains(err.Error(), "not made in this folder") {
 		t.Errorf("Run = %v", err)
 	}
 }
 
 func TestDestroyedListIsUnreadableFromACopy(t *testing.T) {
-	b := newBench(t)
-	if _, err := b.Run(t.Context(), b.approved, config(b.visitsParty(t, nil, numbered(1)), b.issuerParty(t, nil))); err != nil {
+	f := newFixture(t)
+	if _, err := f.Run(t.Context(), f.approved, config(f.visitsParty(t, nil, numbered(1)), f.issuerParty(t, nil))); err != nil {
 		t.Fatal(err)
 	}
-	kept, err := os.ReadFile(filepath.Join(b.orderDir(b.order.ID), contactsFile))
+	kept, err := os.ReadFile(filepath.Join(f.orderDir(f.order.ID), contactsFile))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Destroy(b.order.ID); err != nil {
+	if err := f.Destroy(f.order.ID); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := decrypt(b.authority, kept); err == nil {
+	if _, err := decrypt(f.master, kept); err == nil {
 		t.Error("the authority's own key reads a copy of a destroyed list")
 	}
-	if err := b.Destroy(b.order.ID); err == nil {
+	if err := f.Destroy(f.order.ID); err == nil {
 		t.Error("an order is destroyed twice")
 	}
-	key, err := AuditKey(b.dir)
+	key, err := AuditKey(f.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := auditlog.VerifyDir(filepath.Join(b.dir, auditDir), key)
+	r, err := auditlog.VerifyDir(filepath.Join(f.dir, auditDir), key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if last := r.Entries[len(r.Entries)-1]; last.Kind != auditlog.KindDestruction || last.Order != b.order.ID.String() || len(last.Digest) != 64 {
+	if last := r.Entries[len(r.Entries)-1]; last.Kind != auditlog.KindDestruction || last.Order != f.order.ID.String() || len(last.Digest) != 64 {
 		t.Errorf("last entry = %+v", last)
 	}
 }
@@ -290,19 +290,19 @@ func TestDestroyedListIsUnreadableFromACopy(t *testing.T) {
 func TestDestructionIsFinishedAfterACrash(t *testing.T) {
 	for _, gone := range [][]string{{}, {contactsFile}, {contactsFile, identityFile}, {contactsFile, identityFile, "issuer-naver-0.age", visitsFile}} {
 		t.Run(fmt.Sprint(len(gone), " files gone"), func(t *testing.T) {
-			b := newBench(t)
-			if _, err := b.Run(t.Context(), b.approved, config(b.visitsParty(t, nil, numbered(1)), b.issuerParty(t, nil))); err != nil {
+			f := newFixture(t)
+			if _, err := f.Run(t.Context(), f.approved, config(f.visitsParty(t, nil, numbered(1)), f.issuerParty(t, nil))); err != nil {
 				t.Fatal(err)
 			}
 			for _, name := range gone {
-				if err := os.Remove(filepath.Join(b.orderDir(b.order.ID), name)); err != nil {
+				if err := os.Remove(filepath.Join(f.orderDir(f.order.ID), name)); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if err := b.Destroy(b.order.ID); err != nil {
+			if err := f.Destroy(f.order.ID); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := os.Stat(b.orderDir(b.order.ID)); !errors.Is(err, os.ErrNotExist) {
+			if _, err := os.Stat(f.orderDir(f.order.ID)); !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("the order's folder: %v", err)
 			}
 		})

@@ -128,11 +128,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 // home adds the flag every command on the authority's folder has.
 func (c *command) home() *string { return c.String("home", "", "the authority's `folder` (required)") }
 
-// inHome runs f with the folder open.
-func inHome(dir string, f func(*inquiry.Home) error) error {
-	h, err := inquiry.OpenHome(dir, time.Now)
+// withAuthority runs f with the folder open.
+func withAuthority(dir string, f func(*inquiry.Authority) error) error {
+	a, err := inquiry.Open(dir, time.Now)
 	if err != nil {
 		return err
 	}
-	return errors.Join(f(h), h.Close())
+	return errors.Join(f(a), a.Close())
 }

@@ -22,7 +22,7 @@ func (c *command) keygenAuthority(args []string) error {
 	if err := c.read(args, 0, "home"); err != nil {
 		return err
 	}
-	return inquiry.InitHome(*home)
+	return inquiry.Init(*home)
 }
 
 func (c *command) keygenOfficer(args []string) error {
@@ -53,8 +53,8 @@ func (c *command) officerAdd(args []string) error {
 	if err != nil {
 		return err
 	}
-	return inHome(*home, func(h *inquiry.Home) error {
-		return h.AddOfficer(order.Officer{Name: c.Arg(0), Public: pub})
+	return withAuthority(*home, func(a *inquiry.Authority) error {
+		return a.AddOfficer(order.Officer{Name: c.Arg(0), Public: pub})
 	})
 }
 
@@ -87,8 +87,8 @@ func (c *command) order(args []string) error {
 	if err != nil {
 		return err
 	}
-	return inHome(*home, func(h *inquiry.Home) error {
-		id, signed, err := h.Order(signing, r)
+	return withAuthority(*home, func(a *inquiry.Authority) error {
+		id, signed, err := a.Order(signing, r)
 		if err != nil {
 			return err
 		}
@@ -128,8 +128,8 @@ func (c *command) approve(args []string) error {
 	if err != nil {
 		return fmt.Errorf("reading the signed order: %w", err)
 	}
-	return inHome(*home, func(h *inquiry.Home) error {
-		o, err := h.Read(signed)
+	return withAuthority(*home, func(a *inquiry.Authority) error {
+		o, err := a.Read(signed)
 		if err != nil {
 			return err
 		}
@@ -139,7 +139,7 @@ func (c *command) approve(args []string) error {
 				return err
 			}
 		}
-		approved, err := h.Approve(signing, signed)
+		approved, err := a.Approve(signing, signed)
 		if err != nil {
 			return err
 		}

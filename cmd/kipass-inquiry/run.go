@@ -51,16 +51,16 @@ func (c *command) run(ctx context.Context, args []string) error {
 	}
 	config := inquiry.Config{
 		Visits: inquiry.Endpoint{URL: *visits, Roots: roots["visit server"]},
-		Issuers: inquiry.IssuersOf(list, func(name string) inquiry.Endpoint {
+		Issuers: inquiry.IssuersOf(list, func(name string) *x509.CertPool {
 			if roots[name] == nil {
 				name = ""
 			}
-			return inquiry.Endpoint{Roots: roots[name]}
+			return roots[name]
 		}),
 		Progress: func(line string) { fmt.Fprintln(c.stderr, line) },
 	}
-	return inHome(*home, func(h *inquiry.Home) error {
-		s, err := h.Run(ctx, approved, config)
+	return withAuthority(*home, func(a *inquiry.Authority) error {
+		s, err := a.Run(ctx, approved, config)
 		if err != nil && !errors.Is(err, inquiry.ErrPartial) {
 			return err
 		}
@@ -113,8 +113,8 @@ func (c *command) open(args []string) error {
 	if err != nil {
 		return err
 	}
-	return inHome(*home, func(h *inquiry.Home) error {
-		list, err := h.Contacts(id)
+	return withAuthority(*home, func(a *inquiry.Authority) error {
+		list, err := a.Contacts(id)
 		if err != nil {
 			return err
 		}
@@ -137,5 +137,5 @@ func (c *command) destroy(args []string) error {
 	if err != nil {
 		return err
 	}
-	return inHome(*home, func(h *inquiry.Home) error { return h.Destroy(id) })
+	return withAuthority(*home, func(a *inquiry.Authority) error { return a.Destroy(id) })
 }

@@ -40,17 +40,17 @@ const (
 // AuditOrigin names the authority's audit log.
 const AuditOrigin = "kipass/inquiry"
 
-// Home is the authority's folder, opened. One process may have it open.
-type Home struct {
-	dir       string
-	authority *age.X25519Identity
-	audit     *auditlog.Log
-	now       func() time.Time
+// Authority is the health authority's folder, opened. One process may have it open.
+type Authority struct {
+	dir    string
+	master *age.X25519Identity // identities of orders lie encrypted to it
+	audit  *auditlog.Log
+	now    func() time.Time
 }
 
-// InitHome makes the authority's folder: its age identity and the key of its audit log. It refuses a folder that is one
+// Init makes the authority's folder: its age identity and the key of its audit log. It refuses a folder that is one
 // already.
-func InitHome(dir string) error {
+func Init(dir string) error {
 	if err := os.MkdirAll(filepath.Join(dir, ordersDir), 0o700); err != nil {
 		return fmt.Errorf("making the authority's folder: %w", err)
 	}
@@ -68,8 +68,8 @@ func InitHome(dir string) error {
 	return keyfile.Create(filepath.Join(dir, auditKeyFile), key)
 }
 
-// OpenHome opens the authority's folder.
-func OpenHome(dir string, now func() time.Time) (*Home, error) {
+// Open opens the authority's folder.
+func Open(dir string, now func() time.Time) (*Authority, error) {
 	text, err := os.ReadFile(filepath.Join(dir, authorityFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s has no authority: make it with 'kipass-inquiry keygen authority'", dir)
@@ -89,11 +89,11 @@ func OpenHome(dir string, now func() time.Time) (*Home, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Home{dir: dir, authority: identity, audit: audit, now: now}, nil
+	return &Authority{dir: dir, master: identity, audit: audit, now: now}, nil
 }
 
 // Close closes the folder.
-func (h *Home) Close() error { return h.audit.Close() }
+func (a *Authority) Close() error { return a.audit.Close() }
 
 // AuditKey returns the verifier key of the authority's audit log.
 func AuditKey(dir string) (string, error) {
@@ -105,27 +105,27 @@ func AuditKey(dir string) (string, error) {
 }
 
 // AddOfficer adds an officer to the authority's own register.
-func (h *Home) AddOfficer(o order.Officer) error {
-	return order.AppendOfficer(filepath.Join(h.dir, officersFile), o)
+func (a *Authority) AddOfficer(o order.Officer) error {
+	return order.AppendOfficer(filepath.Join(a.dir, officersFile), o)
 }
 
-func (h *Home) officers() (order.Officers, error) {
-	return order.ReadOfficers(filepath.Join(h.dir, officersFile))
+func (a *Authority) officers() (order.Officers, error) {
+	return order.ReadOfficers(filepath.Join(a.dir, officersFile))
 }
 
-func (h *Home) orderDir(id order.ID) string { return filepath.Join(h.dir, ordersDir, id.String()) }
+func (a *Authority) orderDir(id order.ID) string { return filepath.Join(a.dir, ordersDir, id.String()) }
 
 // newIdentity makes an order's identity, durable before it is used.
-func (h *Home) newIdentity(id order.ID) (*age.X25519Identity, error) {
+func (a *Authority) newIdentity(id order.ID) (*age.X25519Identity, error) {
 	identity, err := age.GenerateX25519Identity()
 	if err != nil {
 		return nil, fmt.Errorf("making the order's key: %w", err)
 	}
-	sealed, err := encrypt(h.authority.Recipient(), []byte(identity.String()))
+	sealed, err := encrypt(a.master.Recipient(), []byte(identity.String()))
 	if err != nil {
 		return nil, err
 	}
-	dir := h.orderDir(id)
+	dir := a.orderDir(id)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the order's folder: %w", err)
 	}
@@ -135,15 +135,15 @@ func (h *Home) newIdentity(id order.ID) (*age.X25519Identity, error) {
 	return identity, nil
 }
 
-func (h *Home) identity(id order.ID) (*age.X25519Identity, error) {
-	sealed, err := os.ReadFile(filepath.Join(h.orderDir(id), identityFile))
+func (a *Authority) identity(id order.ID) (*age.X25519Identity, error) {
+	sealed, err := os.ReadFile(filepath.Join(a.orderDir(id), identityFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("order %v was not made in this folder, or has been destroyed", id)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the order's key: %w", err)
 	}
-	plain, err := decrypt(h.authority, sealed)
+	plain, err := decrypt(a.master, sealed)
 	if err != nil {
 		return nil, fmt.Errorf("reading the order's key: %w", err)
 	}

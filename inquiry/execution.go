@@ -1,0 +1,161 @@
+package inquiry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/kipass/kipass/internal/durable"
+	"github.com/kipass/kipass/protocol/order"
+	"github.com/kipass/kipass/protocol/visit"
+)
+
+// askVisits returns the visit server's answer.
+func (x *execution) askVisits(ctx context.Context) (order.VisitAnswer, error) {
+	fetch := func() ([]byte, error) { return x.Visits.post(ctx, order.TypeOrder, x.approved, order.TypeVisitAnswer) }
+	return once(filepath.Join(x.dir, visitsFile), fetch, func(sealed []byte) (order.VisitAnswer, error) {
+		a, err := order.OpenVisitAnswer(sealed, x.identity)
+		if err != nil {
+			return order.VisitAnswer{}, err
+		}
+		if a.Order != x.order.ID {
+			return order.VisitAnswer{}, fmt.Errorf("it answers order %v, asked was %v", a.Order, x.order.ID)
+		}
+		for _, s := range a.Scans {
+			if s.Facility != x.order.Facility || !x.order.Covers(s.At) {
+				return order.VisitAnswer{}, errors.New("its answer holds a scan outside the order")
+			}
+		}
+		return a, nil
+	})
+}
+
+// share is one issuer's part of an order: the codes it is asked to open, and what it has answered so far.
+type share struct {
+	issuer   string
+	codes    []order.Code
+	holders  []order.Holder
+	unopened []visit.CTI
+	entries  []uint64 // of its audit log, one for each question it answered
+	err      error    // why it was asked no further
+}
+
+// answered is how many codes were asked for and answered.
+func (s *share) answered() int { return len(s.holders) + len(s.unopened) }
+
+// split gives each issuer its codes, by the issuer's name; each code once, with its earliest scan.
+func split(scans []order.Scan) []*share {
+	sorted := slices.SortedStableFunc(slices.Values(scans), func(a, b order.Scan) int { return a.At.Compare(b.At) })
+	seen := map[visit.CTI]bool{}
+	byIssuer := map[string]*share{}
+	for _, s := range sorted {
+		if seen[s.CTI] {
+			continue
+		}
+		seen[s.CTI] = true
+		if byIssuer[s.Issuer] == nil {
+			byIssuer[s.Issuer] = &share{issuer: s.Issuer}
+		}
+		byIssuer[s.Issuer].codes = append(byIssuer[s.Issuer].codes, order.Code{CTI: s.CTI, At: s.At})
+	}
+	return slices.SortedFunc(maps.Values(byIssuer), func(a, b *share) int { return strings.Compare(a.issuer, b.issuer) })
+}
+
+// askIssuer asks an issuer for its share, in as many questions as it takes, until one fails.
+func (x *execution) askIssuer(ctx context.Context, s *share) {
+	n := 0
+	for codes := range slices.Chunk(s.codes, order.MaxCodes) {
+		a, err := x.question(ctx, s.issuer, n, codes)
+		if err != nil {
+			s.err = err
+			x.Progress(fmt.Sprintf("issuer %s: failed after %d of %d codes: %v", s.issuer, s.answered(), len(s.codes), err))
+			return
+		}
+		n++
+		s.holders = append(s.holders, a.Holders...)
+		s.unopened = append(s.unopened, a.Unopened...)
+		s.entries = append(s.entries, a.Entry)
+		x.Progress(fmt.Sprintf("issuer %s: %d of %d codes, %d opened (log entry %d)",
+			s.issuer, s.answered(), len(s.codes), len(s.holders), a.Entry))
+	}
+}
+
+// question puts the n-th question to an issuer and returns its answer.
+func (x *execution) question(ctx context.Context, issuer string, n int, codes []order.Code) (order.IssuerAnswer, error) {
+	fetch := func() ([]byte, error) {
+		e, err := x.Issuers(issuer)
+		if err != nil {
+			return nil, err
+		}
+		question, err := order.EncodeQuestion(order.Question{Order: x.placeless, Codes: codes})
+		if err != nil {
+			return nil, err
+		}
+		return e.post(ctx, order.TypeQuestion, question, order.TypeIssuerAnswer)
+	}
+	path := filepath.Join(x.dir, fmt.Sprintf("issuer-%s-%d.age", issuer, n))
+	return once(path, fetch, func(sealed []byte) (order.IssuerAnswer, error) {
+		a, err := order.OpenIssuerAnswer(sealed, x.identity)
+		if err != nil {
+			return order.IssuerAnswer{}, err
+		}
+		if a.Order != x.order.ID {
+			return order.IssuerAnswer{}, fmt.Errorf("it answers order %v, asked was %v", a.Order, x.order.ID)
+		}
+		if err := complete(a, codes); err != nil {
+			return order.IssuerAnswer{}, err
+		}
+		return a, nil
+	})
+}
+
+// complete checks that an answer is about exactly the codes asked for; decoding saw to it that none stands twice.
+func complete(a order.IssuerAnswer, codes []order.Code) error {
+	asked := make(map[visit.CTI]bool, len(codes))
+	for _, c := range codes {
+		asked[c.CTI] = true
+	}
+	if len(a.Holders)+len(a.Unopened) != len(asked) {
+		return fmt.Errorf("it answers about %d codes, asked were %d", len(a.Holders)+len(a.Unopened), len(asked))
+	}
+	for _, holder := range a.Holders {
+		if !asked[holder.CTI] {
+			return errors.New("it answers about a code that was not asked for")
+		}
+	}
+	for _, cti := range a.Unopened {
+		if !asked[cti] {
+			return errors.New("it answers about a code that was not asked for")
+		}
+	}
+	return nil
+}
+
+// once returns the answer that path holds. Where there is none it is fetched, and kept as it came if open believes it.
+func once[T any](path string, fetch func() ([]byte, error), open func(sealed []byte) (T, error)) (T, error) {
+	var none T
+	sealed, err := os.ReadFile(path)
+	fresh := errors.Is(err, fs.ErrNotExist)
+	if fresh {
+		sealed, err = fetch()
+	}
+	if err != nil {
+		return none, err
+	}
+	answer, err := open(sealed)
+	if err != nil {
+		return none, err
+	}
+	if fresh {
+		if err := (durable.Disk{}).Replace(path, sealed, 0o600); err != nil {
+			return none, fmt.Errorf("keeping its answer: %w", err)
+		}
+	}
+	return answer, nil
+}
