@@ -52,7 +52,7 @@ func readContent(tx *bolt.Tx) (content, error) {
 		at = at.next(visit.Sealed{Seq: at.Seq + 1, Data: v})
 	}
 	if at.Seq != c.state.head.Seq {
-		return content{}, damagef("records end at %d, must at %d", at.Seq, c.state.head.Seq)
+		return content{}, damagef("records end at %d, want %d", at.Seq, c.state.head.Seq)
 	}
 	if at.Chain != c.state.head.Chain {
 		c.altered = fmt.Sprintf("the bytes of a record between %d and %d have changed on the disk", c.state.tail.Seq+1, at.Seq)
@@ -87,7 +87,7 @@ func checkQuarantine(tx *bolt.Tx, s state, first uint64) (altered string, err er
 		return err
 	})
 	if err == nil && n != s.quarantined() {
-		err = damagef("%d records in quarantine, must be %d", n, s.quarantined())
+		err = damagef("%d records in quarantine, want %d", n, s.quarantined())
 	}
 	return altered, err
 }
@@ -106,7 +106,7 @@ func decodeRefused(b []byte) (reason string, data []byte, err error) {
 	if n := len(data) - 4; ok && n > visit.SealOverhead && n <= visit.MaxSealed {
 		return string(r), data[:n], nil
 	}
-	return "", nil, damagef("a quarantined record is of %d bytes", len(b))
+	return "", nil, damagef("a quarantined record has %d bytes", len(b))
 }
 
 // encodePlace writes facility and gate, each after a length byte.
@@ -119,7 +119,7 @@ func decodePlace(b []byte) (visit.Facility, visit.Gate, error) {
 	f, rest, ok := cutField(b)
 	g, rest, ok2 := cutField(rest)
 	if !ok || !ok2 || len(rest) > 0 {
-		return "", "", fmt.Errorf("%w: no place", errDamaged)
+		return "", "", damagef("no place")
 	}
 	return visit.Facility(f), visit.Gate(g), nil
 }

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -80,7 +81,7 @@ func (j *Journal) due(today, oldest day.Day) (due bool, err error) {
 // read is view for the pen's holder.
 func (j *Journal) read(f func(*bolt.Tx) error) error {
 	err := guard(func() error { return j.db.View(f) })
-	if err != nil && isDamage(err) {
+	if err != nil && errors.Is(err, errDamaged) {
 		j.distrust(err)
 	}
 	return err

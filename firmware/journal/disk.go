@@ -15,6 +15,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/sys/unix"
+
+	"github.com/kipass/kipass/firmware/journal/boltcheck"
 )
 
 // Files of a journal's directory.
@@ -26,7 +28,6 @@ const (
 )
 
 const (
-	pageSize    = 4096
 	lockTimeout = time.Second
 	spaceEvery  = 50 * time.Millisecond // for so long a reading of free space holds
 	reserve     = 32 << 20              // bytes the file may grow beyond MaxSize, so that a full journal can still be settled
@@ -122,7 +123,19 @@ func guard(f func() error) (err error) {
 	return f()
 }
 
-func isDamage(err error) bool { return errors.Is(err, errDamaged) }
+// checkFile says what is torn in the journal file at path, see [boltcheck.Check]. Errors wrap errDamaged where the file
+// cannot go on being used.
+func checkFile(path string) (torn string, err error) {
+	torn, err = boltcheck.Check(path, bucketMeta, bucketEpochs, bucketRecords, bucketQuarantine)
+	if errors.Is(err, boltcheck.ErrDamaged) {
+		err = fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	return torn, err
+}
+
+func damagef(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", errDamaged, fmt.Sprintf(format, args...))
+}
 
 // isFull tells whether err says that no more can be written. bbolt passes the cause of a failed growth on as text only.
 func isFull(err error) bool {
@@ -179,7 +192,7 @@ func (j *Journal) fill() (size, live int64) {
 		return 0, 0
 	}
 	s := j.db.Stats()
-	return j.size, j.size - int64(s.FreePageN+s.PendingPageN)*pageSize
+	return j.size, j.size - int64(s.FreePageN+s.PendingPageN)*boltcheck.PageSize
 }
 
 // wasteful tells whether the file is large, mostly free, and holds at most the given bytes.

@@ -9,6 +9,8 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
+
+	"github.com/kipass/kipass/firmware/journal/boltcheck"
 )
 
 // errElsewhere: the file is sound but holds the visits of another facility or gate.
@@ -133,7 +135,7 @@ func openBolt(path string, maxSize int64, scratch bool) (*bolt.DB, *os.File, err
 	var db *bolt.DB
 	err := guard(func() (err error) {
 		db, err = bolt.Open(path, 0o600, &bolt.Options{
-			Timeout: lockTimeout, PageSize: pageSize, InitialMmapSize: initialMap, MaxSize: int(maxSize), NoSync: scratch,
+			Timeout: lockTimeout, PageSize: boltcheck.PageSize, InitialMmapSize: initialMap, MaxSize: int(maxSize), NoSync: scratch,
 			OpenFile: func(name string, flag int, perm os.FileMode) (*os.File, error) {
 				f, err := os.OpenFile(name, flag, perm)
 				file = f

@@ -43,7 +43,7 @@ func (l Ledger) Check() error {
 		return fmt.Errorf("ledger of %v: %d records are pending after %d, the newest is %d", l.Journal, n, l.Tail.Seq, l.Head.Seq)
 	}
 	if n := uint64(len(l.Quarantined)); l.Refused-l.Purged != n {
-		return fmt.Errorf("ledger of %v: %d records are in quarantine, must be %d", l.Journal, n, l.Refused-l.Purged)
+		return fmt.Errorf("ledger of %v: %d records are in quarantine, want %d", l.Journal, n, l.Refused-l.Purged)
 	}
 	if l.Pending.Journal != l.Journal || l.Pending.Prev != l.Tail.Chain || l.Pending.Head() != l.Head.Chain {
 		return fmt.Errorf("ledger of %v: the chain does not lead from %d to %d", l.Journal, l.Tail.Seq, l.Head.Seq)

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	bolt "go.etcd.io/bbolt"
@@ -43,7 +44,7 @@ func (j *Journal) view(read func(*bolt.Tx) error) error {
 	if err == nil {
 		return nil
 	}
-	if isDamage(err) {
+	if errors.Is(err, errDamaged) {
 		_ = j.do(func() error {
 			if j.db == db {
 				j.distrust(err)

@@ -73,13 +73,13 @@ func (s state) encode() []byte {
 
 func decodeState(b []byte) (state, error) {
 	if len(b) < 4 {
-		return state{}, fmt.Errorf("%w: no state", errDamaged)
+		return state{}, damagef("no state")
 	}
 	if v := binary.BigEndian.Uint32(b); v > format && v < 1000 && sumHolds(b) {
 		return state{}, fmt.Errorf("journal has format %d, this program reads format %d: install the newer program", v, format)
 	}
 	if len(b) != stateSize || !sumHolds(b) || binary.BigEndian.Uint32(b) != format {
-		return state{}, fmt.Errorf("%w: state of %d bytes does not match its checksum", errDamaged, len(b))
+		return state{}, damagef("state of %d bytes does not match its checksum", len(b))
 	}
 	var s state
 	b = b[4:]
@@ -96,7 +96,7 @@ func decodeState(b []byte) (state, error) {
 	}
 	s.floor = int64(floor)
 	if s.tail.Seq > s.head.Seq || s.purged > s.refused || s.delivered+s.refused+s.destroyed != s.tail.Seq {
-		return state{}, fmt.Errorf("%w: counters contradict each other", errDamaged)
+		return state{}, damagef("counters contradict each other")
 	}
 	return s, nil
 }
@@ -127,7 +127,7 @@ func (e epoch) encode() []byte {
 
 func decodeEpoch(k, b []byte) (epoch, error) {
 	if len(k) != 8 || len(b) != epochSize || !sumHolds(b) {
-		return epoch{}, fmt.Errorf("%w: epoch of %d bytes does not match its checksum", errDamaged, len(b))
+		return epoch{}, damagef("epoch of %d bytes does not match its checksum", len(b))
 	}
 	e := epoch{
 		day:    day.Day(int32(binary.BigEndian.Uint32(b))),

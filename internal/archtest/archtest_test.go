@@ -46,7 +46,9 @@ var rules = []struct {
 	{"drivers/", []string{"drivers", "drivers/framing", "drivers/internal/"}, "driver families never know codes, visits, firmware or each other"},
 	{"sounds", []string{"protocol/visit"}, "clips and words belong to outcomes"},
 	{"configs", []string{"protocol/visit"}, "a config names places and devices and opens none"},
-	{"firmware/", []string{"firmware/", "drivers", "protocol/token", "protocol/visit", "protocol/day", "sounds", "configs", "internal/httpserver"}, "the gate knows contracts, never a concrete driver, and never waits for the network"},
+	{"firmware/journal/boltcheck", nil, "it knows the database's file and nothing of what is in it"},
+	{"firmware/screen", []string{"firmware/health", "protocol/visit", "protocol/day", "sounds", "internal/httpserver"}, "the screen serves pages and is told outcomes only: it knows neither codes nor readers"},
+	{"firmware/", []string{"firmware/", "drivers", "protocol/token", "protocol/visit", "protocol/day", "sounds", "configs"}, "the gate knows contracts, never a concrete driver, and never waits for the network"},
 	{"uplink/", []string{"protocol/wire", "protocol/visit", "protocol/day", "internal/durable", "internal/keyfile"}, "the uplink sees the journal through an interface of its own"},
 	{"visitserver/store", []string{"protocol/visit", "protocol/day"}, "the contract with a store is drawn without any store"},
 	{"visitserver/store/", []string{"visitserver/store", "protocol/visit", "protocol/day"}, "stores know the contract and never each other"},
@@ -192,6 +194,8 @@ func TestRefusal(t *testing.T) {
 		{"lab/hil/guest", "lab/hil/job", true},
 		{"lab/hil/guest", "lab/chain", false},
 		{"firmware", "lab/chain", false},
+		{"firmware/journal", "firmware/journal/boltcheck", true},
+		{"firmware/journal/boltcheck", "protocol/visit", false},
 		{"somewhere/new", "protocol/visit", false},
 	} {
 		if got := refusal(c.pkg, c.imports) == ""; got != c.allowed {
