@@ -28,11 +28,7 @@ func (j *Journal) setAside(suffix string, cause error) error {
 		}
 		name = fmt.Sprintf("%s-%d%s", stem, n, suffix)
 	}
-	err := j.opt.sys.rename(j.path(fileName), j.path(name))
-	if err == nil {
-		err = j.opt.sys.syncDir(j.opt.Dir)
-	}
-	if err != nil {
+	if err := j.opt.sys.disk.Rename(j.path(fileName), j.path(name)); err != nil {
 		return fmt.Errorf("setting the journal aside: %w", err)
 	}
 	j.report(fmt.Sprintf("set aside as %s: %v", name, cause))
@@ -79,23 +75,7 @@ func (j *Journal) readMark() string {
 
 // keepMark writes the mark. Without it only a vanished journal goes unnoticed, so the journal works on.
 func (j *Journal) keepMark(id visit.JournalID) {
-	if err := j.writeMark(id); err != nil {
+	if err := j.opt.sys.disk.Replace(j.path(markName), fmt.Appendln(nil, id), 0o600); err != nil {
 		j.log.Warn("journal goes on without its mark", "error", err)
 	}
-}
-
-func (j *Journal) writeMark(id visit.JournalID) error {
-	tmp := j.path(markName + ".new")
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err == nil {
-		_, err = fmt.Fprintln(f, id)
-		err = errors.Join(err, f.Sync(), f.Close())
-	}
-	if err == nil {
-		err = os.Rename(tmp, j.path(markName))
-	}
-	if err != nil {
-		return fmt.Errorf("writing the journal's mark: %w", err)
-	}
-	return j.opt.sys.syncDir(j.opt.Dir)
 }

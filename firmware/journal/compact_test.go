@@ -1,11 +1,9 @@
 package journal
 
 import (
-	"errors"
-	"os"
-	"syscall"
 	"testing"
 
+	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
@@ -90,19 +88,21 @@ func TestAMostlyEmptyJournalGivesItsSpaceBackAtTheNextStart(t *testing.T) {
 func TestCompactionThatFailsLosesNothing(t *testing.T) {
 	for _, row := range []struct {
 		name string
-		set  func(*system)
+		disk durable.Disk
+		open bool // appends go on: the file in use is still the one that will be found
 	}{
-		{"rename failed", func(y *system) { y.rename = func(string, string) error { return syscall.EIO } }},
-		{"rename failed but persisted", func(y *system) {
-			y.rename = func(from, to string) error { return errors.Join(os.Rename(from, to), syscall.EIO) }
-		}},
-		{"directory not flushed", func(y *system) { y.syncDir = func(string) error { return syscall.EIO } }},
+		{"rename failed", refuse("rename", false), false},
+		{"rename failed but persisted", refuse("rename", true), false},
+		{"directory not flushed", refuse("sync folder", false), false},
+		{"directory flushed, though it was said to have failed", refuse("sync folder", true), false},
+		{"new file not flushed", refuse("sync", false), true},
+		{"new file flushed, though it was said to have failed", refuse("sync", true), true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := newSurroundings(t)
 			j := grown(s)
 			sound := j.opt.sys
-			row.set(&j.opt.sys)
+			j.opt.sys.disk = row.disk
 			st := j.Stats()
 			if err := j.Settle(visit.Settlement{Journal: st.Journal, Through: st.Head}); err != nil {
 				t.Fatalf("what was settled is settled, the file's size is no concern of the caller: %v", err)
@@ -111,8 +111,8 @@ func TestCompactionThatFailsLosesNothing(t *testing.T) {
 			if err != nil || l.Tail.Seq != st.Head {
 				t.Fatalf("tail is %d, %v", l.Tail.Seq, err)
 			}
-			if err := s.append(j, 1); err == nil {
-				t.Fatal("an append was acknowledged on a file that may not be found at the next start")
+			if err := s.append(j, 1); (err == nil) != row.open {
+				t.Fatalf("an append on a file that may not be found at the next start must fail, and no other: %v", err)
 			}
 			j.opt.sys = sound
 			s.mustAppend(j, 5)

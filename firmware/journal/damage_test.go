@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/kipass/kipass/firmware/journal/boltcheck"
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
@@ -293,4 +294,16 @@ func TestAFileLostWhileRunningIsReplacedAndTheGateGoesOn(t *testing.T) {
 			s.checkWhole(newServer(s.key), 0)
 		})
 	}
+}
+
+// What a crash left half written is gone after the next start, whatever it was.
+func TestUnfinishedFilesAreRemoved(t *testing.T) {
+	s := newSurroundings(t)
+	j := s.open()
+	s.mustAppend(j, 3)
+	testkit.Check(t, j.Close())
+	for _, name := range []string{newName, ".new-1234"} {
+		testkit.Check(t, os.WriteFile(filepath.Join(s.dir, name), []byte("half"), 0o600))
+	}
+	s.checkWhole(newServer(s.key), 0)
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kipass/kipass/firmware/journal/boltcheck"
+	"github.com/kipass/kipass/internal/durable"
 )
 
 // Files of a journal's directory.
@@ -38,10 +39,9 @@ const (
 
 // system is what a test can make fail: the calls whose failure has consequences of its own.
 type system struct {
-	update  func(*bolt.DB, func(*bolt.Tx) error) error
-	rename  func(from, to string) error
-	syncDir func(dir string) error
-	free    func(dir string) (uint64, error) // bytes free for this user
+	update func(*bolt.DB, func(*bolt.Tx) error) error
+	disk   durable.Disk
+	free   func(dir string) (uint64, error) // bytes free for this user
 
 	compactFrom int64 // bytes of file below which free pages are left to be used again
 }
@@ -49,12 +49,6 @@ type system struct {
 func (s *system) setDefaults() {
 	if s.update == nil {
 		s.update = (*bolt.DB).Update
-	}
-	if s.rename == nil {
-		s.rename = os.Rename
-	}
-	if s.syncDir == nil {
-		s.syncDir = syncDir
 	}
 	if s.free == nil {
 		s.free = freeDisk
@@ -70,18 +64,6 @@ func freeDisk(dir string) (uint64, error) {
 		return 0, fmt.Errorf("reading free space of %s: %w", dir, err)
 	}
 	return st.Bavail * uint64(st.Bsize), nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("flushing directory: %w", err)
-	}
-	defer func() { _ = d.Close() }()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("flushing directory %s: %w", dir, err)
-	}
-	return nil
 }
 
 // lockDir takes the directory's lock, for one writer or many readers. The lock is a file of its own because the journal file

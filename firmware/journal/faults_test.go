@@ -9,6 +9,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
@@ -179,18 +180,31 @@ func TestTheTimeFloorThatFailsToPersistOnClose(t *testing.T) {
 	}
 }
 
+// refuse returns a disk on which every step of one name fails; persisted: it is done, and its caller told that it failed.
+func refuse(step string, persisted bool) durable.Disk {
+	return durable.Disk{Step: func(name string, do func() error) error {
+		if name != step {
+			return do()
+		}
+		if persisted {
+			return errors.Join(do(), syscall.EIO)
+		}
+		return syscall.EIO
+	}}
+}
+
 // After a failed flush the content is written into a new file; here the ways in which that may fail in its turn.
 func TestRewritingThatFails(t *testing.T) {
-	eio := func(string, string) error { return syscall.EIO }
 	for _, row := range []struct {
 		name string
-		set  func(*system)
+		disk durable.Disk
 	}{
-		{"rename failed", func(y *system) { y.rename = eio }},
-		{"rename failed but persisted", func(y *system) {
-			y.rename = func(from, to string) error { return errors.Join(os.Rename(from, to), syscall.EIO) }
-		}},
-		{"directory not flushed", func(y *system) { y.syncDir = func(string) error { return syscall.EIO } }},
+		{"rename failed", refuse("rename", false)},
+		{"rename failed but persisted", refuse("rename", true)},
+		{"directory not flushed", refuse("sync folder", false)},
+		{"directory flushed, though it was said to have failed", refuse("sync folder", true)},
+		{"new file not flushed", refuse("sync", false)},
+		{"new file flushed, though it was said to have failed", refuse("sync", true)},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := newSurroundings(t)
@@ -200,7 +214,7 @@ func TestRewritingThatFails(t *testing.T) {
 			sound := j.opt.sys
 			f := &faulty{count: 1, err: syscall.EIO}
 			j.opt.sys.update = f.update
-			row.set(&j.opt.sys)
+			j.opt.sys.disk = row.disk
 			for range 3 {
 				if err := s.append(j, 1); err == nil {
 					t.Fatal("an append was acknowledged on a file that is not known to be on the disk")

@@ -48,7 +48,7 @@ func (j *Journal) load() error {
 			return err
 		}
 	default:
-		return fmt.Errorf("opening journal: %w", err)
+		return err
 	}
 	if err := j.begin(); err != nil {
 		return err

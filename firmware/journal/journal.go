@@ -114,9 +114,13 @@ func Open(opt Options) (*Journal, error) {
 		signal: make(chan struct{}, 1), closing: make(chan struct{}), pen: make(chan struct{}, 1),
 	}
 	j.SetSealKey(opt.SealKey)
-	if err := j.load(); err != nil {
+	err = opt.sys.disk.Sweep(opt.Dir)
+	if err == nil {
+		err = j.load()
+	}
+	if err != nil {
 		_ = lock.Close()
-		return nil, err
+		return nil, fmt.Errorf("opening journal: %w", err)
 	}
 	if j.wasteful(math.MaxInt64) {
 		if err := j.rewrite(); err != nil {

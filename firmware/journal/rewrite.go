@@ -40,10 +40,7 @@ func (j *Journal) begin() error {
 	})
 	err = errors.Join(err, closeBolt(db, file, errors.Is(err, errPanic)))
 	if err == nil {
-		err = j.opt.sys.rename(j.path(newName), j.path(fileName))
-	}
-	if err == nil {
-		err = j.opt.sys.syncDir(j.opt.Dir)
+		err = j.opt.sys.disk.Rename(j.path(newName), j.path(fileName))
 	}
 	if err != nil {
 		return fmt.Errorf("beginning a journal: %w", err)
@@ -59,8 +56,9 @@ func (j *Journal) begin() error {
 func (j *Journal) rewrite() error {
 	err := j.copyTo(j.path(newName))
 	if err == nil {
-		if err = j.opt.sys.rename(j.path(newName), j.path(fileName)); err != nil {
-			j.suspect = err // the file in use may no longer be the one that is found at the next start
+		if err = j.opt.sys.disk.Rename(j.path(newName), j.path(fileName)); err != nil {
+			// Either file may be the one that is found at the next start, so nothing may be acknowledged on either of them.
+			j.suspect = err
 		}
 	}
 	if err != nil {
@@ -70,15 +68,12 @@ func (j *Journal) rewrite() error {
 		}
 		return fmt.Errorf("rewriting journal: %w", err)
 	}
-	syncErr := j.opt.sys.syncDir(j.opt.Dir)
 	j.swap.Lock()
 	defer j.swap.Unlock()
 	if err := j.closeFile(false); err != nil {
 		j.log.Warn("journal file not closed cleanly", "error", err)
 	}
-	// From here on the old file is gone for this process. Until the directory is flushed it may come back after a power
-	// cut, so nothing may be acknowledged on the new one.
-	if err := errors.Join(syncErr, j.openFile()); err != nil {
+	if err := j.openFile(); err != nil {
 		j.suspect = err
 		j.sealing = nil
 		return fmt.Errorf("rewriting journal: %w", err)
@@ -98,7 +93,7 @@ func (j *Journal) copyTo(path string) error {
 		if err := bolt.Compact(dst, j.db, 1<<20); err != nil {
 			return err
 		}
-		return file.Sync()
+		return j.opt.sys.disk.Sync(file)
 	})
 	return errors.Join(err, closeBolt(dst, file, errors.Is(err, errPanic)))
 }

@@ -47,7 +47,8 @@ var rules = []struct {
 	{"sounds", []string{"protocol/visit"}, "clips and words belong to outcomes"},
 	{"configs", []string{"protocol/visit"}, "a config names places and devices and opens none"},
 	{"firmware/journal/boltcheck", nil, "it knows the database's file and nothing of what is in it"},
-	{"firmware/screen", []string{"firmware/health", "protocol/visit", "protocol/day", "sounds", "internal/httpserver"}, "the screen serves pages and is told outcomes only: it knows neither codes nor readers"},
+	{"firmware/screen", []string{"firmware/health", "protocol/visit", "protocol/day", "sounds", "configs", "internal/httpserver"}, "the screen serves pages and is told outcomes only: it knows neither codes nor readers"},
+	{"firmware/journal", []string{"firmware/journal/boltcheck", "protocol/visit", "protocol/day", "internal/durable"}, "the journal keeps sealed visits in durable files and knows nothing else of the gate"},
 	{"firmware/", []string{"firmware/", "drivers", "protocol/token", "protocol/visit", "protocol/day", "sounds", "configs"}, "the gate knows contracts, never a concrete driver, and never waits for the network"},
 	{"uplink/", []string{"protocol/wire", "protocol/visit", "protocol/day", "internal/durable", "internal/keyfile"}, "the uplink sees the journal through an interface of its own"},
 	{"visitserver/store", []string{"protocol/visit", "protocol/day"}, "the contract with a store is drawn without any store"},
@@ -195,6 +196,8 @@ func TestRefusal(t *testing.T) {
 		{"lab/hil/guest", "lab/chain", false},
 		{"firmware", "lab/chain", false},
 		{"firmware/journal", "firmware/journal/boltcheck", true},
+		{"firmware/journal", "internal/durable", true},
+		{"firmware/journal", "firmware/health", false},
 		{"firmware/journal/boltcheck", "protocol/visit", false},
 		{"somewhere/new", "protocol/visit", false},
 	} {

@@ -38,10 +38,13 @@ func (d Disk) fill(f *os.File, data []byte, mode fs.FileMode) error {
 		err = d.step("chmod", func() error { return f.Chmod(mode) })
 	}
 	if err == nil {
-		err = d.step("sync", f.Sync)
+		err = d.Sync(f)
 	}
 	return errors.Join(err, f.Close())
 }
+
+// Sync makes the content of an open file durable, whoever wrote it.
+func (d Disk) Sync(f *os.File) error { return d.step("sync", f.Sync) }
 
 // Replace writes a whole file in place of one that may be there. Whoever reads meanwhile, or after a crash, finds the old
 // content or the new. Two calls for one path may run at once: one of them wins.

@@ -76,6 +76,16 @@ func TestFaultsOfEachStep(t *testing.T) {
 			}
 			return d.Rename(p+".from", p)
 		}, before, []string{after}, after, "rename sync folder"},
+		{"Sync of what another wrote", func(d Disk, p string) error {
+			f, err := os.OpenFile(p, os.O_WRONLY|os.O_TRUNC, 0)
+			if err == nil {
+				_, err = f.WriteString(after)
+			}
+			if err == nil {
+				err = d.Sync(f)
+			}
+			return errors.Join(err, f.Close())
+		}, before, []string{after}, after, "sync"},
 		{"Remove", func(d Disk, p string) error { return d.Remove(p) }, before, []string{""}, "", "remove sync folder"},
 		{"Erase", func(d Disk, p string) error { return d.Erase(p) }, before, []string{"", "noise"}, "",
 			"write chmod sync remove sync folder"},

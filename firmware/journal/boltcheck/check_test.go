@@ -151,7 +151,7 @@ func TestKeysOutOfOrder(t *testing.T) {
 		}
 		b := bytes.Clone(whole)
 		first, second := b[id*PageSize+pageHead:], b[id*PageSize+pageHead+elementSize:] // and on into pages that follow
-		if native.Uint32(first[8:]) != 8 || native.Uint32(second[8:]) != 8 { // keys of records have 8 bytes
+		if native.Uint32(first[8:]) != 8 || native.Uint32(second[8:]) != 8 {            // keys of records have 8 bytes
 			continue
 		}
 		copy(first[native.Uint32(first[4:]):][:8], second[native.Uint32(second[4:]):][:8])
