@@ -35,7 +35,7 @@ func openState(ctx context.Context, config configs.Gate, board *health.Board, lo
 		}
 		j, err := journal.Open(journal.Options{
 			Dir: filepath.Join(config.Place.State, "journal"), Facility: config.Place.Facility, Gate: config.Place.Name,
-			FreeFloor: uint64(config.Journal.FreeFloor.Bytes), Log: log,
+			FreeFloor: uint64(config.Journal.FreeFloor.Bytes), Logger: log,
 		})
 		if err != nil {
 			return nil, err

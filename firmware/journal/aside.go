@@ -20,7 +20,7 @@ const (
 
 // setAside renames the journal file so that nothing uses it and nothing deletes it.
 func (j *Journal) setAside(suffix string, cause error) error {
-	stem := "journal-" + j.opt.Now().UTC().Format("20060102T150405Z")
+	stem := "journal-" + j.opts.Now().UTC().Format("20060102T150405Z")
 	name := stem + suffix
 	for n := 2; ; n++ {
 		if _, err := os.Lstat(j.path(name)); errors.Is(err, fs.ErrNotExist) {
@@ -28,16 +28,16 @@ func (j *Journal) setAside(suffix string, cause error) error {
 		}
 		name = fmt.Sprintf("%s-%d%s", stem, n, suffix)
 	}
-	if err := j.opt.sys.disk.Rename(j.path(fileName), j.path(name)); err != nil {
+	if err := j.opts.sys.disk.Rename(j.path(fileName), j.path(name)); err != nil {
 		return fmt.Errorf("setting the journal aside: %w", err)
 	}
 	j.report(fmt.Sprintf("set aside as %s: %v", name, cause))
 	return nil
 }
 
-// asides returns the paths of files set aside, oldest first.
-func (j *Journal) asides() []string {
-	entries, err := os.ReadDir(j.opt.Dir)
+// setAsideFiles returns the paths of files set aside, oldest first.
+func (j *Journal) setAsideFiles() []string {
+	entries, err := os.ReadDir(j.opts.Dir)
 	if err != nil {
 		return nil
 	}
@@ -75,7 +75,7 @@ func (j *Journal) readMark() string {
 
 // keepMark writes the mark. Without it only a vanished journal goes unnoticed, so the journal works on.
 func (j *Journal) keepMark(id visit.JournalID) {
-	if err := j.opt.sys.disk.Replace(j.path(markName), fmt.Appendln(nil, id), 0o600); err != nil {
+	if err := j.opts.sys.disk.Replace(j.path(markName), fmt.Appendln(nil, id), 0o600); err != nil {
 		j.log.Warn("journal goes on without its mark", "error", err)
 	}
 }

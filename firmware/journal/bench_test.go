@@ -6,13 +6,14 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
 // How these stand to bare bbolt, lab/bench measures.
 
 func BenchmarkAppend(b *testing.B) {
-	s := newSurroundings(b)
+	s := newFixture(b)
 	j := s.open()
 	s.mustAppend(j, 1)
 	v := s.visit()
@@ -41,7 +42,7 @@ func spread(n int, do func()) {
 }
 
 func BenchmarkAppend64(b *testing.B) {
-	s := newSurroundings(b)
+	s := newFixture(b)
 	j := s.open()
 	s.mustAppend(j, 1)
 	v := s.visit()
@@ -55,7 +56,7 @@ func BenchmarkAppend64(b *testing.B) {
 }
 
 func BenchmarkPeekSettle1000(b *testing.B) {
-	s := newSurroundings(b)
+	s := newFixture(b)
 	j := s.open()
 	v := s.visit()
 	spread(b.N*1000, func() {
@@ -69,9 +70,7 @@ func BenchmarkPeekSettle1000(b *testing.B) {
 		if err != nil || len(seg.Records) != 1000 {
 			b.Fatal(fmt.Errorf("%d records: %w", len(seg.Records), err))
 		}
-		if err := j.Settle(visit.Settlement{Journal: seg.Journal, Through: seg.Through()}); err != nil {
-			b.Fatal(err)
-		}
+		testkit.Check(b, j.Settle(visit.Settlement{Journal: seg.Journal, Through: seg.Through()}))
 	}
 	b.ReportMetric(float64(b.N*1000)/b.Elapsed().Seconds(), "records/s")
 }

@@ -4,26 +4,25 @@ import (
 	"testing"
 
 	"github.com/kipass/kipass/internal/durable"
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
-// large is what the tests below take for a large file, and grownRecords what makes one and a half.
+// A file is large to a test that says so; grownRecords make one and a half of largeFile.
 const (
-	large        = 2 << 20
-	grownRecords = 24_000
+	largeFile    = 256 << 10
+	grownRecords = 3000
 )
 
-// grown returns a journal whose file has grown beyond large.
-func grown(s *surroundings) *Journal {
-	o := s.options()
-	o.sys.compactFrom = large
-	j, err := Open(o)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+// grown returns a journal to which files are large from large bytes on, and which has grown beyond that by n records.
+func grown(s *fixture, large int64, n int) *Journal {
+	opts := s.options()
+	opts.sys.compactFrom = large
+	j, err := Open(opts)
+	testkit.Check(s.t, err)
 	s.t.Cleanup(func() { _ = j.Close() })
 	v := s.visit()
-	spread(grownRecords, func() {
+	spread(n, func() {
 		if _, err := j.Append(s.t.Context(), v); err != nil {
 			s.t.Error(err)
 		}
@@ -35,54 +34,40 @@ func grown(s *surroundings) *Journal {
 }
 
 func TestADrainedJournalGivesItsSpaceBack(t *testing.T) {
-	s := newSurroundings(t)
-	j := grown(s)
+	s := newFixture(t)
+	j := grown(s, largeFile, grownRecords)
 	id := j.Stats().Journal
-	if err := j.Settle(visit.Settlement{Journal: id, Through: j.Stats().Head}); err != nil {
-		t.Fatal(err)
-	}
-	if st := j.Stats(); st.FileSize >= large || st.Journal != id || st.Head != grownRecords {
+	testkit.Check(t, j.Settle(visit.Settlement{Journal: id, Through: j.Stats().Head}))
+	if st := j.Stats(); j.size >= largeFile || st.Journal != id || st.Head != grownRecords {
 		t.Fatalf("%+v", st)
 	}
 	srv := newServer(s.key)
 	l, err := j.Ledger()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	srv.heads[id] = l.Head
 	s.mustAppend(j, 5)
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, j.Close())
 	s.checkWhole(srv, 0)
 }
 
 func TestAMostlyEmptyJournalGivesItsSpaceBackAtTheNextStart(t *testing.T) {
-	s := newSurroundings(t)
-	j := grown(s)
-	const left = 10_000 // more than compactLive
-	if err := j.Settle(visit.Settlement{Journal: j.Stats().Journal, Through: grownRecords - left}); err != nil {
-		t.Fatal(err)
-	}
+	s := newFixture(t)
+	const large, records, left = 2 << 20, 24_000, 10_000 // what is left is more than compactLive
+	j := grown(s, large, records)
+	testkit.Check(t, j.Settle(visit.Settlement{Journal: j.Stats().Journal, Through: records - left}))
 	before := j.size
 	if before < large {
 		t.Fatal("more than compactLive was copied while appends may wait")
 	}
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
-	o := s.options()
-	o.sys.compactFrom = large
-	after, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if st := after.Stats(); after.size > before*6/10 || st.Backlog != left || st.Head != grownRecords {
+	testkit.Check(t, j.Close())
+	opts := s.options()
+	opts.sys.compactFrom = large
+	after, err := Open(opts)
+	testkit.Check(t, err)
+	if st := after.Stats(); after.size > before*6/10 || st.Backlog != left || st.Head != records {
 		t.Fatalf("%d bytes of %d, %+v", after.size, before, st)
 	}
-	if err := after.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, after.Close())
 }
 
 func TestCompactionThatFailsLosesNothing(t *testing.T) {
@@ -99,10 +84,10 @@ func TestCompactionThatFailsLosesNothing(t *testing.T) {
 		{"new file flushed, though it was said to have failed", refuse("sync", true), true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			s := newSurroundings(t)
-			j := grown(s)
-			sound := j.opt.sys
-			j.opt.sys.disk = row.disk
+			s := newFixture(t)
+			j := grown(s, largeFile, grownRecords)
+			sound := j.opts.sys
+			j.opts.sys.disk = row.disk
 			st := j.Stats()
 			if err := j.Settle(visit.Settlement{Journal: st.Journal, Through: st.Head}); err != nil {
 				t.Fatalf("what was settled is settled, the file's size is no concern of the caller: %v", err)
@@ -114,11 +99,9 @@ func TestCompactionThatFailsLosesNothing(t *testing.T) {
 			if err := s.append(j, 1); (err == nil) != row.open {
 				t.Fatalf("an append on a file that may not be found at the next start must fail, and no other: %v", err)
 			}
-			j.opt.sys = sound
+			j.opts.sys = sound
 			s.mustAppend(j, 5)
-			if err := j.Close(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, j.Close())
 			srv := newServer(s.key)
 			srv.heads[l.Journal] = l.Head
 			s.checkWhole(srv, 0)

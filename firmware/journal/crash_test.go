@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/kipass/kipass/drivers/drivertest"
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
@@ -31,7 +32,7 @@ func roleOptions() (Options, error) {
 	return Options{Dir: os.Getenv(dirVariable), Facility: "hall-1", Gate: "north", SealKey: key, FreeFloor: 1}, err
 }
 
-func roleCommand(s *surroundings, role, dir string) *exec.Cmd {
+func roleCommand(s *fixture, role, dir string) *exec.Cmd {
 	c := drivertest.Again()
 	c.Env = append(os.Environ(), roleVariable+"="+role, dirVariable+"="+dir, keyVariable+"="+hex.EncodeToString(s.key.Public().Bytes()))
 	c.Stderr = os.Stderr
@@ -47,11 +48,11 @@ func roleVisit() visit.Visit {
 // roleAppend appends from four goroutines for ever, settles now and then, and prints what was acknowledged: "+ code" after
 // an append returned, "- sequence" before a settlement.
 func roleAppend() error {
-	o, err := roleOptions()
+	opts, err := roleOptions()
 	if err != nil {
 		return err
 	}
-	j, err := Open(o)
+	j, err := Open(opts)
 	if err != nil {
 		return err
 	}
@@ -101,29 +102,26 @@ func roleAppend() error {
 // A gate is killed while it appends and settles, again and again on the same directory. Whatever it acknowledged was
 // either handed over or is still there and opens; its account holds; no sequence was sealed twice in an epoch.
 func TestKilledWhileAppendingNothingAcknowledgedIsLost(t *testing.T) {
-	s := newSurroundings(t)
+	if testing.Short() {
+		t.Skip("starts processes and kills them")
+	}
+	s := newFixture(t)
 	srv := newServer(s.key)
 	taken := map[visit.CTI]bool{}
 	for range 8 {
 		limit, err := rand.Int(rand.Reader, big.NewInt(400))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 		c := roleCommand(s, "append", s.dir)
 		out, err := c.StdoutPipe()
 		if err == nil {
 			err = c.Start()
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 		lines := bufio.NewScanner(out)
 		lines.Buffer(nil, 1<<20)
 		for n := int64(0); lines.Scan(); n++ {
 			if n == limit.Int64() {
-				if err := c.Process.Kill(); err != nil {
-					t.Fatal(err)
-				}
+				testkit.Check(t, c.Process.Kill())
 			}
 			s.note(lines.Text(), taken)
 		}
@@ -131,13 +129,9 @@ func TestKilledWhileAppendingNothingAcknowledgedIsLost(t *testing.T) {
 			t.Fatalf("the gate was not killed: %v", err)
 		}
 		l := mustContents(t, s.dir)
-		if err := l.Check(); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, l.Check())
 		srv.heads[l.Journal] = l.Tail
-		if err := srv.take(l.Pending); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, srv.take(l.Pending))
 		for cti := range s.acked {
 			if !taken[cti] && srv.stored[cti] == 0 {
 				t.Fatalf("an acknowledged visit is lost; %d were acknowledged", len(s.acked))
@@ -153,7 +147,7 @@ func TestKilledWhileAppendingNothingAcknowledgedIsLost(t *testing.T) {
 }
 
 // note takes in a line of roleAppend. A torn last line tells nothing.
-func (s *surroundings) note(line string, taken map[visit.CTI]bool) {
+func (s *fixture) note(line string, taken map[visit.CTI]bool) {
 	var seq uint64
 	var key, enc, data []byte
 	if n, _ := fmt.Sscanf(line, "- %d %x %x %x", &seq, &key, &enc, &data); n == 4 && len(enc) == visit.EncSize {

@@ -14,9 +14,9 @@ import (
 	"github.com/kipass/kipass/protocol/visit"
 )
 
-// seedFile returns a journal file with pending, quarantined and settled records and free pages, and its surroundings.
-func seedFile(t testing.TB) (*surroundings, []byte) {
-	s := newSurroundings(t)
+// seedFile returns a journal file with pending, quarantined and settled records and free pages, and its fixture.
+func seedFile(t testing.TB) (*fixture, []byte) {
+	s := newFixture(t)
 	j := s.open()
 	s.mustAppend(j, 60)
 	seg, err := j.Peek(20, 1<<20)
@@ -26,40 +26,28 @@ func seedFile(t testing.TB) (*surroundings, []byte) {
 	if err == nil {
 		err = j.Close()
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	j = s.open()
 	s.mustAppend(j, 10)
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, j.Close())
 	b, err := os.ReadFile(filepath.Join(s.dir, fileName))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	return s, b
 }
 
 // checkDamaged opens a journal whose file was replaced by b. It must open without a crash, and either hold all that the
 // sound file held, or say what it found; a file that it does not use lies beside it unchanged.
-func checkDamaged(t testing.TB, opt Options, sound Ledger, b []byte) {
+func checkDamaged(t testing.TB, opts Options, sound Ledger, b []byte) {
 	t.Helper()
-	opt.Dir = t.TempDir()
-	if err := os.WriteFile(filepath.Join(opt.Dir, fileName), b, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(opt.Dir, markName), []byte(sound.Journal.String()+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	j, err := Open(opt)
+	opts.Dir = t.TempDir()
+	testkit.Check(t, os.WriteFile(filepath.Join(opts.Dir, fileName), b, 0o600))
+	testkit.Check(t, os.WriteFile(filepath.Join(opts.Dir, markName), []byte(sound.Journal.String()+"\n"), 0o600))
+	j, err := Open(opts)
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}
 	defer func() {
-		if err := j.Close(); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, j.Close())
 	}()
 	st := j.Stats()
 	l, err := j.Ledger()
@@ -106,9 +94,7 @@ func sameRecords(a, b Ledger) bool {
 func mustContents(t testing.TB, dir string) Ledger {
 	t.Helper()
 	l, err := Contents(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	return l
 }
 
@@ -179,15 +165,11 @@ func FuzzOpen(f *testing.F) {
 }
 
 func TestAJournalThatVanishedIsMissed(t *testing.T) {
-	s := newSurroundings(t)
+	s := newFixture(t)
 	j := s.open()
 	s.mustAppend(j, 3)
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Remove(filepath.Join(s.dir, fileName)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, j.Close())
+	testkit.Check(t, os.Remove(filepath.Join(s.dir, fileName)))
 	j = s.open()
 	if d := j.Stats().Damage; !strings.Contains(d, "missing") {
 		t.Fatalf("damage is %q", d)
@@ -196,53 +178,43 @@ func TestAJournalThatVanishedIsMissed(t *testing.T) {
 
 func TestAnOlderJournalPutBackIsNoticed(t *testing.T) {
 	s, _ := seedFile(t)
-	other := newSurroundings(t)
+	other := newFixture(t)
 	other.key = s.key
-	if err := other.open().Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, other.open().Close())
 	b, err := os.ReadFile(filepath.Join(other.dir, fileName))
 	if err == nil {
 		err = os.WriteFile(filepath.Join(s.dir, fileName), b, 0o600)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	if d := s.open().Stats().Damage; !strings.Contains(d, "last used here") {
 		t.Fatalf("damage is %q", d)
 	}
 }
 
 func TestAFirstStartReportsNothing(t *testing.T) {
-	if st := newSurroundings(t).open().Stats(); st.Damage != "" || len(st.Replaced) != 0 || st.Failed != nil || st.Full != nil {
+	if st := newFixture(t).open().Stats(); st.Damage != "" || len(st.Replaced) != 0 || st.Failed != nil || st.Full != nil {
 		t.Fatalf("%+v", st)
 	}
 }
 
 func TestAJournalOfAnotherPlaceIsSetAside(t *testing.T) {
-	s := newSurroundings(t)
+	s := newFixture(t)
 	j := s.open()
 	s.mustAppend(j, 3)
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
-	o := s.options()
-	o.Gate = "south"
-	j, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, j.Close())
+	opts := s.options()
+	opts.Gate = "south"
+	j, err := Open(opts)
+	testkit.Check(t, err)
 	st := j.Stats()
 	if st.Backlog != 0 || len(st.Replaced) != 1 || !strings.HasSuffix(st.Replaced[0], elsewhereSuffix) || !strings.Contains(st.Damage, "north") {
 		t.Fatalf("%+v", st)
 	}
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, j.Close())
 }
 
 func TestAJournalInUseIsLeftAlone(t *testing.T) {
-	s := newSurroundings(t)
+	s := newFixture(t)
 	j := s.open()
 	s.mustAppend(j, 3)
 	if _, err := Open(s.options()); !errors.Is(err, ErrLocked) {
@@ -261,13 +233,16 @@ func TestAJournalInUseIsLeftAlone(t *testing.T) {
 func TestAFileLostWhileRunningIsReplacedAndTheGateGoesOn(t *testing.T) {
 	for _, first := range []string{"append", "peek", "settle", "stats", "destroy", "ledger"} {
 		t.Run(first+" is the first to notice", func(t *testing.T) {
-			s := newSurroundings(t)
+			s := newFixture(t)
 			j := s.open()
-			s.mustAppend(j, 500)
+			v := s.visit()
+			spread(500, func() {
+				if _, err := j.Append(t.Context(), v); err != nil {
+					t.Error(err)
+				}
+			})
 			id := j.Stats().Journal
-			if err := os.Truncate(filepath.Join(s.dir, fileName), 2*boltcheck.PageSize); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, os.Truncate(filepath.Join(s.dir, fileName), 2*boltcheck.PageSize))
 			switch first {
 			case "append":
 				_ = s.append(j, 1)
@@ -282,15 +257,12 @@ func TestAFileLostWhileRunningIsReplacedAndTheGateGoesOn(t *testing.T) {
 			case "ledger":
 				_, _ = j.Ledger()
 			}
-			clear(s.acked)
 			s.mustAppend(j, 3)
 			st := j.Stats()
 			if len(st.Replaced) != 1 || st.Journal == id || st.Backlog != 3 || !strings.Contains(st.Damage, "set aside") {
 				t.Fatalf("%+v", st)
 			}
-			if err := j.Close(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, j.Close())
 			s.checkWhole(newServer(s.key), 0)
 		})
 	}
@@ -298,7 +270,7 @@ func TestAFileLostWhileRunningIsReplacedAndTheGateGoesOn(t *testing.T) {
 
 // What a crash left half written is gone after the next start, whatever it was.
 func TestUnfinishedFilesAreRemoved(t *testing.T) {
-	s := newSurroundings(t)
+	s := newFixture(t)
 	j := s.open()
 	s.mustAppend(j, 3)
 	testkit.Check(t, j.Close())

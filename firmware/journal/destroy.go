@@ -22,7 +22,7 @@ func (j *Journal) Destroy(now time.Time) (int, error) {
 	n := 0
 	today, oldest := day.Of(now), day.OldestKept(now)
 	err := j.do(func() error {
-		if err := j.trusted(); err != nil {
+		if err := j.repair(); err != nil {
 			return err
 		}
 		due, err := j.due(today, oldest)
@@ -34,7 +34,7 @@ func (j *Journal) Destroy(now time.Time) (int, error) {
 	})
 	for more := err == nil; more; {
 		err = j.do(func() error {
-			if err := j.trusted(); err != nil {
+			if err := j.repair(); err != nil {
 				return err
 			}
 			end, err := j.expired(oldest)
@@ -45,7 +45,7 @@ func (j *Journal) Destroy(now time.Time) (int, error) {
 			if more = end > before; !more {
 				return nil
 			}
-			err = j.remove(min(end, before+chunk), func(_ *bolt.Tx, next *state, _ uint64, _ []byte) error {
+			err = j.remove(min(end, before+maxRemoved), func(_ *bolt.Tx, next *state, _ uint64, _ []byte) error {
 				next.destroyed++
 				return nil
 			})
@@ -78,9 +78,9 @@ func (j *Journal) due(today, oldest day.Day) (due bool, err error) {
 	return due, err
 }
 
-// read is view for the pen's holder.
+// read is view for the holder of writeSem.
 func (j *Journal) read(f func(*bolt.Tx) error) error {
-	err := guard(func() error { return j.db.View(f) })
+	err := catchPanic(func() error { return j.db.View(f) })
 	if err != nil && errors.Is(err, errDamaged) {
 		j.distrust(err)
 	}

@@ -94,8 +94,8 @@ func lockDir(dir string, exclusive bool) (*os.File, error) {
 	return nil, fmt.Errorf("locking journal in %s: %w", dir, err)
 }
 
-// guard runs f and turns a panic, a memory fault on the mapped file included, into an error wrapping errPanic.
-func guard(f func() error) (err error) {
+// catchPanic runs f and turns a panic, a memory fault on the mapped file included, into an error wrapping errPanic.
+func catchPanic(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
@@ -140,35 +140,35 @@ func beforeFlush(err error) bool {
 		strings.HasPrefix(err.Error(), "file resize error")
 }
 
-// room tells whether an append may use more disk. The caller holds the pen.
-func (j *Journal) room() error {
+// checkSpace tells whether an append may use more disk. The caller holds writeSem.
+func (j *Journal) checkSpace() error {
 	_, live := j.fill()
 	if time.Since(j.spaceRead) < spaceEvery {
-		return j.roomFor(math.MaxUint64, live)
+		return j.spaceFor(math.MaxUint64, live)
 	}
-	free, err := j.opt.sys.free(j.opt.Dir)
+	free, err := j.opts.sys.free(j.opts.Dir)
 	if err != nil {
 		return err
 	}
-	if err := j.roomFor(free, live); err != nil {
+	if err := j.spaceFor(free, live); err != nil {
 		return err
 	}
 	j.spaceRead = time.Now()
 	return nil
 }
 
-func (j *Journal) roomFor(free uint64, live int64) error {
-	if free < j.opt.FreeFloor {
-		return fmt.Errorf("%w: %d bytes of disk are free, %d are to be left", ErrFull, free, j.opt.FreeFloor)
+func (j *Journal) spaceFor(free uint64, live int64) error {
+	if free < j.opts.FreeFloor {
+		return fmt.Errorf("%w: %d bytes of disk are free, %d are to be left", ErrFull, free, j.opts.FreeFloor)
 	}
-	if live > j.opt.MaxSize {
-		return fmt.Errorf("%w: the file holds %d bytes, at most %d", ErrFull, live, j.opt.MaxSize)
+	if live > j.opts.MaxSize {
+		return fmt.Errorf("%w: the file holds %d bytes, at most %d", ErrFull, live, j.opts.MaxSize)
 	}
 	return nil
 }
 
 // fill returns the bytes of the file in use up to its highest page, and how many of them are not free. The
-// caller holds the pen.
+// caller holds writeSem.
 func (j *Journal) fill() (size, live int64) {
 	if j.db == nil {
 		return 0, 0
@@ -178,7 +178,7 @@ func (j *Journal) fill() (size, live int64) {
 }
 
 // wasteful tells whether the file is large, mostly free, and holds at most the given bytes.
-func (j *Journal) wasteful(atMost int64) bool {
+func (j *Journal) wasteful(maxLive int64) bool {
 	size, live := j.fill()
-	return size >= j.opt.sys.compactFrom && live <= size/2 && live <= atMost
+	return size >= j.opts.sys.compactFrom && live <= size/2 && live <= maxLive
 }

@@ -10,6 +10,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/kipass/kipass/internal/durable"
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
@@ -64,19 +65,19 @@ func (f *faulty) update(db *bolt.DB, fn func(*bolt.Tx) error) error {
 	})
 }
 
-// scenes are what a journal may be doing when a commit fails. Each starts with six records taken by the server, of which
+// operations are what a journal may be doing when a commit fails. Each starts with six records taken by the server, of which
 // three are settled, and does what it does until it works or three tries have failed.
-var scenes = []struct {
+var operations = []struct {
 	name string
-	act  func(s *surroundings, j *Journal, srv *server) error
+	act  func(s *fixture, j *Journal, srv *server) error
 	gone int // acknowledged visits that rightly never reach the server
 }{
-	{name: "append", act: func(s *surroundings, j *Journal, _ *server) error { return s.append(j, 1) }},
-	{name: "append that begins an epoch", act: func(s *surroundings, j *Journal, _ *server) error {
+	{name: "append", act: func(s *fixture, j *Journal, _ *server) error { return s.append(j, 1) }},
+	{name: "append that begins an epoch", act: func(s *fixture, j *Journal, _ *server) error {
 		s.now = s.now.Add(24 * time.Hour)
 		return s.append(j, 1)
 	}},
-	{name: "settle", act: func(_ *surroundings, j *Journal, srv *server) error {
+	{name: "settle", act: func(_ *fixture, j *Journal, srv *server) error {
 		seg, err := j.Peek(2, 1<<20)
 		if err != nil {
 			return err
@@ -86,7 +87,7 @@ var scenes = []struct {
 		}
 		return j.Settle(visit.Settlement{Journal: seg.Journal, Through: seg.Through()})
 	}},
-	{name: "settle with a refusal", act: func(_ *surroundings, j *Journal, srv *server) error {
+	{name: "settle with a refusal", act: func(_ *fixture, j *Journal, srv *server) error {
 		seg, err := j.Peek(3, 1<<20)
 		if err != nil || len(seg.Records) == 0 {
 			return err
@@ -98,7 +99,7 @@ var scenes = []struct {
 			Journal: seg.Journal, Through: seg.Through(), Refused: []visit.Refusal{{Seq: seg.Through(), Reason: "malformed"}},
 		})
 	}},
-	{name: "destroy", gone: 0, act: func(s *surroundings, j *Journal, _ *server) error {
+	{name: "destroy", gone: 0, act: func(s *fixture, j *Journal, _ *server) error {
 		_, err := j.Destroy(s.now.AddDate(0, 0, 29))
 		return err
 	}},
@@ -106,17 +107,15 @@ var scenes = []struct {
 
 func TestACommitThatFailsLosesNothingAndRepeatsNothing(t *testing.T) {
 	for _, fault := range commitFaults {
-		for _, scene := range scenes {
+		for _, operation := range operations {
 			for _, times := range []int{1, 2} {
-				t.Run(scene.name+", "+fault.name, func(t *testing.T) {
-					s := newSurroundings(t)
+				t.Run(operation.name+", "+fault.name, func(t *testing.T) {
+					s := newFixture(t)
 					f := &faulty{skip: 1 << 30}
-					o := s.options()
-					o.sys.update = f.update
-					j, err := Open(o)
-					if err != nil {
-						t.Fatal(err)
-					}
+					opts := s.options()
+					opts.sys.update = f.update
+					j, err := Open(opts)
+					testkit.Check(t, err)
 					srv := newServer(s.key)
 					s.mustAppend(j, 6)
 					seg, err := j.Peek(6, 1<<20)
@@ -126,13 +125,11 @@ func TestACommitThatFailsLosesNothingAndRepeatsNothing(t *testing.T) {
 					if err == nil {
 						err = j.Settle(visit.Settlement{Journal: seg.Journal, Through: 3})
 					}
-					if err != nil {
-						t.Fatal(err)
-					}
+					testkit.Check(t, err)
 					*f = faulty{count: times, err: fault.err, persisted: fault.persisted, panics: fault.panics}
-					first := scene.act(s, j, srv)
+					first := operation.act(s, j, srv)
 					for range 3 {
-						if err = scene.act(s, j, srv); err == nil {
+						if err = operation.act(s, j, srv); err == nil {
 							break
 						}
 					}
@@ -145,10 +142,8 @@ func TestACommitThatFailsLosesNothingAndRepeatsNothing(t *testing.T) {
 					if st := j.Stats(); len(st.Replaced) != 0 || st.Damage != "" {
 						t.Fatalf("a sound file was set aside: %+v", st)
 					}
-					if err := j.Close(); err != nil {
-						t.Fatal(err)
-					}
-					s.checkWhole(srv, scene.gone)
+					testkit.Check(t, j.Close())
+					s.checkWhole(srv, operation.gone)
 				})
 			}
 		}
@@ -158,14 +153,12 @@ func TestACommitThatFailsLosesNothingAndRepeatsNothing(t *testing.T) {
 func TestTheTimeFloorThatFailsToPersistOnClose(t *testing.T) {
 	for _, fault := range commitFaults {
 		t.Run(fault.name, func(t *testing.T) {
-			s := newSurroundings(t)
+			s := newFixture(t)
 			f := &faulty{skip: 1 << 30}
-			o := s.options()
-			o.sys.update = f.update
-			j, err := Open(o)
-			if err != nil {
-				t.Fatal(err)
-			}
+			opts := s.options()
+			opts.sys.update = f.update
+			j, err := Open(opts)
+			testkit.Check(t, err)
 			s.mustAppend(j, 2)
 			j.RaiseTimeFloor(seoulNoon)
 			*f = faulty{count: 1, err: fault.err, persisted: fault.persisted, panics: fault.panics}
@@ -207,14 +200,14 @@ func TestRewritingThatFails(t *testing.T) {
 		{"new file flushed, though it was said to have failed", refuse("sync", true)},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			s := newSurroundings(t)
+			s := newFixture(t)
 			j := s.open()
 			srv := newServer(s.key)
 			s.mustAppend(j, 5)
-			sound := j.opt.sys
+			sound := j.opts.sys
 			f := &faulty{count: 1, err: syscall.EIO}
-			j.opt.sys.update = f.update
-			j.opt.sys.disk = row.disk
+			j.opts.sys.update = f.update
+			j.opts.sys.disk = row.disk
 			for range 3 {
 				if err := s.append(j, 1); err == nil {
 					t.Fatal("an append was acknowledged on a file that is not known to be on the disk")
@@ -223,20 +216,18 @@ func TestRewritingThatFails(t *testing.T) {
 			if seg, err := j.Peek(100, 1<<20); err != nil || len(seg.Records) != 5 {
 				t.Fatalf("peek: %d records, %v", len(seg.Records), err)
 			}
-			j.opt.sys = sound
+			j.opts.sys = sound
 			s.mustAppend(j, 2)
-			if err := j.Close(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, j.Close())
 			s.checkWhole(srv, 0)
 		})
 	}
 }
 
 func TestAnAppendGivenUpByItsCallerIsNotSealed(t *testing.T) {
-	s := newSurroundings(t)
+	s := newFixture(t)
 	j := s.open()
-	j.pen <- struct{}{} // a commit is under way
+	j.writeSem <- struct{}{} // a commit is under way
 	ctx, cancel := contextWithCancel(t)
 	failed := make(chan error)
 	go func() {
@@ -248,7 +239,7 @@ func TestAnAppendGivenUpByItsCallerIsNotSealed(t *testing.T) {
 	if err := <-failed; !errors.Is(err, ctx.Err()) {
 		t.Fatal(err)
 	}
-	<-j.pen
+	<-j.writeSem
 	s.mustAppend(j, 1)
 	if got := j.Stats().Head; got != 1 {
 		t.Fatalf("head is %d, want 1", got)
@@ -256,32 +247,26 @@ func TestAnAppendGivenUpByItsCallerIsNotSealed(t *testing.T) {
 }
 
 func TestAppendsThatArriveTogetherShareOneCommit(t *testing.T) {
-	s := newSurroundings(t)
+	s := newFixture(t)
 	commits := 0
-	o := s.options()
-	o.sys.update = func(db *bolt.DB, fn func(*bolt.Tx) error) error { commits++; return db.Update(fn) }
-	j, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	j.pen <- struct{}{} // a commit is under way
+	opts := s.options()
+	opts.sys.update = func(db *bolt.DB, fn func(*bolt.Tx) error) error { commits++; return db.Update(fn) }
+	j, err := Open(opts)
+	testkit.Check(t, err)
+	j.writeSem <- struct{}{} // a commit is under way
 	const n = 40
 	failed := make(chan error, n)
 	for range n {
 		go func() { failed <- s.append(j, 1) }()
 	}
 	waitQueued(j, n)
-	<-j.pen
+	<-j.writeSem
 	for range n {
-		if err := <-failed; err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, <-failed)
 	}
 	if commits != 1 {
 		t.Fatalf("%d appends took %d commits", n, commits)
 	}
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, j.Close())
 	s.checkWhole(newServer(s.key), 0)
 }

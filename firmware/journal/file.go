@@ -16,10 +16,10 @@ import (
 // errElsewhere: the file is sound but holds the visits of another facility or gate.
 var errElsewhere = errors.New("journal belongs to another place")
 
-func (j *Journal) path(name string) string { return filepath.Join(j.opt.Dir, name) }
+func (j *Journal) path(name string) string { return filepath.Join(j.opts.Dir, name) }
 
 // load opens the journal file or begins one. What cannot be used is set aside first. The caller holds
-// pen and swap, or is Open.
+// writeSem and swap, or is Open.
 func (j *Journal) load() error {
 	if err := os.Remove(j.path(newName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("removing an unfinished journal: %w", err)
@@ -70,24 +70,24 @@ func (j *Journal) openFile() error {
 	if err != nil {
 		return err
 	}
-	db, file, err := openBolt(path, j.opt.MaxSize+reserve, false)
+	db, file, err := openBolt(path, j.opts.MaxSize+reserve, false)
 	if err != nil {
 		return err
 	}
 	var c content
-	err = guard(func() error {
+	err = catchPanic(func() error {
 		return db.View(func(tx *bolt.Tx) error {
 			c, err = readContent(tx)
 			j.size = tx.Size()
 			return err
 		})
 	})
-	if err == nil && (c.facility != j.opt.Facility || c.gate != j.opt.Gate) {
-		err = fmt.Errorf("%w: it is of gate %q at %q, this is gate %q at %q", errElsewhere, c.gate, c.facility, j.opt.Gate, j.opt.Facility)
+	if err == nil && (c.facility != j.opts.Facility || c.gate != j.opts.Gate) {
+		err = fmt.Errorf("%w: it is of gate %q at %q, this is gate %q at %q", errElsewhere, c.gate, c.facility, j.opts.Gate, j.opts.Facility)
 	}
 	if err == nil && c.altered != "" {
-		err = guard(func() error {
-			return j.opt.sys.update(db, func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyState, c.state.encode()) })
+		err = catchPanic(func() error {
+			return j.opts.sys.update(db, func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyState, c.state.encode()) })
 		})
 	}
 	if err != nil {
@@ -109,9 +109,9 @@ func (j *Journal) openFile() error {
 	return nil
 }
 
-// displaced tells whether the file in use is no longer the one that would be found at the next start: it was removed, or
-// another put in its place, which is set aside. What it holds must then be written anew.
-func (j *Journal) displaced() error {
+// checkInPlace returns an error if the file in use is no longer the one that would be found at the next start: it was
+// removed, or another put in its place, which is set aside. What it holds must then be written anew.
+func (j *Journal) checkInPlace() error {
 	held, err := j.file.Stat()
 	if err != nil {
 		return err
@@ -133,7 +133,7 @@ func (j *Journal) displaced() error {
 func openBolt(path string, maxSize int64, scratch bool) (*bolt.DB, *os.File, error) {
 	var file *os.File
 	var db *bolt.DB
-	err := guard(func() (err error) {
+	err := catchPanic(func() (err error) {
 		db, err = bolt.Open(path, 0o600, &bolt.Options{
 			Timeout: lockTimeout, PageSize: boltcheck.PageSize, InitialMmapSize: initialMap, MaxSize: int(maxSize), NoSync: scratch,
 			OpenFile: func(name string, flag int, perm os.FileMode) (*os.File, error) {
@@ -158,7 +158,7 @@ func closeBolt(db *bolt.DB, file *os.File, panicked bool) error {
 	if panicked {
 		return abandon(file)
 	}
-	if err := guard(db.Close); err != nil {
+	if err := catchPanic(db.Close); err != nil {
 		return errors.Join(err, abandon(file))
 	}
 	return nil

@@ -26,7 +26,7 @@ import (
 
 // What a caller branches on.
 var (
-	ErrFull    = errors.New("journal has no room")                        // the floor of free disk or the file's limit is reached; passes when room returns
+	ErrFull    = errors.New("journal has no space left")                  // the floor of free disk or the file's limit is reached; passes when space returns
 	ErrLocked  = errors.New("journal is in use by another process")       // Open and Contents
 	ErrNoKey   = errors.New("no sealing key of the visit server yet")     // the gate is not enrolled
 	ErrForeign = errors.New("settlement does not belong to this journal") // of another journal, or beyond its head
@@ -53,13 +53,13 @@ type Options struct {
 	MaxSize    int64               // bytes of records and tree the file may hold; 0 means DefaultMaxSize, which 32-bit machines can map
 	EpochLimit time.Duration       // 0 means DefaultEpochLimit; more is cut to it
 	Now        func() time.Time    // nil means time.Now; names files set aside, and measures epochs by its monotonic reading
-	Log        *slog.Logger        // nil discards
+	Logger     *slog.Logger        // nil discards
 	sys        system
 }
 
 // Journal is an open journal. It is safe for concurrent use.
 type Journal struct {
-	opt     Options
+	opts    Options
 	log     *slog.Logger
 	lock    *os.File
 	key     atomic.Pointer[visit.SealPublicKey]
@@ -70,51 +70,51 @@ type Journal struct {
 
 	queueMu sync.Mutex
 	queue   []*request
-	company bool // the last group was of more than one
+	shared  bool // the last group had more than one append
 
-	// pen is held (by having sent to it) by the one who writes. It guards what follows, up to mu.
-	pen     chan struct{}
-	sealing *sealing // the epoch in force, nil: the next append begins one
-	suspect error    // why the file must be rewritten before the next commit
+	// writeSem is held (by having sent to it) by the one who writes. It guards what follows, up to mu.
+	writeSem chan struct{}
+	sealing  *sealing // the epoch in force, nil: the next append begins one
+	suspect  error    // why the file must be rewritten before the next commit
 
-	swap sync.RWMutex // read-held while db is read without the pen; write-held while it is exchanged
+	swap sync.RWMutex // read-held while db is read without writeSem; write-held while it is exchanged
 	db   *bolt.DB     // nil while no file can be opened
 	file *os.File     // of db, to be closed when bbolt's own Close could hang
 
 	spaceRead time.Time // when free space was last seen to suffice
 	size      int64     // of the file in use at the last commit, in bytes
 
-	mu     sync.Mutex // guards the fields below, which the pen's holder alone changes
+	mu     sync.Mutex // guards the fields below, which the holder of writeSem alone changes
 	state  state
 	live   int64  // bytes of the file in use after the last commit
 	damage string // what was found damaged, missing or foreign since Open
 	failed error  // outcome of the last append
 }
 
-// Open opens the journal in opt.Dir or begins one. A file that is damaged or belongs to another place is set aside and a
+// Open opens the journal in opts.Dir or begins one. A file that is damaged or belongs to another place is set aside and a
 // fresh one begun; [Journal.Stats] tells. Errors wrap [ErrLocked] when another process holds the journal; the file is then
 // left alone, as it is when it cannot be read for want of permission or memory.
-func Open(opt Options) (*Journal, error) {
-	if _, err := visit.ParseFacility(string(opt.Facility)); err != nil {
+func Open(opts Options) (*Journal, error) {
+	if _, err := visit.ParseFacility(string(opts.Facility)); err != nil {
 		return nil, fmt.Errorf("opening journal: %w", err)
 	}
-	if _, err := visit.ParseGate(string(opt.Gate)); err != nil {
+	if _, err := visit.ParseGate(string(opts.Gate)); err != nil {
 		return nil, fmt.Errorf("opening journal: %w", err)
 	}
-	opt.setDefaults()
-	if err := os.MkdirAll(opt.Dir, 0o700); err != nil {
+	opts.setDefaults()
+	if err := os.MkdirAll(opts.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("opening journal: %w", err)
 	}
-	lock, err := lockDir(opt.Dir, true)
+	lock, err := lockDir(opts.Dir, true)
 	if err != nil {
 		return nil, err
 	}
 	j := &Journal{
-		opt: opt, log: opt.Log, lock: lock,
-		signal: make(chan struct{}, 1), closing: make(chan struct{}), pen: make(chan struct{}, 1),
+		opts: opts, log: opts.Logger, lock: lock,
+		signal: make(chan struct{}, 1), closing: make(chan struct{}), writeSem: make(chan struct{}, 1),
 	}
-	j.SetSealKey(opt.SealKey)
-	err = opt.sys.disk.Sweep(opt.Dir)
+	j.SetSealKey(opts.SealKey)
+	err = opts.sys.disk.Sweep(opts.Dir)
 	if err == nil {
 		err = j.load()
 	}
@@ -133,23 +133,23 @@ func Open(opt Options) (*Journal, error) {
 	return j, nil
 }
 
-func (o *Options) setDefaults() {
-	if o.FreeFloor == 0 {
-		o.FreeFloor = DefaultFreeFloor
+func (opts *Options) setDefaults() {
+	if opts.FreeFloor == 0 {
+		opts.FreeFloor = DefaultFreeFloor
 	}
-	if o.MaxSize <= 0 || o.MaxSize > DefaultMaxSize {
-		o.MaxSize = DefaultMaxSize
+	if opts.MaxSize <= 0 || opts.MaxSize > DefaultMaxSize {
+		opts.MaxSize = DefaultMaxSize
 	}
-	if o.EpochLimit <= 0 || o.EpochLimit > DefaultEpochLimit {
-		o.EpochLimit = DefaultEpochLimit
+	if opts.EpochLimit <= 0 || opts.EpochLimit > DefaultEpochLimit {
+		opts.EpochLimit = DefaultEpochLimit
 	}
-	if o.Now == nil {
-		o.Now = time.Now
+	if opts.Now == nil {
+		opts.Now = time.Now
 	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	o.sys.setDefaults()
+	opts.sys.setDefaults()
 }
 
 // Append seals v and returns its sequence when it is durable (written and flushed to the device). On any error the visit
@@ -210,7 +210,7 @@ func (j *Journal) Close() error {
 	var err error
 	j.closed.Do(func() {
 		close(j.closing)
-		j.pen <- struct{}{} // and never given back
+		j.writeSem <- struct{}{} // and never given back
 		err = j.release()
 	})
 	return err

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/visit"
 )
@@ -19,8 +20,8 @@ import (
 // seoulNoon is a moment far from any change of day.
 var seoulNoon = time.Date(2026, 3, 10, 12, 0, 0, 0, day.Seoul())
 
-// surroundings are a journal's: directory, server key and the truth about what was acknowledged.
-type surroundings struct {
+// fixture is what a journal needs: directory, server key and the truth about what was acknowledged.
+type fixture struct {
 	t     testing.TB
 	dir   string
 	key   visit.SealPrivateKey
@@ -31,40 +32,36 @@ type surroundings struct {
 	openers map[string]*visit.Opener // encapsulated key → opener
 }
 
-func newSurroundings(t testing.TB) *surroundings {
+func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	key, err := visit.GenerateSealKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &surroundings{t: t, dir: t.TempDir(), key: key, now: seoulNoon, acked: map[visit.CTI]bool{}, openers: map[string]*visit.Opener{}}
+	testkit.Check(t, err)
+	return &fixture{t: t, dir: t.TempDir(), key: key, now: seoulNoon, acked: map[visit.CTI]bool{}, openers: map[string]*visit.Opener{}}
 }
 
-func (s *surroundings) options() Options {
+func (s *fixture) options() Options {
 	return Options{
 		Dir: s.dir, Facility: "hall-1", Gate: "north", SealKey: s.key.Public(), FreeFloor: 1,
-		Now: func() time.Time { return s.now }, Log: slog.New(slog.DiscardHandler),
+		Now: func() time.Time { return s.now }, Logger: slog.New(slog.DiscardHandler),
 	}
 }
 
-func (s *surroundings) open() *Journal {
+func (s *fixture) open() *Journal {
 	s.t.Helper()
 	j, err := Open(s.options())
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testkit.Check(s.t, err)
 	s.t.Cleanup(func() { _ = j.Close() })
 	return j
 }
 
-func (s *surroundings) visit() visit.Visit {
+func (s *fixture) visit() visit.Visit {
 	v := visit.Visit{At: s.now, Issuer: "naver", Clock: visit.ClockSynced, Skew: 2 * time.Second}
 	_, _ = rand.Read(v.CTI[:])
 	return v
 }
 
 // append journals n visits and remembers those that were acknowledged. It returns the last error.
-func (s *surroundings) append(j *Journal, n int) (last error) {
+func (s *fixture) append(j *Journal, n int) (last error) {
 	for range n {
 		v := s.visit()
 		if _, err := j.Append(s.t.Context(), v); err != nil {
@@ -78,23 +75,21 @@ func (s *surroundings) append(j *Journal, n int) (last error) {
 	return last
 }
 
-func (s *surroundings) mustAppend(j *Journal, n int) {
+func (s *fixture) mustAppend(j *Journal, n int) {
 	s.t.Helper()
-	if err := s.append(j, n); err != nil {
-		s.t.Fatal(err)
-	}
+	testkit.Check(s.t, s.append(j, n))
 }
 
 // server plays the visit server: it opens what a gate hands over and keeps every code.
 type server struct {
 	key    visit.SealPrivateKey
 	stored map[visit.CTI]int
-	heads  map[visit.JournalID]Mark
+	heads  map[visit.JournalID]Position
 	nonces map[string][]byte // epoch and sequence → sealed bytes
 }
 
 func newServer(key visit.SealPrivateKey) *server {
-	return &server{key: key, stored: map[visit.CTI]int{}, heads: map[visit.JournalID]Mark{}, nonces: map[string][]byte{}}
+	return &server{key: key, stored: map[visit.CTI]int{}, heads: map[visit.JournalID]Position{}, nonces: map[string][]byte{}}
 }
 
 // take opens every record and checks that the chain goes on from where the server knows it, and that no sequence was
@@ -109,7 +104,7 @@ func (s *server) take(seg visit.Segment) error {
 	first := seg.Records[0].Seq
 	at, known := s.heads[seg.Journal]
 	if !known {
-		at = Mark{Chain: visit.Genesis(seg.Journal)}
+		at = Position{Chain: visit.Genesis(seg.Journal)}
 	}
 	if at.Seq+1 == first && at.Chain != seg.Prev {
 		return fmt.Errorf("the chain before record %d is not the one the server knows", first)
@@ -137,7 +132,7 @@ func (s *server) take(seg visit.Segment) error {
 		}
 	}
 	if h := seg.Through(); h > at.Seq {
-		s.heads[seg.Journal] = Mark{Seq: h, Chain: seg.Head()}
+		s.heads[seg.Journal] = Position{Seq: h, Chain: seg.Head()}
 	}
 	return nil
 }
@@ -159,39 +154,29 @@ func (s *server) drain(j *Journal, n int) error {
 }
 
 func TestWhatIsAppendedReachesTheServerOnceInOrder(t *testing.T) {
-	s := newSurroundings(t)
+	s := newFixture(t)
 	j := s.open()
 	srv := newServer(s.key)
 	s.mustAppend(j, 25)
 	if got := j.Stats(); got.Backlog != 25 || got.Head != 25 {
 		t.Fatalf("backlog %d, head %d; want 25, 25", got.Backlog, got.Head)
 	}
-	if err := srv.drain(j, 7); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, srv.drain(j, 7))
 	s.mustAppend(j, 5)
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, j.Close())
 	j = s.open()
-	if err := srv.drain(j, 1000); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, srv.drain(j, 1000))
 	s.checkStored(srv)
 	l, err := j.Ledger()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Check(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
+	testkit.Check(t, l.Check())
 	if l.Delivered != 30 || l.Head != srv.heads[l.Journal] || l.Tail != l.Head {
 		t.Fatalf("ledger %+v", l)
 	}
 }
 
 // checkStored: every acknowledged visit is with the server, exactly once.
-func (s *surroundings) checkStored(srv *server) {
+func (s *fixture) checkStored(srv *server) {
 	s.t.Helper()
 	for cti := range s.acked {
 		if n := srv.stored[cti]; n != 1 {
@@ -201,12 +186,10 @@ func (s *surroundings) checkStored(srv *server) {
 }
 
 func TestAfterCloseNothingIsAccepted(t *testing.T) {
-	s := newSurroundings(t)
+	s := newFixture(t)
 	j := s.open()
 	s.mustAppend(j, 1)
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, j.Close())
 	if err := s.append(j, 1); !errors.Is(err, ErrClosed) {
 		t.Fatalf("append after close: %v", err)
 	}

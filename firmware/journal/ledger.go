@@ -17,7 +17,7 @@ type Ledger struct {
 	Journal     visit.JournalID
 	Facility    visit.Facility
 	Gate        visit.Gate
-	Tail, Head  Mark
+	Tail, Head  Position
 	Delivered   uint64 // settled as stored
 	Refused     uint64 // moved to quarantine, ever
 	Destroyed   uint64 // undelivered at the end of their retention
@@ -81,7 +81,7 @@ func Contents(dir string) (Ledger, error) {
 		return Ledger{}, fmt.Errorf("reading %s: %w", path, err)
 	}
 	var l Ledger
-	err = guard(func() error {
+	err = catchPanic(func() error {
 		db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: lockTimeout})
 		if err != nil {
 			return err

@@ -16,7 +16,7 @@ const (
 	epochExtra  = 40
 )
 
-// view reads the file without the pen. If the file could not be opened again after a fault, it is tried once more; a fault
+// view reads the file without writeSem. If the file could not be opened again after a fault, it is tried once more; a fault
 // while reading has the file checked.
 func (j *Journal) view(read func(*bolt.Tx) error) error {
 	j.swap.RLock()
@@ -39,7 +39,7 @@ func (j *Journal) view(read func(*bolt.Tx) error) error {
 		j.swap.RUnlock()
 		return fmt.Errorf("reading journal: %w", errNoFile)
 	}
-	err := guard(func() error { return db.View(read) })
+	err := catchPanic(func() error { return db.View(read) })
 	j.swap.RUnlock()
 	if err == nil {
 		return nil

@@ -7,9 +7,9 @@ import bolt "go.etcd.io/bbolt"
 // again only by the next visitor, and none comes to a gate that is out of service.
 func (j *Journal) Probe() error {
 	return j.do(func() error {
-		err := j.trusted()
+		err := j.repair()
 		if err == nil {
-			err = j.room()
+			err = j.checkSpace()
 		}
 		if err == nil {
 			next := j.state

@@ -5,20 +5,20 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/kipass/kipass/internal/testkit"
 )
 
 // A journal that could not be written is found to be well again without a visit, and not before it is.
 func TestAProbeTellsWhenTheJournalCanBeWrittenAgain(t *testing.T) {
 	for _, fault := range commitFaults {
 		t.Run(fault.name, func(t *testing.T) {
-			s := newSurroundings(t)
+			s := newFixture(t)
 			f := &faulty{err: fault.err, persisted: fault.persisted, panics: fault.panics}
-			o := s.options()
-			o.sys.update = f.update
-			j, err := Open(o)
-			if err != nil {
-				t.Fatal(err)
-			}
+			opts := s.options()
+			opts.sys.update = f.update
+			j, err := Open(opts)
+			testkit.Check(t, err)
 			s.mustAppend(j, 2)
 			f.count = 2
 			if err := s.append(j, 1); err == nil {
@@ -34,19 +34,13 @@ func TestAProbeTellsWhenTheJournalCanBeWrittenAgain(t *testing.T) {
 				t.Fatalf("%v, %+v", err, j.Stats())
 			}
 			s.mustAppend(j, 1)
-			if err := j.Close(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, j.Close())
 			if err := j.Probe(); !errors.Is(err, ErrClosed) {
 				t.Fatalf("probing a closed journal: %v", err)
 			}
-			l, err := Contents(o.Dir)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := l.Check(); err != nil {
-				t.Fatal(err)
-			}
+			l, err := Contents(opts.Dir)
+			testkit.Check(t, err)
+			testkit.Check(t, l.Check())
 			if n := len(l.Pending.Records); n < 3 || n > 4 {
 				t.Errorf("%d records, want the three acknowledged, and at most the one in doubt", n)
 			}
@@ -54,16 +48,14 @@ func TestAProbeTellsWhenTheJournalCanBeWrittenAgain(t *testing.T) {
 	}
 }
 
-func TestAProbeAsksForRoomAsAnAppendDoes(t *testing.T) {
-	s := newSurroundings(t)
+func TestAProbeAsksForSpaceAsAnAppendDoes(t *testing.T) {
+	s := newFixture(t)
 	free := uint64(100)
-	o := s.options()
-	o.FreeFloor = 100
-	o.sys.free = func(string) (uint64, error) { return free, nil }
-	j, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	opts := s.options()
+	opts.FreeFloor = 100
+	opts.sys.free = func(string) (uint64, error) { return free, nil }
+	j, err := Open(opts)
+	testkit.Check(t, err)
 	free = 99
 	j.spaceRead = time.Time{}
 	if err := s.append(j, 1); !errors.Is(err, ErrFull) {
@@ -74,14 +66,12 @@ func TestAProbeAsksForRoomAsAnAppendDoes(t *testing.T) {
 	}
 	free = 100
 	if err := j.Probe(); err != nil || j.Stats().Failed != nil {
-		t.Fatalf("room is back: %v", err)
+		t.Fatalf("space is back: %v", err)
 	}
-	j.opt.sys.free = func(string) (uint64, error) { return 0, syscall.EIO }
+	j.opts.sys.free = func(string) (uint64, error) { return 0, syscall.EIO }
 	j.spaceRead = time.Time{}
 	if err := j.Probe(); !errors.Is(err, syscall.EIO) {
 		t.Fatalf("free space cannot be read: %v", err)
 	}
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, j.Close())
 }

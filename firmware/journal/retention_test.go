@@ -4,12 +4,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
 // appendOn journals n visits read at the given time under the given clock.
-func (s *surroundings) appendOn(j *Journal, at time.Time, clock visit.ClockState, n int) {
+func (s *fixture) appendOn(j *Journal, at time.Time, clock visit.ClockState, n int) {
 	s.t.Helper()
 	for range n {
 		v := s.visit()
@@ -23,9 +24,7 @@ func (s *surroundings) appendOn(j *Journal, at time.Time, clock visit.ClockState
 func mustDestroy(t *testing.T, j *Journal, now time.Time, want int) {
 	t.Helper()
 	n, err := j.Destroy(now)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	if n != want {
 		t.Fatalf("%v: destroyed %d records, want %d", now, n, want)
 	}
@@ -33,13 +32,11 @@ func mustDestroy(t *testing.T, j *Journal, now time.Time, want int) {
 	if err == nil {
 		err = l.Check()
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 }
 
 func TestDestroyTakesADayWhenItsRetentionEndsAndNotBefore(t *testing.T) {
-	s := newSurroundings(t)
+	s := newFixture(t)
 	j := s.open()
 	day := day.Of(seoulNoon)
 	s.appendOn(j, (day + 1).Start().Add(-time.Millisecond), visit.ClockSynced, 3)
@@ -57,14 +54,12 @@ func TestDestroyTakesADayWhenItsRetentionEndsAndNotBefore(t *testing.T) {
 		t.Fatalf("%d records, %v", len(seg.Records), err)
 	}
 	srv := newServer(s.key)
-	srv.heads[seg.Journal] = Mark{Seq: 7, Chain: seg.Prev}
-	if err := srv.take(seg); err != nil {
-		t.Fatal(err)
-	}
+	srv.heads[seg.Journal] = Position{Seq: 7, Chain: seg.Prev}
+	testkit.Check(t, srv.take(seg))
 }
 
 func TestDestroyTakesQuarantinedRecordsWithTheirDay(t *testing.T) {
-	s := newSurroundings(t)
+	s := newFixture(t)
 	j := s.open()
 	day := day.Of(seoulNoon)
 	s.appendOn(j, seoulNoon, visit.ClockSynced, 3)
@@ -73,17 +68,13 @@ func TestDestroyTakesQuarantinedRecordsWithTheirDay(t *testing.T) {
 	if err == nil {
 		err = j.Settle(visit.Settlement{Journal: seg.Journal, Through: 6, Refused: []visit.Refusal{{Seq: 2}, {Seq: 5}}})
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	mustDestroy(t, j, day.DestroyAt(), 1)
 	if st := j.Stats(); st.Quarantined != 1 || st.Destroyed != 1 {
 		t.Fatalf("%+v", st)
 	}
 	mustDestroy(t, j, (day + 1).DestroyAt(), 1)
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, j.Close())
 	if st := s.open().Stats(); st.Quarantined != 0 || st.Destroyed != 2 {
 		t.Fatalf("after a restart: %+v", st)
 	}
@@ -91,7 +82,7 @@ func TestDestroyTakesQuarantinedRecordsWithTheirDay(t *testing.T) {
 
 // A gate that boots without a clock may think it is 1970. Its visits are not 28 days old for that.
 func TestVisitsOfAnUntrustedClockAreKeptFromTheDayTheTimeIsKnown(t *testing.T) {
-	s := newSurroundings(t)
+	s := newFixture(t)
 	j := s.open()
 	s.appendOn(j, time.Unix(1000, 0), visit.ClockUntrusted, 4)
 	s.appendOn(j, seoulNoon, visit.ClockSynced, 2)
@@ -102,7 +93,7 @@ func TestVisitsOfAnUntrustedClockAreKeptFromTheDayTheTimeIsKnown(t *testing.T) {
 }
 
 func TestADayAheadOfTheTrueOneIsCorrected(t *testing.T) {
-	s := newSurroundings(t)
+	s := newFixture(t)
 	j := s.open()
 	s.appendOn(j, seoulNoon.AddDate(20, 0, 0), visit.ClockSynced, 4)
 	mustDestroy(t, j, seoulNoon, 0)
@@ -110,9 +101,9 @@ func TestADayAheadOfTheTrueOneIsCorrected(t *testing.T) {
 }
 
 func TestDestroyingManyGoesInPieces(t *testing.T) {
-	s := newSurroundings(t)
+	s := newFixture(t)
 	j := s.open()
-	const n = 2*chunk + 10
+	const n = 2*maxRemoved + 10
 	v := s.visit()
 	spread(n, func() {
 		if _, err := j.Append(t.Context(), v); err != nil {

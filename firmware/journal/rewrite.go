@@ -20,11 +20,11 @@ func (j *Journal) begin() error {
 	}
 	s.tail.Chain = visit.Genesis(s.id)
 	s.head = s.tail
-	db, file, err := openBolt(j.path(newName), j.opt.MaxSize+reserve, false)
+	db, file, err := openBolt(j.path(newName), j.opts.MaxSize+reserve, false)
 	if err != nil {
 		return fmt.Errorf("beginning a journal: %w", err)
 	}
-	err = guard(func() error {
+	err = catchPanic(func() error {
 		return db.Update(func(tx *bolt.Tx) error {
 			for _, name := range [][]byte{bucketMeta, bucketEpochs, bucketRecords, bucketQuarantine} {
 				if _, err := tx.CreateBucket(name); err != nil {
@@ -32,7 +32,7 @@ func (j *Journal) begin() error {
 				}
 			}
 			meta := tx.Bucket(bucketMeta)
-			if err := meta.Put(keyPlace, encodePlace(j.opt.Facility, j.opt.Gate)); err != nil {
+			if err := meta.Put(keyPlace, encodePlace(j.opts.Facility, j.opts.Gate)); err != nil {
 				return err
 			}
 			return meta.Put(keyState, s.encode())
@@ -40,7 +40,7 @@ func (j *Journal) begin() error {
 	})
 	err = errors.Join(err, closeBolt(db, file, errors.Is(err, errPanic)))
 	if err == nil {
-		err = j.opt.sys.disk.Rename(j.path(newName), j.path(fileName))
+		err = j.opts.sys.disk.Rename(j.path(newName), j.path(fileName))
 	}
 	if err != nil {
 		return fmt.Errorf("beginning a journal: %w", err)
@@ -56,7 +56,7 @@ func (j *Journal) begin() error {
 func (j *Journal) rewrite() error {
 	err := j.copyTo(j.path(newName))
 	if err == nil {
-		if err = j.opt.sys.disk.Rename(j.path(newName), j.path(fileName)); err != nil {
+		if err = j.opts.sys.disk.Rename(j.path(newName), j.path(fileName)); err != nil {
 			// Either file may be the one that is found at the next start, so nothing may be acknowledged on either of them.
 			j.suspect = err
 		}
@@ -85,15 +85,15 @@ func (j *Journal) copyTo(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	dst, file, err := openBolt(path, j.opt.MaxSize+reserve, true)
+	dst, file, err := openBolt(path, j.opts.MaxSize+reserve, true)
 	if err != nil {
 		return err
 	}
-	err = guard(func() error {
+	err = catchPanic(func() error {
 		if err := bolt.Compact(dst, j.db, 1<<20); err != nil {
 			return err
 		}
-		return j.opt.sys.disk.Sync(file)
+		return j.opts.sys.disk.Sync(file)
 	})
 	return errors.Join(err, closeBolt(dst, file, errors.Is(err, errPanic)))
 }

@@ -8,30 +8,27 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
 // A thief has the whole disk: the journal in every state it goes through, all that lies beside it, the log, and the server's
 // public key. No code is among it, nor eight bytes of one, nor a time or a name that would be of use.
 func TestACopiedDiskRevealsNoCode(t *testing.T) {
-	s := newSurroundings(t)
+	s := newFixture(t)
 	var log bytes.Buffer
-	o := s.options()
-	o.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	j, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	opts := s.options()
+	opts.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	j, err := Open(opts)
+	testkit.Check(t, err)
 	s.mustAppend(j, 200)
 	seg, err := j.Peek(50, 1<<20)
 	if err == nil {
 		err = j.Settle(visit.Settlement{Journal: seg.Journal, Through: 50, Refused: []visit.Refusal{{Seq: 5, Reason: "malformed"}}})
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	f := &faulty{count: 1, err: errors.New("no")}
-	j.opt.sys.update = f.update
+	j.opts.sys.update = f.update
 	if err := s.append(j, 1); err == nil {
 		t.Fatal("the fault did not show")
 	}
@@ -45,9 +42,7 @@ func TestACopiedDiskRevealsNoCode(t *testing.T) {
 		t.Fatal("nothing was set aside")
 	}
 	public := s.key.Public().Bytes()
-	if err := os.WriteFile(filepath.Join(s.dir, "seal.pub"), public, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.WriteFile(filepath.Join(s.dir, "seal.pub"), public, 0o600))
 
 	pieces := map[[8]byte]bool{}
 	for cti := range s.acked {
@@ -66,14 +61,10 @@ func TestACopiedDiskRevealsNoCode(t *testing.T) {
 		}
 	}
 	entries, err := os.ReadDir(s.dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	for _, e := range entries {
 		b, err := os.ReadFile(filepath.Join(s.dir, e.Name()))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 		search(e.Name(), b)
 	}
 	search("the log", log.Bytes())
@@ -88,14 +79,10 @@ func TestACopiedDiskRevealsNoCode(t *testing.T) {
 		t.Fatal("the search would not find a code")
 	}
 
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, j.Close())
 	l := mustContents(t, s.dir)
 	thief, err := visit.GenerateSealKey()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	for _, e := range l.Pending.Epochs {
 		e.Key = thief.ID()
 		opener, err := visit.NewOpener(thief, "hall-1", "north", e)
@@ -111,7 +98,7 @@ func TestACopiedDiskRevealsNoCode(t *testing.T) {
 }
 
 func TestFilesAreForTheirOwnerOnly(t *testing.T) {
-	s := newSurroundings(t)
+	s := newFixture(t)
 	s.dir = filepath.Join(s.dir, "state", "journal")
 	j := s.open()
 	s.mustAppend(j, 1)
@@ -126,17 +113,13 @@ func TestFilesAreForTheirOwnerOnly(t *testing.T) {
 }
 
 func TestARecordTakesAtMost40BytesMoreThanTheVisit(t *testing.T) {
-	s := newSurroundings(t)
+	s := newFixture(t)
 	j := s.open()
 	s.mustAppend(j, 1)
 	seg, err := j.Peek(1, 1<<20)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	record, err := s.visit().Marshal()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	const key, element = 8, 16 // what bbolt keeps of a record beside its value
 	if over := len(seg.Records[0].Data) + key + element - len(record); over > 40 {
 		t.Fatalf("a record takes %d bytes more than the visit", over)

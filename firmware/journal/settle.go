@@ -10,8 +10,8 @@ import (
 	"github.com/kipass/kipass/protocol/visit"
 )
 
-// chunk is how many records one commit removes, so that an append never waits for more.
-const chunk = 4096
+// maxRemoved is how many records one commit removes, so that an append never waits for more.
+const maxRemoved = 4096
 
 // Settle removes, durably, the records that s says are stored, and moves those it says are refused to quarantine. Saying it
 // again changes nothing. A settlement of another journal, beyond this one's head, or naming a refused record that it does
@@ -26,7 +26,7 @@ func (j *Journal) Settle(s visit.Settlement) error {
 	}
 	for more := true; more; {
 		err := j.do(func() error {
-			if err := j.trusted(); err != nil {
+			if err := j.repair(); err != nil {
 				return err
 			}
 			if s.Journal != j.state.id {
@@ -39,7 +39,7 @@ func (j *Journal) Settle(s visit.Settlement) error {
 				more = false
 				return nil
 			}
-			through := min(s.Through, j.state.tail.Seq+chunk)
+			through := min(s.Through, j.state.tail.Seq+maxRemoved)
 			more = through < s.Through
 			return j.remove(through, func(tx *bolt.Tx, next *state, seq uint64, data []byte) error {
 				reason, ok := refused[seq]

@@ -11,6 +11,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/visit"
 )
@@ -43,25 +44,19 @@ func TestSettlements(t *testing.T) {
 		}, false, 3, 0},
 	} {
 		t.Run(row.rule, func(t *testing.T) {
-			s := newSurroundings(t)
+			s := newFixture(t)
 			j := s.open()
 			s.mustAppend(j, 10)
 			id := j.Stats().Journal
-			if err := j.Settle(visit.Settlement{Journal: id, Through: 2}); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, j.Settle(visit.Settlement{Journal: id, Through: 2}))
 			for range 2 { // said twice, it is the same
 				if err := j.Settle(row.settle(id)); errors.Is(err, ErrForeign) != row.foreign || !row.foreign && err != nil {
 					t.Fatal(err)
 				}
 			}
-			if err := j.Close(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, j.Close())
 			l := mustContents(t, s.dir)
-			if err := l.Check(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, l.Check())
 			if uint64(len(l.Pending.Records)) != row.backlog || uint64(len(l.Quarantined)) != row.quarantined {
 				t.Fatalf("%d pending, %d in quarantine; want %d, %d", len(l.Pending.Records), len(l.Quarantined), row.backlog, row.quarantined)
 			}
@@ -72,30 +67,26 @@ func TestSettlements(t *testing.T) {
 func TestEpochsBeginAndEnd(t *testing.T) {
 	for _, row := range []struct {
 		rule   string
-		change func(s *surroundings, j **Journal)
+		change func(s *fixture, j **Journal)
 		epochs int
 	}{
-		{"one lasts", func(*surroundings, **Journal) {}, 1},
-		{"one lasts less than an hour", func(s *surroundings, _ **Journal) { s.now = s.now.Add(time.Hour - time.Second) }, 1},
-		{"a new one after an hour", func(s *surroundings, _ **Journal) { s.now = s.now.Add(time.Hour) }, 2},
-		{"a new one on a new day in Seoul", func(s *surroundings, _ **Journal) { s.now = day.Of(seoulNoon.Add(12 * time.Hour)).Start() }, 2},
-		{"a new one at each start", func(s *surroundings, j **Journal) {
-			if err := (*j).Close(); err != nil {
-				s.t.Fatal(err)
-			}
+		{"one lasts", func(*fixture, **Journal) {}, 1},
+		{"one lasts less than an hour", func(s *fixture, _ **Journal) { s.now = s.now.Add(time.Hour - time.Second) }, 1},
+		{"a new one after an hour", func(s *fixture, _ **Journal) { s.now = s.now.Add(time.Hour) }, 2},
+		{"a new one on a new day in Seoul", func(s *fixture, _ **Journal) { s.now = day.Of(seoulNoon.Add(12 * time.Hour)).Start() }, 2},
+		{"a new one at each start", func(s *fixture, j **Journal) {
+			testkit.Check(s.t, (*j).Close())
 			*j = s.open()
 		}, 2},
-		{"a new one for a new key", func(s *surroundings, j **Journal) {
+		{"a new one for a new key", func(s *fixture, j **Journal) {
 			k, err := visit.GenerateSealKey()
-			if err != nil {
-				s.t.Fatal(err)
-			}
+			testkit.Check(s.t, err)
 			(*j).SetSealKey(k.Public())
 		}, 2},
-		{"none for the same key", func(s *surroundings, j **Journal) { (*j).SetSealKey(s.key.Public()) }, 1},
+		{"none for the same key", func(s *fixture, j **Journal) { (*j).SetSealKey(s.key.Public()) }, 1},
 	} {
 		t.Run(row.rule, func(t *testing.T) {
-			s := newSurroundings(t)
+			s := newFixture(t)
 			if strings.Contains(row.rule, "Seoul") { // 23:30, so that the hour does not end the epoch
 				s.now = seoulNoon.Add(11*time.Hour + 30*time.Minute)
 			}
@@ -115,7 +106,7 @@ func TestEpochsBeginAndEnd(t *testing.T) {
 }
 
 func TestAnEpochGoesWhenNoRecordNeedsIt(t *testing.T) {
-	s := newSurroundings(t)
+	s := newFixture(t)
 	j := s.open()
 	for range 4 {
 		s.mustAppend(j, 2)
@@ -141,9 +132,7 @@ func TestAnEpochGoesWhenNoRecordNeedsIt(t *testing.T) {
 	epochs(1, 3, 5, 7)
 	settle := func(s visit.Settlement) {
 		t.Helper()
-		if err := j.Settle(s); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, j.Settle(s))
 	}
 	settle(visit.Settlement{Journal: id, Through: 1})
 	epochs(1, 3, 5, 7)
@@ -158,7 +147,7 @@ func TestAnEpochGoesWhenNoRecordNeedsIt(t *testing.T) {
 }
 
 func TestPeekLimits(t *testing.T) {
-	s := newSurroundings(t)
+	s := newFixture(t)
 	j := s.open()
 	if seg, err := j.Peek(10, 1<<20); err != nil || len(seg.Records) != 0 || seg.Journal != j.Stats().Journal {
 		t.Fatalf("an empty journal gives %d records, %v", len(seg.Records), err)
@@ -168,9 +157,7 @@ func TestPeekLimits(t *testing.T) {
 	s.mustAppend(j, 5)
 	size := func() int {
 		seg, err := j.Peek(1, 1<<20)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 		return len(seg.Records[0].Data) + recordExtra
 	}()
 	const epoch = visit.EncSize + epochExtra
@@ -191,34 +178,28 @@ func TestPeekLimits(t *testing.T) {
 			if err != nil || len(seg.Records) != row.n || len(seg.Epochs) != row.keys {
 				t.Fatalf("%d records, %d epochs, %v; want %d, %d", len(seg.Records), len(seg.Epochs), err, row.n, row.keys)
 			}
-			if err := seg.Check(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, seg.Check())
 		})
 	}
 }
 
 func TestWithoutAKeyNothingIsJournalled(t *testing.T) {
-	s := newSurroundings(t)
-	o := s.options()
-	o.SealKey = visit.SealPublicKey{}
-	j, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := newFixture(t)
+	opts := s.options()
+	opts.SealKey = visit.SealPublicKey{}
+	j, err := Open(opts)
+	testkit.Check(t, err)
 	if err := s.append(j, 1); !errors.Is(err, ErrNoKey) {
 		t.Fatal(err)
 	}
 	j.SetSealKey(s.key.Public())
 	s.mustAppend(j, 1)
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, j.Close())
 	s.checkWhole(newServer(s.key), 0)
 }
 
 func TestWaitTellsOfAppendsAndOfWhatWasLeft(t *testing.T) {
-	s := newSurroundings(t)
+	s := newFixture(t)
 	j := s.open()
 	signalled := func() bool {
 		select {
@@ -235,9 +216,7 @@ func TestWaitTellsOfAppendsAndOfWhatWasLeft(t *testing.T) {
 	if !signalled() || signalled() {
 		t.Fatal("three appends must give one signal")
 	}
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, j.Close())
 	j = s.open()
 	if !signalled() {
 		t.Fatal("records left from before the start give no signal")
@@ -245,31 +224,23 @@ func TestWaitTellsOfAppendsAndOfWhatWasLeft(t *testing.T) {
 }
 
 func TestTheTimeFloorOnlyRisesAndSurvives(t *testing.T) {
-	s := newSurroundings(t)
+	s := newFixture(t)
 	j := s.open()
 	if !j.TimeFloor().IsZero() {
 		t.Fatal("a new journal has a floor")
 	}
 	j.RaiseTimeFloor(seoulNoon)
 	j.RaiseTimeFloor(seoulNoon.Add(-time.Hour))
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, j.Close())
 	j = s.open()
 	if !j.TimeFloor().Equal(seoulNoon) {
 		t.Fatalf("floor is %v", j.TimeFloor())
 	}
 	j.RaiseTimeFloor(seoulNoon.Add(time.Minute))
 	s.mustAppend(j, 1) // makes it durable
-	if err := os.WriteFile(filepath.Join(s.dir, "copy"), mustRead(t, filepath.Join(s.dir, fileName)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(filepath.Join(s.dir, "copy"), filepath.Join(s.dir, fileName)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.WriteFile(filepath.Join(s.dir, "copy"), mustRead(t, filepath.Join(s.dir, fileName)), 0o600))
+	testkit.Check(t, j.Close())
+	testkit.Check(t, os.Rename(filepath.Join(s.dir, "copy"), filepath.Join(s.dir, fileName)))
 	if j = s.open(); !j.TimeFloor().Equal(seoulNoon.Add(time.Minute)) {
 		t.Fatalf("floor is %v", j.TimeFloor())
 	}
@@ -278,8 +249,6 @@ func TestTheTimeFloorOnlyRisesAndSurvives(t *testing.T) {
 func mustRead(t *testing.T, path string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	return b
 }

@@ -17,19 +17,18 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
 func TestTheFloorOfFreeSpaceStopsAppendsUntilSpaceReturns(t *testing.T) {
-	s := newSurroundings(t)
+	s := newFixture(t)
 	free := uint64(100)
-	o := s.options()
-	o.FreeFloor = 100
-	o.sys.free = func(string) (uint64, error) { return free, nil }
-	j, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	opts := s.options()
+	opts.FreeFloor = 100
+	opts.sys.free = func(string) (uint64, error) { return free, nil }
+	j, err := Open(opts)
+	testkit.Check(t, err)
 	s.mustAppend(j, 2)
 	free = 99
 	j.spaceRead = time.Time{}
@@ -50,19 +49,15 @@ func TestTheFloorOfFreeSpaceStopsAppendsUntilSpaceReturns(t *testing.T) {
 	if st := j.Stats(); st.Failed != nil || st.Backlog != 2 {
 		t.Fatalf("%+v", st)
 	}
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, j.Close())
 }
 
 func TestAJournalAtItsSizeLimitCanBeDrained(t *testing.T) {
-	s := newSurroundings(t)
-	o := s.options()
-	o.MaxSize = 100 << 10
-	j, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := newFixture(t)
+	opts := s.options()
+	opts.MaxSize = 100 << 10
+	j, err := Open(opts)
+	testkit.Check(t, err)
 	for n := 0; ; n++ {
 		if err = s.append(j, 1); err != nil {
 			break
@@ -75,27 +70,23 @@ func TestAJournalAtItsSizeLimitCanBeDrained(t *testing.T) {
 		t.Fatal(err)
 	}
 	srv := newServer(s.key)
-	if err := srv.drain(j, 100); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, srv.drain(j, 100))
 	s.mustAppend(j, 5)
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, j.Close())
 	s.checkWhole(srv, 0)
 }
 
-// roleFill appends until the disk is full, checks that the journal says so and can be read, makes room, goes on, and prints
+// roleFill appends until the disk is full, checks that the journal says so and can be read, makes space, goes on, and prints
 // what was acknowledged. With a number in KIPASS_JOURNAL_LIMIT the limit is the size of a file rather than a file system.
 func roleFill() error {
-	o, err := roleOptions()
+	opts, err := roleOptions()
 	if err != nil {
 		return err
 	}
 	var free func() error
-	ballast := filepath.Join(o.Dir, "ballast")
+	ballast := filepath.Join(opts.Dir, "ballast")
 	if os.Getenv(limitVariable) == "" {
-		if err := unix.Mount("tmpfs", o.Dir, "tmpfs", 0, "size=2m,mode=0700"); err != nil {
+		if err := unix.Mount("tmpfs", opts.Dir, "tmpfs", 0, "size=2m,mode=0700"); err != nil {
 			return fmt.Errorf("%s: %w", noMount, err)
 		}
 		if err := os.WriteFile(ballast, make([]byte, 1200<<10), 0o600); err != nil {
@@ -113,7 +104,7 @@ func roleFill() error {
 			return unix.Setrlimit(unix.RLIMIT_FSIZE, &limit)
 		}
 	}
-	j, err := Open(o)
+	j, err := Open(opts)
 	if err != nil {
 		return err
 	}
@@ -155,7 +146,7 @@ func roleFill() error {
 	}
 	for range 10 {
 		if err := put(); err != nil {
-			return fmt.Errorf("room is back: %w", err)
+			return fmt.Errorf("space is back: %w", err)
 		}
 	}
 	l, err := j.Ledger()
@@ -183,12 +174,15 @@ const (
 )
 
 func TestARealDiskThatFillsUp(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes, and mounts a file system")
+	}
 	for _, row := range []struct {
 		name  string
 		limit string
 	}{{"file system of two MiB", ""}, {"limit of file size", "1200k"}} {
 		t.Run(row.name, func(t *testing.T) {
-			s := newSurroundings(t)
+			s := newFixture(t)
 			c := roleCommand(s, "fill", s.dir)
 			c.Env = append(c.Env, limitVariable+"="+row.limit)
 			var stderr strings.Builder
@@ -203,9 +197,7 @@ func TestARealDiskThatFillsUp(t *testing.T) {
 			if err != nil && row.limit == "" && errors.Is(err, unix.EPERM) {
 				t.Skip("this system lets nobody but root make a mount namespace")
 			}
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, err)
 			taken := map[visit.CTI]bool{}
 			lines := bufio.NewScanner(out)
 			lines.Buffer(nil, 1<<20)

@@ -25,24 +25,24 @@ var (
 
 func seqKey(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
 
-// Mark is a place in a journal: a sequence and the chain value after its record.
-type Mark struct {
+// Position is a place in a journal: a sequence and the chain value after its record.
+type Position struct {
 	Seq   uint64
 	Chain visit.Chain
 }
 
-func (m Mark) next(r visit.Sealed) Mark { return Mark{Seq: r.Seq, Chain: m.Chain.Next(r)} }
+func (m Position) next(r visit.Sealed) Position { return Position{Seq: r.Seq, Chain: m.Chain.Next(r)} }
 
 // state is what changes with every commit. It is written in the commit it describes, so file and state cannot differ.
 type state struct {
 	id        visit.JournalID
-	tail      Mark   // before the oldest undelivered record
-	head      Mark   // at the newest record
-	delivered uint64 // records settled as stored by the server
-	refused   uint64 // records moved to quarantine
-	destroyed uint64 // undelivered records destroyed after the retention
-	purged    uint64 // quarantined records destroyed after the retention
-	floor     int64  // newest genuine time of issue, seconds since 1970, 0 for none
+	tail      Position // before the oldest undelivered record
+	head      Position // at the newest record
+	delivered uint64   // records settled as stored by the server
+	refused   uint64   // records moved to quarantine
+	destroyed uint64   // undelivered records destroyed after the retention
+	purged    uint64   // quarantined records destroyed after the retention
+	floor     int64    // newest genuine time of issue, seconds since 1970, 0 for none
 }
 
 func (s state) backlog() uint64     { return s.head.Seq - s.tail.Seq }
@@ -61,7 +61,7 @@ func (s state) encode() []byte {
 	b := make([]byte, 0, stateSize)
 	b = binary.BigEndian.AppendUint32(b, format)
 	b = append(b, s.id[:]...)
-	for _, m := range []Mark{s.tail, s.head} {
+	for _, m := range []Position{s.tail, s.head} {
 		b = binary.BigEndian.AppendUint64(b, m.Seq)
 		b = append(b, m.Chain[:]...)
 	}
@@ -84,7 +84,7 @@ func decodeState(b []byte) (state, error) {
 	var s state
 	b = b[4:]
 	b = b[copy(s.id[:], b):]
-	for _, m := range []*Mark{&s.tail, &s.head} {
+	for _, m := range []*Position{&s.tail, &s.head} {
 		m.Seq = binary.BigEndian.Uint64(b)
 		b = b[8:]
 		b = b[copy(m.Chain[:], b):]

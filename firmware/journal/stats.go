@@ -22,7 +22,7 @@ type Stats struct {
 	FileSize    int64     // bytes of the journal file
 	Replaced    []string  // paths of files that were set aside and still lie there, oldest first
 	Damage      string    // what was found damaged, missing or of another place since Open, in words
-	Full        error     // why appends are refused for want of room, wrapping ErrFull; nil if there is room
+	Full        error     // why appends are refused for want of space, wrapping ErrFull; nil if there is space
 	Failed      error     // the last append's error, nil after one that went well
 }
 
@@ -52,9 +52,9 @@ func (j *Journal) Stats() Stats {
 	if info, err := os.Stat(j.path(fileName)); err == nil {
 		s.FileSize = info.Size()
 	}
-	if free, err := j.opt.sys.free(j.opt.Dir); err == nil {
-		s.FreeDisk, s.Full = free, j.roomFor(free, live)
+	if free, err := j.opts.sys.free(j.opts.Dir); err == nil {
+		s.FreeDisk, s.Full = free, j.spaceFor(free, live)
 	}
-	s.Replaced = j.asides()
+	s.Replaced = j.setAsideFiles()
 	return s
 }

@@ -36,7 +36,7 @@ type sealing struct {
 	since  time.Time // with monotonic reading
 }
 
-// wait returns when r is done. Whoever holds the pen commits what is queued, the requests of others included: a lone append
+// wait returns when r is done. Whoever holds writeSem commits what is queued, the requests of others included: a lone append
 // needs no other goroutine, and what arrives during a commit shares the next one.
 func (j *Journal) wait(r *request) error {
 	for {
@@ -47,14 +47,14 @@ func (j *Journal) wait(r *request) error {
 			return r.ctx.Err()
 		case <-j.closing:
 			return ErrClosed
-		case j.pen <- struct{}{}:
+		case j.writeSem <- struct{}{}:
 			j.serve(r)
-			<-j.pen
+			<-j.writeSem
 		}
 	}
 }
 
-// serve commits one group if r is not done yet. The caller holds the pen.
+// serve commits one group if r is not done yet. The caller holds writeSem.
 func (j *Journal) serve(r *request) {
 	select {
 	case <-r.done:
@@ -74,19 +74,19 @@ func (j *Journal) serve(r *request) {
 	}
 }
 
-// gather takes what is queued, at most maxGroup. It never waits for more; if there was company lately, it lets goroutines
+// gather takes what is queued, at most maxGroup. It never waits for more; if the last group was shared, it lets goroutines
 // run that are about to queue.
 func (j *Journal) gather() []*request {
 	j.queueMu.Lock()
 	defer j.queueMu.Unlock()
-	for before := 0; len(j.queue) > before && len(j.queue) < maxGroup && (j.company || len(j.queue) > 1); {
+	for before := 0; len(j.queue) > before && len(j.queue) < maxGroup && (j.shared || len(j.queue) > 1); {
 		before = len(j.queue)
 		j.queueMu.Unlock()
 		runtime.Gosched()
 		j.queueMu.Lock()
 	}
 	n := min(len(j.queue), maxGroup)
-	j.company = n > 1
+	j.shared = n > 1
 	group := j.queue[:n:n]
 	j.queue = append([]*request(nil), j.queue[n:]...)
 	return group
@@ -98,14 +98,14 @@ func (j *Journal) enqueue(r *request) {
 	j.queue = append(j.queue, r)
 }
 
-// do runs op while holding the pen.
+// do runs op while holding writeSem.
 func (j *Journal) do(op func() error) error {
 	select {
 	case <-j.closing:
 		return ErrClosed
-	case j.pen <- struct{}{}:
+	case j.writeSem <- struct{}{}:
 	}
-	defer func() { <-j.pen }()
+	defer func() { <-j.writeSem }()
 	select {
 	case <-j.closing:
 		return ErrClosed
@@ -116,9 +116,9 @@ func (j *Journal) do(op func() error) error {
 
 // append seals and commits a group. Either all of it becomes durable or none of it counts.
 func (j *Journal) append(group []*request) error {
-	err := j.trusted()
+	err := j.repair()
 	if err == nil {
-		err = j.room()
+		err = j.checkSpace()
 	}
 	if err == nil {
 		err = j.seal(group)
@@ -150,11 +150,11 @@ func (j *Journal) seal(group []*request) error {
 		}
 		seq := next.head.Seq + 1
 		if !j.fits(r, key) {
-			s, err := visit.NewSealer(key, j.opt.Facility, j.opt.Gate, seq)
+			s, err := visit.NewSealer(key, j.opts.Facility, j.opts.Gate, seq)
 			if err != nil {
 				return err
 			}
-			j.sealing = &sealing{sealer: s, day: r.day, proven: r.proven, since: j.opt.Now()}
+			j.sealing = &sealing{sealer: s, day: r.day, proven: r.proven, since: j.opts.Now()}
 			epochs = append(epochs, epoch{Epoch: s.Epoch(), day: r.day, proven: r.proven, began: r.at})
 		}
 		start := len(arena)
@@ -196,14 +196,14 @@ func (j *Journal) seal(group []*request) error {
 func (j *Journal) fits(r *request, key visit.SealPublicKey) bool {
 	s := j.sealing
 	return s != nil && s.day == r.day && s.proven == r.proven && s.sealer.Epoch().Key == key.ID() &&
-		j.opt.Now().Sub(s.since) < j.opt.EpochLimit
+		j.opts.Now().Sub(s.since) < j.opts.EpochLimit
 }
 
 // update commits change together with the state next. If it fails, nobody can tell whether it is on the disk: the epoch
 // in force ends, so that no sequence is ever sealed twice under one key, and the journal's state is what the file then says.
 func (j *Journal) update(next *state, change func(*bolt.Tx) error) error {
-	err := guard(func() error {
-		return j.opt.sys.update(j.db, func(tx *bolt.Tx) error {
+	err := catchPanic(func() error {
+		return j.opts.sys.update(j.db, func(tx *bolt.Tx) error {
 			j.size = tx.Size()
 			if err := change(tx); err != nil {
 				return err
@@ -237,17 +237,17 @@ func (j *Journal) distrust(cause error) {
 	}
 }
 
-// trusted makes the journal fit for a commit after a failed one. A suspect file is rewritten into a new one and flushed:
+// repair makes the journal fit for a commit after a failed one. A suspect file is rewritten into a new one and flushed:
 // after a failed flush the kernel may show bytes that are not on the device and never will be, and a commit on top of them
 // would acknowledge what a power cut takes away.
-func (j *Journal) trusted() error {
+func (j *Journal) repair() error {
 	if j.db == nil {
 		if err := j.reload(false); err != nil {
 			return err
 		}
 	}
 	if j.suspect == nil {
-		j.suspect = j.displaced()
+		j.suspect = j.checkInPlace()
 	}
 	if j.suspect == nil {
 		return nil
