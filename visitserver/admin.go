@@ -2,6 +2,7 @@ package visitserver
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,25 +12,21 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/order"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
-// AdminRequest is one command of the operator, sent as JSON by POST / over the folder's socket.
+// AdminRequest is one command of the operator, sent as JSON by POST / over the folder's socket. It is answered with the
+// command's result, or with a refusal of type [httpserver.TypeProblemJSON] whose detail says why the command failed.
 type AdminRequest struct {
 	Command string   `json:"command"` // as on the command line, for example "terminal add"
 	Args    []string `json:"args"`
 	File    []byte   `json:"file,omitempty"` // content of the file a command names
 }
 
-// adminAnswer is the answer to it.
-type adminAnswer struct {
-	Result json.RawMessage `json:"result,omitempty"`
-	Error  string          `json:"error,omitempty"`
-}
-
-const mostAdmin = 1 << 20
+const maxAdmin = 1 << 20 // bytes of an AdminRequest
 
 // command is one of the operator's commands.
 type command struct {
@@ -60,31 +57,24 @@ func IsCommand(name string) bool {
 
 // Admin returns the operator's interface, to be served on a socket that only the operator can reach.
 func (s *Server) Admin() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /{$}", func(w http.ResponseWriter, r *http.Request) {
-		b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, mostAdmin))
+	mux := httpserver.NewMux(httpserver.MuxOptions{Logger: s.log})
+	mux.Handle("POST /{$}", httpserver.ProblemJSON, httpserver.WriteWithin(longAnswer, func(w http.ResponseWriter, r *http.Request) error {
+		req, err := httpserver.ReadJSON[AdminRequest](w, r, maxAdmin)
 		if err != nil {
-			sendJSON(w, http.StatusBadRequest, adminAnswer{Error: "the request broke off or is too long"})
-			return
+			return err
 		}
-		out, err := s.Command(r.Context(), b)
+		out, err := s.command(r.Context(), req)
 		if err != nil {
-			sendJSON(w, http.StatusUnprocessableEntity, adminAnswer{Error: err.Error()})
-			return
+			return commandFailed.With(err.Error())
 		}
-		sendJSON(w, http.StatusOK, adminAnswer{Result: out})
-	})
-	return s.contained(mux)
+		httpserver.WriteJSON(w, http.StatusOK, out)
+		return nil
+	}))
+	return mux
 }
 
-// Command runs an AdminRequest given as JSON and returns its result as JSON.
-func (s *Server) Command(ctx context.Context, raw []byte) (json.RawMessage, error) {
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.DisallowUnknownFields()
-	var req AdminRequest
-	if err := dec.Decode(&req); err != nil {
-		return nil, fmt.Errorf("reading the command: %w", err)
-	}
+// command runs an AdminRequest and returns its result, to be told as JSON.
+func (s *Server) command(ctx context.Context, req AdminRequest) (any, error) {
 	c, ok := commands[req.Command]
 	if !ok {
 		return nil, fmt.Errorf("no command is called %q", req.Command)
@@ -98,11 +88,7 @@ func (s *Server) Command(ctx context.Context, raw []byte) (json.RawMessage, erro
 	if n := len(req.Args); n < need || n > len(c.args) {
 		return nil, fmt.Errorf("usage: %s %s", req.Command, strings.Join(c.args, " "))
 	}
-	out, err := c.run(ctx, s, req.Args, req.File)
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(out)
+	return c.run(ctx, s, req.Args, req.File)
 }
 
 // result is v unless there was an error.
@@ -243,17 +229,22 @@ func (f Folder) Admin(ctx context.Context, req AdminRequest) (json.RawMessage, e
 	if err != nil {
 		return nil, fmt.Errorf("making the request: %w", err)
 	}
+	r.Header.Set("Content-Type", httpserver.TypeJSON)
 	resp, err := client.Do(r)
 	if err != nil {
 		return nil, fmt.Errorf("asking the server at %s (is it running?): %w", f.Socket(), err)
 	}
 	defer resp.Body.Close()
-	var a adminAnswer
-	if err := json.NewDecoder(resp.Body).Decode(&a); err != nil {
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
 		return nil, fmt.Errorf("reading the server's answer: %w", err)
 	}
-	if a.Error != "" {
-		return nil, errors.New(a.Error)
+	if resp.StatusCode == http.StatusOK {
+		return bytes.TrimSpace(answer), nil
 	}
-	return a.Result, nil
+	var p httpserver.ProblemDetails
+	if err := json.Unmarshal(answer, &p); err != nil {
+		return nil, fmt.Errorf("reading the server's answer (%s): %w", resp.Status, err)
+	}
+	return nil, errors.New(cmp.Or(p.Detail, p.English))
 }

@@ -5,13 +5,13 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"time"
 
+	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/visitserver/store"
@@ -62,30 +62,27 @@ func (s *Server) AddManagerToken(ctx context.Context, f visit.Facility) (string,
 
 // counts answers GET /v1/facilities/{facility}/counts?day=2006-01-02. A token of another facility is as good as none:
 // the answer does not tell whether the facility exists.
-func (s *Server) counts(w http.ResponseWriter, r *http.Request) {
+func (s *Server) counts(w http.ResponseWriter, r *http.Request) error {
 	text, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	var row managerRow
 	raw, err := load(r.Context(), s.store, tableManager, hashToken(text), &row)
 	if err != nil {
-		s.refuse(w, err)
-		return
+		return err
 	}
 	if !ok || raw == nil || string(row.Facility) != r.PathValue("facility") {
 		w.Header().Set("WWW-Authenticate", "Bearer")
-		s.refuse(w, &unauthorisedError{"a manager's token of this facility is needed"})
-		return
+		return httpserver.Unauthenticated.With("a manager's token of this facility is needed")
 	}
 	day, err := day.Parse(r.URL.Query().Get("day"))
 	if err != nil {
-		sendJSON(w, http.StatusBadRequest, map[string]string{"error": "day must be of the form 2006-01-02"})
-		return
+		return httpserver.BadRequest.With("day must be of the form 2006-01-02")
 	}
 	counts, err := s.DayCounts(r.Context(), row.Facility, day)
 	if err != nil {
-		s.refuse(w, err)
-		return
+		return err
 	}
-	sendJSON(w, http.StatusOK, counts)
+	httpserver.WriteJSON(w, http.StatusOK, counts)
+	return nil
 }
 
 // DayCounts returns a facility's counts of a day.
@@ -100,14 +97,6 @@ func (s *Server) DayCounts(ctx context.Context, f visit.Facility, d day.Day) (Da
 		out.Hours = append(out.Hours, HourCount{Gate: c.Gate, Hour: c.Hour, Visits: c.N})
 	}
 	return out, nil
-}
-
-func sendJSON(w http.ResponseWriter, status int, v any) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(err) // only structs of ours are sent
-	}
-	send(w, status, "application/json", append(b, '\n'))
 }
 
 // found makes a missing register value nil.

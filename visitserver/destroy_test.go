@@ -287,7 +287,7 @@ func TestDataWithoutTheMasterKeyRevealsNoCode(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if logged := r.log.Bytes(); !bytes.Contains(logged, []byte("cafe/door")) {
+	if logged := r.log.Bytes(); !bytes.Contains(logged, []byte("facility=cafe gate=door")) {
 		t.Error("the log does not tell who asked")
 	} else {
 		for _, v := range visits {
@@ -345,7 +345,7 @@ func TestAClockThatJumpsAheadDestroysNothingForADay(t *testing.T) {
 	kept("a month ahead", guard.Proof)
 	g.journalled(newVisit(noon.Add(time.Hour)))
 	var problem *wire.Problem
-	if _, err := g.send(g.segment(1)); !errors.As(err, &problem) || problem.Code != codeBusy {
+	if _, err := g.send(g.segment(1)); !errors.As(err, &problem) || problem.Code != wire.CodeBusy {
 		t.Errorf("a record that is too old by a clock in doubt is answered %v, want that it comes again", err)
 	}
 	pass(guard.Proof - time.Minute)

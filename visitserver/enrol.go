@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/protocol/wire"
 	"github.com/kipass/kipass/visitserver/store"
@@ -53,105 +54,101 @@ func hashCode(code string) string {
 	return hex.EncodeToString(h[:])
 }
 
-func (s *Server) enrol(w http.ResponseWriter, r *http.Request) {
-	raw, err := body(w, r, wire.TypeEnrol, wire.MaxRequest)
+func (s *Server) enrol(w http.ResponseWriter, r *http.Request) error {
+	raw, err := httpserver.ReadBody(w, r, wire.TypeEnrol, wire.MaxRequest)
 	if err != nil {
-		s.refuse(w, err)
-		return
+		return err
 	}
 	req, err := wire.Decode[wire.EnrolRequest](raw)
 	if err != nil {
-		s.refuse(w, &wire.Problem{Code: codeBadRequest, Detail: err.Error()})
-		return
+		return httpserver.BadRequest.With(err.Error())
 	}
-	e, name, err := s.enrolTerminal(r.Context(), req)
-	note(w, name)
-	s.answer(w, wire.TypeEnrolment, e, err)
+	e, err := s.enrolTerminal(r.Context(), req)
+	if err != nil {
+		return err
+	}
+	return answer(w, wire.TypeEnrolment, e)
 }
 
-func (s *Server) enrolTerminal(ctx context.Context, req wire.EnrolRequest) (wire.Enrolment, terminalName, error) {
+func (s *Server) enrolTerminal(ctx context.Context, req wire.EnrolRequest) (wire.Enrolment, error) {
 	csr, err := parseCSR(req.CSR)
 	if err != nil {
-		return wire.Enrolment{}, terminalName{}, &wire.Problem{Code: codeBadRequest, Detail: err.Error()}
+		return wire.Enrolment{}, httpserver.BadRequest.With(err.Error())
 	}
-	badCode := &wire.Problem{Code: codeBadCode, Detail: "the enrolment code is wrong, used up or expired: ask for a new one"}
 	var code enrolmentRow
 	key := hashCode(req.Code)
 	rawCode, err := load(ctx, s.store, tableEnrolment, key, &code)
 	if err != nil {
-		return wire.Enrolment{}, terminalName{}, err
+		return wire.Enrolment{}, err
 	}
 	now := s.now()
 	used := sha256.Sum256(csr.RawSubjectPublicKeyInfo)
 	if rawCode == nil || now.After(code.Expires) || code.UsedBy != nil && string(code.UsedBy) != string(used[:]) {
-		return wire.Enrolment{}, terminalName{}, badCode
+		return wire.Enrolment{}, badCode.With("")
 	}
-	t := terminalName{code.Facility, code.Gate}
-	var row TerminalRow
-	rawRow, err := load(ctx, s.store, tableTerminal, t.String(), &row)
+	t := caller{name: terminalName{code.Facility, code.Gate}}
+	annotate(ctx, t.name)
+	t.raw, err = load(ctx, s.store, tableTerminal, t.name.String(), &t.row)
 	if err != nil {
-		return wire.Enrolment{}, t, err
+		return wire.Enrolment{}, err
 	}
-	if rawRow == nil || row.Revoked != nil || row.Code != key {
-		return wire.Enrolment{}, t, badCode
+	if t.raw == nil || t.row.Revoked != nil || t.row.Code != key {
+		return wire.Enrolment{}, badCode.With("")
 	}
-	cert, err := issue(s.id.Terminal, t, csr, now)
+	cert, err := issue(s.id.Terminal, t.name, csr, now)
 	if err != nil {
-		return wire.Enrolment{}, t, err
+		return wire.Enrolment{}, err
 	}
 	code.UsedBy = used[:]
 	at := now.UTC()
-	row.Enrolled, row.Serials = &at, []string{cert.SerialNumber.Text(16)}
+	t.row.Enrolled, t.row.Serials = &at, []string{cert.SerialNumber.Text(16)}
 	codeChange, err := change(tableEnrolment, key, rawCode, code)
 	if err != nil {
-		return wire.Enrolment{}, t, err
+		return wire.Enrolment{}, err
 	}
-	e, err := s.certify(ctx, t, rawRow, row, cert, codeChange)
+	e, err := s.certify(ctx, t, cert, codeChange)
 	if errors.Is(err, store.ErrConflict) {
-		return wire.Enrolment{}, t, badCode // another device was faster
+		return wire.Enrolment{}, badCode.With("") // another device was faster
 	}
-	return e, t, err
+	return e, err
 }
 
-func (s *Server) renew(w http.ResponseWriter, r *http.Request) {
-	t, row, rawRow, err := s.terminal(r, true)
+func (s *Server) renew(w http.ResponseWriter, r *http.Request) error {
+	t, err := s.terminal(r, true)
 	if err != nil {
-		s.refuse(w, err)
-		return
+		return err
 	}
-	note(w, t)
-	raw, err := body(w, r, wire.TypeEnrol, wire.MaxRequest)
+	raw, err := httpserver.ReadBody(w, r, wire.TypeEnrol, wire.MaxRequest)
 	if err != nil {
-		s.refuse(w, err)
-		return
+		return err
 	}
 	req, err := wire.Decode[wire.RenewRequest](raw)
 	if err != nil {
-		s.refuse(w, &wire.Problem{Code: codeBadRequest, Detail: err.Error()})
-		return
+		return httpserver.BadRequest.With(err.Error())
 	}
 	csr, err := parseCSR(req.CSR)
 	if err != nil {
-		s.refuse(w, &wire.Problem{Code: codeBadRequest, Detail: err.Error()})
-		return
+		return httpserver.BadRequest.With(err.Error())
 	}
-	cert, err := issue(s.id.Terminal, t, csr, s.now())
+	cert, err := issue(s.id.Terminal, t.name, csr, s.now())
 	if err != nil {
-		s.refuse(w, err)
-		return
+		return err
 	}
 	used := r.TLS.PeerCertificates[0].SerialNumber.Text(16)
-	row.Serials = renewed(row.Serials, used, cert.SerialNumber.Text(16))
-	e, err := s.certify(r.Context(), t, rawRow, row, cert)
+	t.row.Serials = renewed(t.row.Serials, used, cert.SerialNumber.Text(16))
+	e, err := s.certify(r.Context(), t, cert)
 	if errors.Is(err, store.ErrConflict) {
-		err = &wire.Problem{Code: codeBusy, Detail: "the terminal was changed meanwhile; send again"}
+		return httpserver.Busy.With("the terminal was changed meanwhile; send again")
 	}
-	s.answer(w, wire.TypeEnrolment, e, err)
+	if err != nil {
+		return err
+	}
+	return answer(w, wire.TypeEnrolment, e)
 }
 
-// certify registers a certificate, durably, before it is given out.
-func (s *Server) certify(ctx context.Context, t terminalName, rawRow []byte, row TerminalRow, cert *x509.Certificate, more ...store.Change) (wire.Enrolment, error) {
-	c, err := change(tableTerminal, t.String(), rawRow, row)
+// certify registers a certificate, which t's row names already, durably, before it is given out.
+func (s *Server) certify(ctx context.Context, t caller, cert *x509.Certificate, more ...store.Change) (wire.Enrolment, error) {
+	c, err := change(tableTerminal, t.name.String(), t.raw, t.row)
 	if err != nil {
 		return wire.Enrolment{}, err
 	}

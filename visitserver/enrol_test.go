@@ -38,22 +38,22 @@ func TestEnrolmentCodes(t *testing.T) {
 		}
 	}
 	code := r.code("cafe", "door")
-	enrol("a made-up code", "AAAA-AAAA-AAAA-AAAA", csr, codeBadCode)
+	enrol("a made-up code", "AAAA-AAAA-AAAA-AAAA", csr, wire.CodeBadCode)
 	enrol("a good code, typed in small letters without dashes", strings.ToLower(strings.ReplaceAll(code, "-", " ")), csr, "")
 	enrol("the same device asks again, its answer was lost", code, csr, "")
-	enrol("another device with the used code", code, other, codeBadCode)
+	enrol("another device with the used code", code, other, wire.CodeBadCode)
 	old := r.code("cafe", "door")
 	code = r.code("cafe", "door")
-	enrol("a code that a newer one has replaced", old, csr, codeBadCode)
+	enrol("a code that a newer one has replaced", old, csr, wire.CodeBadCode)
 	r.clock.Add(EnrolmentLife)
 	enrol("at its last moment", code, csr, "")
 	code = r.code("cafe", "door")
 	r.clock.Add(EnrolmentLife + time.Millisecond)
-	enrol("after 24 hours", code, csr, codeBadCode)
-	enrol("after 24 hours, by whom it might be retried", code, csr, codeBadCode)
+	enrol("after 24 hours", code, csr, wire.CodeBadCode)
+	enrol("after 24 hours, by whom it might be retried", code, csr, wire.CodeBadCode)
 	code = r.code("cafe", "door")
 	r.admin(nil, "terminal revoke", "cafe", "door")
-	enrol("for a gate revoked meanwhile", code, csr, codeBadCode)
+	enrol("for a gate revoked meanwhile", code, csr, wire.CodeBadCode)
 	r.restart()
 	enrol("for a gate taken back into service", r.code("cafe", "door"), csr, "")
 }
@@ -76,7 +76,7 @@ func TestACodeEnrolsOneOfManyRacingDevices(t *testing.T) {
 		switch err := <-results; {
 		case err == nil:
 			won++
-		case problem(err) != codeBadCode:
+		case problem(err) != wire.CodeBadCode:
 			t.Errorf("loser got %v", err)
 		}
 	}
@@ -138,7 +138,7 @@ func TestRequestsThatAreNoECDSAP256Requests(t *testing.T) {
 	forged[len(forged)-1] ^= 1
 	code := r.code("cafe", "door")
 	for rule, csr := range map[string][]byte{"Ed25519": ed, "P-384": p384, "not self-signed": forged, "empty": nil, "garbage": []byte("csr")} {
-		if _, err := r.enrol(code, csr); problem(err) != codeBadRequest {
+		if _, err := r.enrol(code, csr); problem(err) != wire.CodeBadRequest {
 			t.Errorf("%s: %v, want bad-request", rule, err)
 		}
 	}
@@ -160,8 +160,8 @@ func TestRenewal(t *testing.T) {
 	r.clock.Add(terminalLife + time.Hour)
 	g.client = r.client(&g.cert)
 	g.journalled(newVisit(r.clock.Now()))
-	if _, err := g.send(g.segment(1)); err == nil || problem(err) != codeBadRequest {
-		t.Errorf("an expired certificate: %v, want bad-request", err)
+	if _, err := g.send(g.segment(1)); problem(err) != wire.CodeUnauthenticated {
+		t.Errorf("an expired certificate: %v, want unauthenticated", err)
 	}
 	e, err := renew(r, g, csr)
 	if err != nil {
@@ -173,7 +173,7 @@ func TestRenewal(t *testing.T) {
 	g.deliver()
 	r.admin(nil, "terminal revoke", "cafe", "door")
 	for rule, client := range map[string]*gate{"new certificate": g, "old certificate": {r: r, client: old}} {
-		if _, err := renew(r, client, csr); problem(err) != codeRevoked {
+		if _, err := renew(r, client, csr); problem(err) != wire.CodeRevoked {
 			t.Errorf("%s renewed after revocation: %v, want revoked", rule, err)
 		}
 	}
@@ -211,10 +211,10 @@ func TestRevocationHoldsFromTheNextRequestOfAnOpenConnection(t *testing.T) {
 	g.deliver()
 	r.admin(nil, "terminal revoke", "cafe", "door")
 	g.journalled(newVisit(noon))
-	if _, err := g.send(g.segment(1)); problem(err) != codeRevoked {
+	if _, err := g.send(g.segment(1)); problem(err) != wire.CodeRevoked {
 		t.Errorf("%v, want revoked", err)
 	}
-	if _, err := ask[wire.Receipt](r, g.client, wire.PathHeartbeat, wire.TypeHeartbeat, wire.Heartbeat{Clock: "synced"}, wire.TypeReceipt); problem(err) != codeRevoked {
+	if _, err := ask[wire.Receipt](r, g.client, wire.PathHeartbeat, wire.TypeHeartbeat, wire.Heartbeat{Clock: "synced"}, wire.TypeReceipt); problem(err) != wire.CodeRevoked {
 		t.Errorf("heartbeat: %v, want revoked", err)
 	}
 	if n := r.stored("cafe"); n != 1 {
@@ -228,7 +228,7 @@ func TestANewDeviceReplacesTheOldOne(t *testing.T) {
 	old := r.gate("cafe", "door")
 	old.journalled(newVisit(noon))
 	fresh := r.gate("cafe", "door")
-	if _, err := old.send(old.segment(1)); problem(err) != codeRevoked {
+	if _, err := old.send(old.segment(1)); problem(err) != wire.CodeRevoked {
 		t.Errorf("old device: %v, want revoked", err)
 	}
 	fresh.journalled(newVisit(noon))
@@ -256,8 +256,8 @@ func TestForeignCertificatesAreNoTerminals(t *testing.T) {
 		g.client = r.client(c)
 		g.records = nil
 		g.journalled(newVisit(noon))
-		if _, err := g.send(g.segment(1)); problem(err) != codeBadRequest {
-			t.Errorf("%s: %v, want bad-request", rule, err)
+		if _, err := g.send(g.segment(1)); problem(err) != wire.CodeUnauthenticated {
+			t.Errorf("%s: %v, want unauthenticated", rule, err)
 		}
 	}
 	if n := r.stored("cafe"); n != 0 {

@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/internal/daykey"
+	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/visit"
-	"github.com/kipass/kipass/protocol/wire"
 	"github.com/kipass/kipass/visitserver/rows"
 	"github.com/kipass/kipass/visitserver/store"
 )
@@ -42,7 +42,7 @@ type dayRows struct {
 // retry finds its visits stored.
 func (s *Server) ingest(ctx context.Context, t terminalName, seg visit.Segment) (taken, error) {
 	if len(seg.Records) == 0 {
-		return taken{}, &wire.Problem{Code: codeBadRequest, Detail: "batch without records"}
+		return taken{}, httpserver.BadRequest.With("batch without records")
 	}
 	mu := s.gates.of(t)
 	mu.Lock()
@@ -70,7 +70,7 @@ func (s *Server) ingest(ctx context.Context, t terminalName, seg visit.Segment) 
 		n, err := s.store.Put(ctx, t.facility, d, of.rows)
 		if errors.Is(err, store.ErrRetired) {
 			// The day was destroyed between reading the clock and storing; asked again, its records are too old.
-			return taken{}, &wire.Problem{Code: codeBusy, Detail: "a day of visit was destroyed meanwhile; send again"}
+			return taken{}, httpserver.Busy.With("a day of visit was destroyed meanwhile; send again")
 		}
 		if err != nil {
 			return taken{}, err
@@ -199,7 +199,7 @@ func (s *Server) reallyTooOld(d day.Day) error {
 		return err
 	}
 	if horizon.By.Before(d.DestroyAt()) {
-		return &wire.Problem{Code: codeBusy, Detail: "the server's clock is in doubt; send again later"}
+		return httpserver.Busy.With("the server's clock is in doubt; send again later")
 	}
 	return nil
 }

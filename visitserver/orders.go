@@ -9,20 +9,14 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/internal/daykey"
+	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/auditlog"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/order"
-	"github.com/kipass/kipass/protocol/wire"
 	"github.com/kipass/kipass/visitserver/store"
 )
 
 const tableOfficer = "officer"
-
-// orderStatuses are the statuses of order.Problem's codes.
-var orderStatuses = map[string]int{
-	"bad-order": http.StatusBadRequest, "order-refused": http.StatusForbidden, "too-many": http.StatusRequestEntityTooLarge,
-	"too-large": http.StatusRequestEntityTooLarge, "internal": http.StatusInternalServerError,
-}
 
 // AddOfficer registers an officer of the health authority whose orders and approvals hold from now on.
 func (s *Server) AddOfficer(ctx context.Context, o order.Officer) error {
@@ -59,24 +53,22 @@ func (s *Server) officerList(ctx context.Context) ([]order.Officer, error) {
 
 // takeOrder answers an approved order of the health authority. The entry of the audit log is durable before the first
 // byte of the answer leaves.
-func (s *Server) takeOrder(w http.ResponseWriter, r *http.Request) {
-	raw, err := body(w, r, order.TypeOrder, order.MaxOrder)
+func (s *Server) takeOrder(w http.ResponseWriter, r *http.Request) error {
+	raw, err := httpserver.ReadBody(w, r, order.TypeOrder, order.MaxOrder)
 	if err != nil {
-		s.refuseOrder(w, err)
-		return
+		return err
 	}
 	leave, err := s.enter(r.Context())
 	if err != nil {
-		s.refuseOrder(w, err)
-		return
+		return err
 	}
 	defer leave()
 	sealed, err := s.obey(r.Context(), raw)
 	if err != nil {
-		s.refuseOrder(w, err)
-		return
+		return err
 	}
-	send(w, http.StatusOK, order.TypeVisitAnswer, sealed)
+	httpserver.Write(w, http.StatusOK, order.TypeVisitAnswer, sealed)
+	return nil
 }
 
 func (s *Server) obey(ctx context.Context, raw []byte) ([]byte, error) {
@@ -92,12 +84,12 @@ func (s *Server) obey(ctx context.Context, raw []byte) ([]byte, error) {
 	o, err := order.Verify(raw, officers, now)
 	switch {
 	case errors.Is(err, order.ErrMalformed):
-		return nil, &order.Problem{Code: "bad-order", Detail: err.Error()}
+		return nil, badOrder.With(err.Error())
 	case err != nil:
-		return nil, &order.Problem{Code: "order-refused", Detail: err.Error()}
+		return nil, orderRefused.With(err.Error())
 	}
 	if _, err := s.store.Get(ctx, tableFacility, string(o.Facility)); errors.Is(err, store.ErrNotFound) {
-		return nil, &order.Problem{Code: "order-refused", Detail: fmt.Sprintf("facility %s is not registered here", o.Facility)}
+		return nil, orderRefused.Withf("facility %s is not registered here", o.Facility)
 	} else if err != nil {
 		return nil, err
 	}
@@ -132,7 +124,7 @@ func (s *Server) scans(ctx context.Context, o order.Order, now time.Time) ([]ord
 				return nil, err
 			}
 			if len(scans) == order.MaxScans {
-				return nil, &order.Problem{Code: "too-many", Detail: fmt.Sprintf("more than %d visits: ask for shorter windows", order.MaxScans)}
+				return nil, tooManyVisits.Withf("more than %d visits: ask for shorter windows", order.MaxScans)
 			}
 			v, err := key.Open(o.Facility, row)
 			if err != nil {
@@ -142,29 +134,4 @@ func (s *Server) scans(ctx context.Context, o order.Order, now time.Time) ([]ord
 		}
 	}
 	return scans, nil
-}
-
-func (s *Server) refuseOrder(w http.ResponseWriter, err error) {
-	var p *order.Problem
-	var wired *wire.Problem
-	switch {
-	case errors.As(err, &p):
-	case errors.As(err, &wired) && wired.Code == codeTooLarge:
-		p = &order.Problem{Code: "too-large", Detail: wired.Detail}
-	case errors.As(err, &wired) && wired.Code == codeBusy:
-		p = &order.Problem{Code: "internal", Detail: wired.Detail}
-	case errors.As(err, &wired):
-		p = &order.Problem{Code: "bad-order", Detail: wired.Detail}
-	default:
-		s.log.Error("order failed", "error", err)
-		p = &order.Problem{Code: "internal", Detail: "the server has a fault; it is logged"}
-	}
-	if rec, ok := w.(*recorder); ok {
-		rec.problem = p.Code
-	}
-	b, err := order.EncodeProblem(*p)
-	if err != nil {
-		panic(err) // two strings always encode
-	}
-	send(w, orderStatuses[p.Code], order.TypeProblem, b)
 }

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/kipass/kipass/internal/daykey"
 	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/internal/guard"
+	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/auditlog"
 	"github.com/kipass/kipass/visitserver/rows"
 	"github.com/kipass/kipass/visitserver/store/embedded"
@@ -32,15 +32,6 @@ type Config struct {
 	Wake    <-chan time.Time     // when to look for days to destroy; nil: by itself
 	Ready   func(addr string)    // called once with the address listened on
 }
-
-const (
-	headerTimeout   = 10 * time.Second
-	readTimeout     = 30 * time.Second
-	writeTimeout    = 5 * time.Minute // an answer to the authority may be tens of megabytes
-	idleTimeout     = 30 * time.Second
-	shutdownTimeout = 15 * time.Second
-	mostHeader      = 8 << 10
-)
 
 // Run opens the folder and serves until ctx ends; then it finishes the requests in progress and closes everything.
 func Run(ctx context.Context, c Config) (err error) {
@@ -68,19 +59,15 @@ func Run(ctx context.Context, c Config) (err error) {
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	public := newHTTPServer(s.Handler(), c.Logger)
-	public.ConnContext = ConnContext
-	operator := newHTTPServer(s.Admin(), c.Logger)
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return serve(public, tls.NewListener(listener, conf)) })
-	g.Go(func() error { return serve(operator, socket) })
-	g.Go(func() error { s.Destroyer(ctx, c.Wake); return nil })
 	g.Go(func() error {
-		<-ctx.Done()
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
-		defer cancel()
-		return errors.Join(shutdown(end, public), shutdown(end, operator))
+		return httpserver.Run(ctx, tls.NewListener(listener, conf),
+			httpserver.Options{Handler: s.Handler(), Logger: c.Logger, ConnContext: ConnContext})
 	})
+	g.Go(func() error {
+		return httpserver.Run(ctx, socket, httpserver.Options{Handler: s.Admin(), Logger: c.Logger})
+	})
+	g.Go(func() error { s.Destroyer(ctx, c.Wake); return nil })
 	if c.Ready != nil {
 		c.Ready(listener.Addr().String())
 	}
@@ -132,28 +119,6 @@ func (c *closers) close() error {
 		errs = append(errs, c.all[i]())
 	}
 	return errors.Join(errs...)
-}
-
-func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
-	return &http.Server{
-		Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: mostHeader, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
-}
-
-func serve(s *http.Server, l net.Listener) error {
-	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serving %s: %w", l.Addr(), err)
-	}
-	return nil
-}
-
-// shutdown lets requests end by themselves, and ends them when ctx does.
-func shutdown(ctx context.Context, s *http.Server) error {
-	if err := s.Shutdown(ctx); err != nil {
-		return errors.Join(fmt.Errorf("shutting down: %w", err), s.Close())
-	}
-	return nil
 }
 
 // listenUnix makes the operator's socket, for this user alone. A socket left by a server that was killed is removed: the

@@ -2,10 +2,12 @@ package visitserver
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"time"
 
+	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/protocol/wire"
 )
@@ -20,38 +22,32 @@ const (
 	mostText      = 64
 )
 
-func (s *Server) takeVisits(w http.ResponseWriter, r *http.Request) {
-	t, _, _, err := s.terminal(r, false)
+func (s *Server) takeVisits(w http.ResponseWriter, r *http.Request) error {
+	t, err := s.terminal(r, false)
 	if err != nil {
-		s.refuse(w, err)
-		return
+		return err
 	}
-	note(w, t)
-	raw, err := body(w, r, wire.TypeBatch, wire.MaxBatch)
+	raw, err := httpserver.ReadBody(w, r, wire.TypeBatch, wire.MaxBatch)
 	if err != nil {
-		s.refuse(w, err)
-		return
+		return err
 	}
 	batch, err := wire.DecodeBatch(raw)
 	if err != nil {
-		s.refuse(w, &wire.Problem{Code: codeBadRequest, Detail: err.Error()})
-		return
+		return httpserver.BadRequest.With(err.Error())
 	}
 	leave, err := s.enter(r.Context())
 	if err != nil {
-		s.refuse(w, err)
-		return
+		return err
 	}
 	defer leave()
 	// Once begun it is carried through: a gate that hangs up has its visits stored all the same.
-	done, err := s.ingest(context.WithoutCancel(r.Context()), t, batch.Segment)
+	done, err := s.ingest(context.WithoutCancel(r.Context()), t.name, batch.Segment)
 	if err != nil {
-		s.refuse(w, err)
-		return
+		return err
 	}
 	receipt := s.receipt(heartbeat)
 	receipt.Settled, receipt.Alerts = done.settled, done.alerts
-	s.answer(w, wire.TypeReceipt, receipt, nil)
+	return answer(w, wire.TypeReceipt, receipt)
 }
 
 // receipt is what every answer to a gate says. Pacing grows with the number of gates at work: a fleet that comes back
@@ -81,51 +77,49 @@ type Heartbeat struct {
 	Faults     []string  `json:"faults,omitempty"`
 }
 
-func (s *Server) takeHeartbeat(w http.ResponseWriter, r *http.Request) {
-	t, _, _, err := s.terminal(r, false)
+func (s *Server) takeHeartbeat(w http.ResponseWriter, r *http.Request) error {
+	t, err := s.terminal(r, false)
 	if err != nil {
-		s.refuse(w, err)
-		return
+		return err
 	}
-	note(w, t)
-	raw, err := body(w, r, wire.TypeHeartbeat, wire.MaxRequest)
+	raw, err := httpserver.ReadBody(w, r, wire.TypeHeartbeat, wire.MaxRequest)
 	if err != nil {
-		s.refuse(w, err)
-		return
+		return err
 	}
 	h, err := wire.Decode[wire.Heartbeat](raw)
 	if err == nil {
 		err = checkHeartbeat(h)
 	}
 	if err != nil {
-		s.refuse(w, &wire.Problem{Code: codeBadRequest, Detail: err.Error()})
-		return
+		return httpserver.BadRequest.With(err.Error())
 	}
-	mu := s.gates.of(t)
-	mu.Lock()
-	defer mu.Unlock()
-	var old Heartbeat
-	oldRaw, err := load(r.Context(), s.store, tableBeat, t.String(), &old)
-	if err != nil {
-		s.refuse(w, err)
-		return
-	}
-	c, err := change(tableBeat, t.String(), oldRaw, Heartbeat{
-		At: s.now().UTC(), Version: h.Version, Backlog: h.Backlog, Quarantine: h.Quarantine, Oldest: h.Oldest,
-		Clock: h.Clock, FreeDisk: h.FreeDisk, Faults: h.Faults,
-	})
-	if err == nil {
-		err = s.store.Swap(r.Context(), c)
-	}
-	if err != nil {
-		s.refuse(w, err)
-		return
+	if err := s.keepHeartbeat(r.Context(), t.name, h); err != nil {
+		return err
 	}
 	beat := heartbeat
 	if len(h.Faults) > 0 {
 		beat = heartbeatSick
 	}
-	s.answer(w, wire.TypeReceipt, s.receipt(beat), nil)
+	return answer(w, wire.TypeReceipt, s.receipt(beat))
+}
+
+func (s *Server) keepHeartbeat(ctx context.Context, t terminalName, h wire.Heartbeat) error {
+	mu := s.gates.of(t)
+	mu.Lock()
+	defer mu.Unlock()
+	var old Heartbeat
+	raw, err := load(ctx, s.store, tableBeat, t.String(), &old)
+	if err != nil {
+		return err
+	}
+	c, err := change(tableBeat, t.String(), raw, Heartbeat{
+		At: s.now().UTC(), Version: h.Version, Backlog: h.Backlog, Quarantine: h.Quarantine, Oldest: h.Oldest,
+		Clock: h.Clock, FreeDisk: h.FreeDisk, Faults: h.Faults,
+	})
+	if err != nil {
+		return err
+	}
+	return s.store.Swap(ctx, c)
 }
 
 func checkHeartbeat(h wire.Heartbeat) error {
@@ -134,12 +128,12 @@ func checkHeartbeat(h wire.Heartbeat) error {
 		tooLong = tooLong || len(f) > mostText
 	}
 	if tooLong {
-		return &wire.Problem{Code: codeBadRequest, Detail: "heartbeat holds more or longer text than is taken"}
+		return errors.New("heartbeat holds more or longer text than is taken")
 	}
 	for _, c := range []visit.ClockState{visit.ClockUntrusted, visit.ClockHoldover, visit.ClockSynced} {
 		if h.Clock == c.String() {
 			return nil
 		}
 	}
-	return &wire.Problem{Code: codeBadRequest, Detail: "heartbeat names an unknown clock state"}
+	return errors.New("heartbeat names an unknown clock state")
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/internal/authority"
+	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/wire"
 )
 
@@ -53,37 +54,46 @@ func ConnContext(ctx context.Context, _ net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, &connIdentity{})
 }
 
+// caller is the terminal that makes a request, with its row and the bytes the row was read from.
+type caller struct {
+	name terminalName
+	row  TerminalRow
+	raw  []byte
+}
+
 // terminal tells which terminal asks: by a certificate of our terminal authority that is registered and not revoked.
 // That is looked up for each request. expiredToo admits a certificate that has run out, so that a gate that was offline
 // for long can renew it.
-func (s *Server) terminal(r *http.Request, expiredToo bool) (terminalName, TerminalRow, []byte, error) {
+func (s *Server) terminal(r *http.Request, expiredToo bool) (caller, error) {
 	c, ok := r.Context().Value(connKey{}).(*connIdentity)
 	if !ok || r.TLS == nil {
-		return terminalName{}, TerminalRow{}, nil, &unauthorisedError{"a terminal's certificate is needed"}
+		return caller{}, httpserver.Unauthenticated.With("a terminal's certificate is needed")
 	}
 	c.once.Do(func() { c.name, c.leaf, c.err = s.identify(r.TLS.PeerCertificates) })
 	if c.err != nil {
-		return terminalName{}, TerminalRow{}, nil, c.err
+		return caller{}, c.err
 	}
 	if now := s.now(); !expiredToo && now.After(c.leaf.NotAfter) {
-		return terminalName{}, TerminalRow{}, nil, &unauthorisedError{"the terminal's certificate has expired: renew it"}
+		return caller{}, httpserver.Unauthenticated.With("the terminal's certificate has expired: renew it")
 	}
-	var row TerminalRow
-	raw, err := load(r.Context(), s.store, tableTerminal, c.name.String(), &row)
+	t := caller{name: c.name}
+	var err error
+	t.raw, err = load(r.Context(), s.store, tableTerminal, t.name.String(), &t.row)
 	switch {
 	case err != nil:
-		return terminalName{}, TerminalRow{}, nil, err
-	case raw == nil || row.Revoked != nil:
-		return terminalName{}, TerminalRow{}, nil, &wire.Problem{Code: codeRevoked, Detail: "this terminal is revoked"}
-	case !slices.Contains(row.Serials, c.leaf.SerialNumber.Text(16)):
-		return terminalName{}, TerminalRow{}, nil, &wire.Problem{Code: codeRevoked, Detail: "this terminal has been enrolled anew on another device"}
+		return caller{}, err
+	case t.raw == nil || t.row.Revoked != nil:
+		return caller{}, revoked.With("this terminal is revoked")
+	case !slices.Contains(t.row.Serials, c.leaf.SerialNumber.Text(16)):
+		return caller{}, revoked.With("this terminal has been enrolled anew on another device")
 	}
-	return c.name, row, raw, nil
+	annotate(r.Context(), t.name)
+	return t, nil
 }
 
 func (s *Server) identify(chain []*x509.Certificate) (terminalName, *x509.Certificate, error) {
 	if len(chain) == 0 {
-		return terminalName{}, nil, &unauthorisedError{"a terminal's certificate is needed"}
+		return terminalName{}, nil, httpserver.Unauthenticated.With("a terminal's certificate is needed")
 	}
 	leaf := chain[0]
 	roots := x509.NewCertPool()
@@ -93,11 +103,11 @@ func (s *Server) identify(chain []*x509.Certificate) (terminalName, *x509.Certif
 		Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, CurrentTime: leaf.NotBefore.Add(authority.Backdate),
 	})
 	if err != nil || len(leaf.URIs) != 1 {
-		return terminalName{}, nil, &unauthorisedError{"the certificate is not of this server's terminals"}
+		return terminalName{}, nil, httpserver.Unauthenticated.With("the certificate is not of this server's terminals")
 	}
 	f, g, err := wire.ParseTerminalURI(leaf.URIs[0])
 	if err != nil {
-		return terminalName{}, nil, &unauthorisedError{"the certificate names no terminal"}
+		return terminalName{}, nil, httpserver.Unauthenticated.With("the certificate names no terminal")
 	}
 	return terminalName{f, g}, leaf, nil
 }

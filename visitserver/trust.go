@@ -95,15 +95,15 @@ func (s *Server) InstallTrustList(ctx context.Context, raw []byte) (uint64, erro
 	return list.Version, nil
 }
 
-func (s *Server) provision(w http.ResponseWriter, r *http.Request) {
-	t, _, _, err := s.terminal(r, false)
-	if err != nil {
-		s.refuse(w, err)
-		return
+func (s *Server) provision(w http.ResponseWriter, r *http.Request) error {
+	if _, err := s.terminal(r, false); err != nil {
+		return err
 	}
-	note(w, t)
 	p, err := s.provisioning(r.Context())
-	s.answer(w, wire.TypeProvision, p, err)
+	if err != nil {
+		return err
+	}
+	return answer(w, wire.TypeProvision, p)
 }
 
 func (s *Server) provisioning(ctx context.Context) (wire.Provision, error) {

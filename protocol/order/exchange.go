@@ -131,9 +131,21 @@ type wireIssuerAnswer struct {
 	Unopened [][]byte     `cbor:"4,keyasint"`
 }
 
+// Codes of a Problem. SPEC.md gives the status that each comes with.
+const (
+	CodeBadOrder        = "bad-order"        // what was sent cannot be read as an order or a question
+	CodeBadRequest      = "bad-request"      // the request broke off
+	CodeOrderRefused    = "order-refused"    // the order does not hold here
+	CodeTooLarge        = "too-large"        // more bytes than are taken
+	CodeTooMany         = "too-many"         // more visits than MaxScans
+	CodeUnsupportedType = "unsupported-type" // another content type than the side asked takes
+	CodeBusy            = "busy"             // send it again later; Retry-After says when
+	CodeInternal        = "internal"         // a fault of the side that is asked
+)
+
 // Problem is a refusal.
 type Problem struct {
-	Code   string `cbor:"1,keyasint"` // stable: "bad-order", "order-refused", "too-many", "too-large", "internal"
+	Code   string `cbor:"1,keyasint"` // stable: one of the codes above
 	Detail string `cbor:"2,keyasint"` // for the officer; never holds anything of a visit or a holder
 }
 

@@ -99,25 +99,6 @@ type Provision struct {
 	TrustList []byte `cbor:"2,keyasint"` // signed token.TrustList
 }
 
-// Codes of a Problem.
-const (
-	CodeRevoked    = "revoked"     // the terminal's certificate has been withdrawn
-	CodeBadCode    = "bad-code"    // the enrolment code is unknown, used up or too old
-	CodeBadRequest = "bad-request" // the request is malformed in the server's eyes
-	CodeTooLarge   = "too-large"   // the request is longer than MaxRequest
-	CodeBusy       = "busy"        // try later; Retry-After says when
-	CodeInternal   = "internal"    // the server's own failure
-)
-
-// Problem is the server's refusal of a request, with a status of 400 and above.
-type Problem struct {
-	Code   string `cbor:"1,keyasint"` // stable: one of the codes above
-	Detail string `cbor:"2,keyasint"` // for the technician
-}
-
-// Error makes a Problem usable as an error.
-func (p *Problem) Error() string { return fmt.Sprintf("server refuses (%s): %s", p.Code, p.Detail) }
-
 // ErrMessage is wrapped by every error of Decode.
 var ErrMessage = errors.New("not a well-formed message")
 

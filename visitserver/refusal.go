@@ -1,0 +1,32 @@
+package visitserver
+
+import (
+	"net/http"
+
+	"github.com/kipass/kipass/internal/httpserver"
+	"github.com/kipass/kipass/protocol/order"
+	"github.com/kipass/kipass/protocol/wire"
+)
+
+// Kinds of refusals of this server, beside those that every server has. Statuses are of protocol/wire/SPEC.md and
+// protocol/order/SPEC.md.
+var (
+	revoked = httpserver.Kind{Code: wire.CodeRevoked, Status: http.StatusForbidden,
+		Korean: "등록이 해지된 단말기입니다.", English: "This terminal has been revoked."}
+	badCode = httpserver.Kind{Code: wire.CodeBadCode, Status: http.StatusForbidden,
+		Korean:  "등록 코드가 틀렸거나 이미 사용되었거나 만료되었습니다. 새 코드를 받으세요.",
+		English: "The enrolment code is wrong, used up or expired: ask for a new one."}
+	badOrder = httpserver.Kind{Code: order.CodeBadOrder, Status: http.StatusBadRequest,
+		Korean: "명령을 읽을 수 없습니다.", English: "The order cannot be read."}
+	orderRefused = httpserver.Kind{Code: order.CodeOrderRefused, Status: http.StatusForbidden,
+		Korean: "이 명령은 받아들일 수 없습니다.", English: "The order does not hold here."}
+	tooManyVisits = httpserver.Kind{Code: order.CodeTooMany, Status: http.StatusRequestEntityTooLarge,
+		Korean: "방문 기록이 너무 많습니다. 기간을 나누어 요청하세요.", English: "Too many visits: ask for shorter windows."}
+	commandFailed = httpserver.Kind{Code: "command-failed", Status: http.StatusUnprocessableEntity,
+		Korean: "명령을 수행하지 못했습니다.", English: "The command failed."}
+)
+
+// problemCBOR is the form of refusals for gates and for the health authority, who read the same two fields.
+func problemCBOR(p *httpserver.Problem) (contentType string, body []byte) {
+	return wire.TypeProblem, wire.EncodeProblem(wire.Problem{Code: p.Code, Detail: p.Text()})
+}
