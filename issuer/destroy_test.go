@@ -300,7 +300,7 @@ func TestAClockThatJumpsAheadDestroysNothingForADay(t *testing.T) {
 		t.Error("a day that was destroyed has a code again")
 	}
 	f.reopenAt(t, noon, func() time.Duration { return ran })
-	if _, err := f.Register(t.Context(), testName, testPhone, true, ""); !errors.Is(err, daykey.ErrNoKey) {
+	if _, err := f.Register(t.Context(), RegisterRequest{Name: testName, Phone: testPhone, Consent: true}); !errors.Is(err, daykey.ErrNoKey) {
 		t.Errorf("a day that was destroyed has a key again after a restart: %v", err)
 	}
 }
@@ -383,7 +383,7 @@ func TestLoopDestroysAtMidnight(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer i.Close()
-		if _, err := i.Register(t.Context(), testName, testPhone, true, ""); err != nil {
+		if _, err := i.Register(t.Context(), RegisterRequest{Name: testName, Phone: testPhone, Consent: true}); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())

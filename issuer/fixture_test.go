@@ -97,7 +97,7 @@ func (f *fixture) reopen(t testing.TB, disk durable.Disk) {
 
 func (f *fixture) register(t testing.TB, name string) string {
 	t.Helper()
-	bearer, err := f.Register(context.Background(), name, testPhone, true, "")
+	bearer, err := f.Register(context.Background(), RegisterRequest{Name: name, Phone: testPhone, Consent: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -121,15 +121,15 @@ func (i *Issuer) Close() error {
 
 // Register makes an account and returns its bearer secret, which cannot be had again. Errors wrap ErrConsent or
 // ErrIdentity where the applicant can help it.
-func (i *Issuer) Register(ctx context.Context, name, phone string, consent bool, proof string) (bearer string, err error) {
-	if !consent {
+func (i *Issuer) Register(ctx context.Context, q RegisterRequest) (bearer string, err error) {
+	if !q.Consent {
 		return "", ErrConsent
 	}
-	id, err := NewIdentity(name, phone)
+	id, err := NewIdentity(q.Name, q.Phone)
 	if err != nil {
 		return "", err
 	}
-	if err := i.opts.Registrar.Admit(ctx, id, proof); err != nil {
+	if err := i.opts.Registrar.Admit(ctx, id, q.Proof); err != nil {
 		return "", err
 	}
 	now := i.opts.Now()

@@ -22,7 +22,7 @@ import (
 
 func TestConsentIsRequiredBeforeAnything(t *testing.T) {
 	f := newFixture(t)
-	if _, err := f.Register(context.Background(), testName, testPhone, false, ""); !errors.Is(err, ErrConsent) {
+	if _, err := f.Register(context.Background(), RegisterRequest{Name: testName, Phone: testPhone}); !errors.Is(err, ErrConsent) {
 		t.Errorf("Register without consent = %v", err)
 	}
 	if days, err := f.held(); err != nil || len(days) != 0 {
@@ -164,7 +164,7 @@ func TestManyHoldersAtOnce(t *testing.T) {
 	for n := range asked {
 		wg.Go(func() {
 			name := fmt.Sprint("holder ", n)
-			bearer, err := f.Register(context.Background(), name, testPhone, true, "")
+			bearer, err := f.Register(context.Background(), RegisterRequest{Name: name, Phone: testPhone, Consent: true})
 			if err != nil {
 				t.Error(err)
 				return

@@ -7,13 +7,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/kipass/kipass/internal/httpserver"
 )
 
 // Ways of registering, the values of Config.Registration.
@@ -35,7 +36,10 @@ type Config struct {
 	Logger         *slog.Logger
 }
 
-// Run serves until ctx ends, then lets running requests finish, for at most ten seconds.
+// answerTimeout is how long an answer may take: to open the codes of a full question and send who held them.
+const answerTimeout = 2 * time.Minute
+
+// Run serves until ctx ends, then lets the requests in progress end, see [httpserver.Run].
 func Run(ctx context.Context, c Config) error {
 	defer c.Listener.Close() // closed already, except where the issuer could not be opened
 	if c.Now == nil {
@@ -92,29 +96,14 @@ func (i *Issuer) serve(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{
-		Handler:           i.Handler(),
-		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: certs.Certificate},
-		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 16 << 10,
-		ErrorLog:       slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug),
+	conf := &tls.Config{
+		MinVersion: tls.VersionTLS13, NextProtos: []string{"h2", "http/1.1"}, GetCertificate: certs.Certificate,
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { i.DestroyLoop(ctx); return nil })
 	group.Go(func() error {
-		if err := server.ServeTLS(c.Listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serving: %w", err)
-		}
-		return nil
-	})
-	group.Go(func() error {
-		<-ctx.Done()
-		last, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if err := server.Shutdown(last); err != nil {
-			return errors.Join(fmt.Errorf("ending: %w", err), server.Close())
-		}
-		return nil
+		return httpserver.Run(ctx, tls.NewListener(c.Listener, conf),
+			httpserver.Options{Handler: i.Handler(), Logger: c.Logger, WriteTimeout: answerTimeout})
 	})
 	if c.Ready != nil {
 		c.Ready(i.url(c.Listener.Addr()))

@@ -1,13 +1,12 @@
 package issuer
 
 import (
-	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"strings"
 	"time"
 
+	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/order"
 )
 
@@ -41,142 +40,74 @@ type CodeResponse struct {
 	ExpiresAt time.Time `json:"expires_at"`
 }
 
-// ErrorResponse is any refusal of the two paths for visitors.
-type ErrorResponse struct {
-	Error   string `json:"error"` // stable: "consent-required", "bad-identity", "unknown-account", "too-many-codes", "bad-request", "internal"
-	Korean  string `json:"ko"`
-	English string `json:"en"`
-}
-
-// Handler returns the issuer's HTTP interface. No request is logged with anything from its body or its bearer.
+// Handler returns the issuer's HTTP interface. Visitors and auditors are refused in problem details, the health authority
+// in an order.Problem. No request is logged with anything from its body or its bearer.
 func (i *Issuer) Handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST "+PathHolders, i.postHolders)
-	mux.HandleFunc("POST "+PathCodes, i.postCodes)
-	mux.HandleFunc("POST "+order.PathOrders, i.postOrders)
-	mux.HandleFunc("GET "+PathCheckpoint, i.getCheckpoint)
-	mux.HandleFunc("GET "+PathEntries, i.getEntries)
+	mux := httpserver.NewMux(httpserver.MuxOptions{Logger: i.opts.Logger})
+	mux.Handle("POST "+PathHolders, httpserver.ProblemJSON, i.postHolders)
+	mux.Handle("POST "+PathCodes, httpserver.ProblemJSON, i.postCodes)
+	mux.Handle("POST "+order.PathOrders, problemCBOR, i.postOrders)
+	mux.Handle("GET "+PathCheckpoint, httpserver.ProblemJSON, i.getCheckpoint)
+	mux.Handle("GET "+PathEntries, httpserver.ProblemJSON, i.getEntries)
 	return mux
 }
 
-func (i *Issuer) postHolders(w http.ResponseWriter, r *http.Request) {
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
-	dec.DisallowUnknownFields()
-	var q RegisterRequest
-	if err := dec.Decode(&q); err != nil {
-		writeJSON(w, http.StatusBadRequest, ErrorResponse{"bad-request", "요청을 읽을 수 없습니다.", "The request cannot be read."})
-		return
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		writeJSON(w, http.StatusBadRequest, ErrorResponse{"bad-request", "요청을 읽을 수 없습니다.", "The request cannot be read."})
-		return
-	}
-	bearer, err := i.Register(r.Context(), q.Name, q.Phone, q.Consent, q.Proof)
+func (i *Issuer) postHolders(w http.ResponseWriter, r *http.Request) error {
+	q, err := httpserver.ReadJSON[RegisterRequest](w, r, maxBody)
 	if err != nil {
-		i.refuse(w, r, err)
-		return
+		return err
 	}
-	writeJSON(w, http.StatusCreated, RegisterResponse{Token: bearer})
+	bearer, err := i.Register(r.Context(), q)
+	if err != nil {
+		return refusal(w, err)
+	}
+	httpserver.WriteJSON(w, http.StatusCreated, RegisterResponse{Token: bearer})
+	return nil
 }
 
-func (i *Issuer) postCodes(w http.ResponseWriter, r *http.Request) {
+func (i *Issuer) postCodes(w http.ResponseWriter, r *http.Request) error {
 	bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !ok {
-		i.refuse(w, r, ErrUnknown)
-		return
+		return refusal(w, ErrUnknown)
 	}
 	c, err := i.Issue(bearer)
 	if err != nil {
-		i.refuse(w, r, err)
-		return
+		return refusal(w, err)
 	}
-	writeJSON(w, http.StatusOK, CodeResponse{Text: c.Text, IssuedAt: c.IssuedAt.UTC(), ExpiresAt: c.ExpiresAt.UTC()})
+	httpserver.WriteJSON(w, http.StatusOK, CodeResponse{Text: c.Text, IssuedAt: c.IssuedAt.UTC(), ExpiresAt: c.ExpiresAt.UTC()})
+	return nil
 }
 
-// refuse answers a visitor. Only an error of the issuer's own is logged; those hold nothing of the request.
-func (i *Issuer) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	switch {
-	case errors.Is(err, ErrConsent):
-		writeJSON(w, http.StatusForbidden, ErrorResponse{"consent-required", "개인정보 수집 및 제공에 동의해 주세요.", "Consent to collecting and handing over personal data is required."})
-	case errors.Is(err, ErrIdentity):
-		writeJSON(w, http.StatusForbidden, ErrorResponse{"bad-identity", "이름과 전화번호를 확인해 주세요.", "The name or the phone number could not be accepted."})
-	case errors.Is(err, ErrUnknown):
-		w.Header().Set("WWW-Authenticate", "Bearer")
-		writeJSON(w, http.StatusUnauthorized, ErrorResponse{"unknown-account", "다시 등록해 주세요.", "Please register again."})
-	case errors.Is(err, ErrTooMany):
-		w.Header().Set("Retry-After", "15")
-		writeJSON(w, http.StatusTooManyRequests, ErrorResponse{"too-many-codes", "잠시 후 다시 시도해 주세요.", "Please try again in a moment."})
-	default:
-		i.opts.Logger.Error("request failed", "path", r.URL.Path, "error", err)
-		writeJSON(w, http.StatusInternalServerError, ErrorResponse{"internal", "일시적인 오류입니다. 다시 시도해 주세요.", "Something went wrong. Please try again."})
-	}
-}
-
-func writeJSON(w http.ResponseWriter, status int, body any) {
-	b, err := json.Marshal(body)
+func (i *Issuer) postOrders(w http.ResponseWriter, r *http.Request) error {
+	question, err := httpserver.ReadBody(w, r, order.TypeQuestion, order.MaxQuestion)
 	if err != nil {
-		http.Error(w, "internal", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_, _ = w.Write(b) // the visitor is gone: nothing is left to do
-}
-
-func (i *Issuer) postOrders(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get("Content-Type") != order.TypeQuestion {
-		writeProblem(w, http.StatusUnsupportedMediaType, order.Problem{Code: "bad-order", Detail: "the content type must be " + order.TypeQuestion})
-		return
-	}
-	question, err := io.ReadAll(http.MaxBytesReader(w, r.Body, order.MaxQuestion))
-	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-		writeProblem(w, http.StatusRequestEntityTooLarge, order.Problem{Code: "too-large", Detail: "the question is too large: ask in several"})
-		return
-	}
-	if err != nil {
-		return // the asking side is gone
+		return err
 	}
 	answer, err := i.Answer(question)
 	switch {
 	case errors.Is(err, order.ErrRefused):
-		i.opts.Logger.Warn("an order was refused", "remote", r.RemoteAddr, "error", err)
-		writeProblem(w, http.StatusForbidden, order.Problem{Code: "order-refused", Detail: err.Error()})
+		i.opts.Logger.Warn("an order was refused", "address", r.RemoteAddr, "error", err)
+		return orderRefused.With(err.Error())
 	case errors.Is(err, order.ErrMalformed), errors.Is(err, order.ErrMessage):
-		i.opts.Logger.Warn("a question could not be read", "remote", r.RemoteAddr, "error", err)
-		writeProblem(w, http.StatusBadRequest, order.Problem{Code: "bad-order", Detail: err.Error()})
+		i.opts.Logger.Warn("a question could not be read", "address", r.RemoteAddr, "error", err)
+		return badOrder.With(err.Error())
 	case err != nil:
-		i.opts.Logger.Error("an order could not be answered", "error", err)
-		writeProblem(w, http.StatusInternalServerError, order.Problem{Code: "internal", Detail: "the issuer cannot answer now; try again"})
-	default:
-		w.Header().Set("Content-Type", order.TypeIssuerAnswer)
-		_, _ = w.Write(answer)
+		return err
 	}
+	httpserver.Write(w, http.StatusOK, order.TypeIssuerAnswer, answer)
+	return nil
 }
 
-func writeProblem(w http.ResponseWriter, status int, p order.Problem) {
-	b, err := order.EncodeProblem(p)
-	if err != nil {
-		http.Error(w, "internal", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", order.TypeProblem)
-	w.WriteHeader(status)
-	_, _ = w.Write(b)
+func (i *Issuer) getCheckpoint(w http.ResponseWriter, _ *http.Request) error {
+	httpserver.Write(w, http.StatusOK, "text/plain; charset=utf-8", i.audit.Checkpoint())
+	return nil
 }
 
-func (i *Issuer) getCheckpoint(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = w.Write(i.audit.Checkpoint())
-}
-
-func (i *Issuer) getEntries(w http.ResponseWriter, _ *http.Request) {
+func (i *Issuer) getEntries(w http.ResponseWriter, _ *http.Request) error {
 	entries, _, err := i.audit.Snapshot()
 	if err != nil {
-		i.opts.Logger.Error("the audit log cannot be read", "error", err)
-		http.Error(w, "internal", http.StatusInternalServerError)
-		return
+		return err
 	}
-	w.Header().Set("Content-Type", "application/jsonl; charset=utf-8")
-	_, _ = w.Write(entries)
+	httpserver.Write(w, http.StatusOK, "application/jsonl; charset=utf-8", entries)
+	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/internal/durable"
+	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/order"
 	"github.com/kipass/kipass/protocol/visit"
@@ -45,7 +46,7 @@ func serve(t *testing.T, f *fixture, registration string) *running {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca)
 	r := &running{log: &bytes.Buffer{}}
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Time: f.clock.now}}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Time: f.clock.now}, ForceAttemptHTTP2: true}
 	r.client = &http.Client{Transport: transport}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -83,7 +84,7 @@ func serve(t *testing.T, f *fixture, registration string) *running {
 	return r
 }
 
-func (r *running) post(t *testing.T, path, contentType, bearer string, body []byte) (int, string, []byte) {
+func (r *running) post(t *testing.T, path, contentType, bearer string, body []byte) (*http.Response, []byte) {
 	t.Helper()
 	req, err := http.NewRequest(http.MethodPost, r.url+path, bytes.NewReader(body))
 	if err != nil {
@@ -102,17 +103,21 @@ func (r *running) post(t *testing.T, path, contentType, bearer string, body []by
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp.StatusCode, resp.Header.Get("Content-Type"), b
+	return resp, b
 }
 
 func (r *running) register(t *testing.T, body string) (int, string) {
 	t.Helper()
-	status, _, b := r.post(t, PathHolders, "application/json", "", []byte(body))
-	var answer struct{ Token, Error string }
+	resp, b := r.post(t, PathHolders, httpserver.TypeJSON, "", []byte(body))
+	status := resp.StatusCode
+	var answer struct{ Token, Code string }
 	if err := json.Unmarshal(b, &answer); err != nil {
 		t.Fatalf("%d %s: %v", status, b, err)
 	}
-	return status, answer.Token + answer.Error
+	if refused := status >= 400; refused != (resp.Header.Get("Content-Type") == httpserver.TypeProblemJSON) {
+		t.Errorf("%d of content type %s", status, resp.Header.Get("Content-Type"))
+	}
+	return status, answer.Token + answer.Code
 }
 
 func TestServiceFromConsentToContact(t *testing.T) {
@@ -125,18 +130,19 @@ func TestServiceFromConsentToContact(t *testing.T) {
 	var codes []order.Code
 	var texts []string
 	for range 3 {
-		status, _, b := r.post(t, PathCodes, "", bearer, nil)
+		resp, b := r.post(t, PathCodes, "", bearer, nil)
 		var c CodeResponse
-		if err := json.Unmarshal(b, &c); err != nil || status != http.StatusOK {
-			t.Fatalf("code: %d, %v", status, err)
+		if err := json.Unmarshal(b, &c); err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("code: %s, %v", resp.Status, err)
 		}
 		if !c.IssuedAt.Equal(noon) || c.ExpiresAt.Sub(c.IssuedAt) != 15*time.Second {
 			t.Errorf("code is of %v to %v", c.IssuedAt, c.ExpiresAt)
 		}
 		texts = append(texts, c.Text)
 	}
-	if status, _, b := r.post(t, PathCodes, "", bearer, nil); status != http.StatusTooManyRequests || !bytes.Contains(b, []byte(`"too-many-codes"`)) {
-		t.Errorf("fourth code within a minute: %d %s", status, b)
+	resp, b := r.post(t, PathCodes, "", bearer, nil)
+	if resp.StatusCode != http.StatusTooManyRequests || !bytes.Contains(b, []byte(`"too-many-codes"`)) || resp.Header.Get("Retry-After") == "" {
+		t.Errorf("fourth code within a minute: %s, Retry-After %q, %s", resp.Status, resp.Header.Get("Retry-After"), b)
 	}
 	r.stop()
 	f.reopen(t, durable.Disk{})
@@ -144,9 +150,12 @@ func TestServiceFromConsentToContact(t *testing.T) {
 		codes = append(codes, scanned(f.read(t, text), time.Second))
 	}
 	r = serve(t, f, RegisterOpen)
-	status, contentType, sealed := r.post(t, order.PathOrders, order.TypeQuestion, "", question(t, f.approved(t, f.order()), codes...))
-	if status != http.StatusOK || contentType != order.TypeIssuerAnswer {
-		t.Fatalf("order: %d %s", status, contentType)
+	resp, sealed := r.post(t, order.PathOrders, order.TypeQuestion, "", question(t, f.approved(t, f.order()), codes...))
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != order.TypeIssuerAnswer {
+		t.Fatalf("order: %s %s", resp.Status, resp.Header.Get("Content-Type"))
+	}
+	if resp.ProtoMajor != 2 {
+		t.Errorf("answered in %s", resp.Proto)
 	}
 	a, err := order.OpenIssuerAnswer(sealed, f.authority)
 	if err != nil || len(a.Holders) != 3 || a.Holders[0].Name != testName || a.Holders[0].Phone != testE164 {
@@ -174,17 +183,21 @@ func TestServiceRefuses(t *testing.T) {
 		"not JSON":            {"name=a", http.StatusBadRequest, "bad-request"},
 		"unknown field":       {`{"nickname":"a"}`, http.StatusBadRequest, "bad-request"},
 		"bytes after its end": {good + "{}", http.StatusBadRequest, "bad-request"},
-		"larger than is read": {`{"name":"` + strings.Repeat("a", maxBody) + `"}`, http.StatusBadRequest, "bad-request"},
+		"larger than is read": {`{"name":"` + strings.Repeat("a", maxBody) + `"}`, http.StatusRequestEntityTooLarge, "too-large"},
 	} {
 		if status, code := r.register(t, tt.body); status != tt.status || code != tt.code {
 			t.Errorf("%s: %d %s, want %d %s", name, status, code, tt.status, tt.code)
 		}
 	}
+	if resp, b := r.post(t, PathHolders, "text/plain", "", []byte(good)); resp.StatusCode != http.StatusUnsupportedMediaType || !bytes.Contains(b, []byte(`"unsupported-type"`)) {
+		t.Errorf("another content type: %s %s", resp.Status, b)
+	}
 	if status, bearer := r.register(t, good); status != http.StatusCreated || len(bearer) != 43 {
 		t.Errorf("with the operator's token: %d", status)
 	}
-	if status, _, b := r.post(t, PathCodes, "", "", nil); status != http.StatusUnauthorized || !bytes.Contains(b, []byte("unknown-account")) {
-		t.Errorf("code without bearer: %d %s", status, b)
+	resp, b := r.post(t, PathCodes, "", "", nil)
+	if resp.StatusCode != http.StatusUnauthorized || !bytes.Contains(b, []byte("unknown-account")) || resp.Header.Get("WWW-Authenticate") != "Bearer" {
+		t.Errorf("code without bearer: %s, WWW-Authenticate %q, %s", resp.Status, resp.Header.Get("WWW-Authenticate"), b)
 	}
 	stranger := f.order()
 	stranger.Officer = "nobody"
@@ -208,12 +221,13 @@ func TestServiceRefuses(t *testing.T) {
 		"forged order":       {order.TypeQuestion, question(t, signed, code), http.StatusForbidden, "order-refused"},
 		"garbage":            {order.TypeQuestion, []byte("garbage"), http.StatusBadRequest, "bad-order"},
 		"too large":          {order.TypeQuestion, make([]byte, order.MaxQuestion+1), http.StatusRequestEntityTooLarge, "too-large"},
-		"other content type": {"application/cbor", question(t, f.approved(t, f.order()), code), http.StatusUnsupportedMediaType, "bad-order"},
+		"other content type": {"application/cbor", question(t, f.approved(t, f.order()), code), http.StatusUnsupportedMediaType, "unsupported-type"},
 	} {
-		status, contentType, b := r.post(t, order.PathOrders, tt.contentType, "", tt.body)
+		resp, b := r.post(t, order.PathOrders, tt.contentType, "", tt.body)
+		contentType := resp.Header.Get("Content-Type")
 		p, err := order.DecodeProblem(b)
-		if status != tt.status || contentType != order.TypeProblem || err != nil || p.Code != tt.code {
-			t.Errorf("%s: %d %s %+v %v, want %d %s", name, status, contentType, p, err, tt.status, tt.code)
+		if resp.StatusCode != tt.status || contentType != order.TypeProblem || err != nil || p.Code != tt.code {
+			t.Errorf("%s: %s %s %+v %v, want %d %s", name, resp.Status, contentType, p, err, tt.status, tt.code)
 		}
 	}
 	if _, err := (&http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: x509.NewCertPool()}}}).Get(r.url); err == nil {
@@ -228,7 +242,7 @@ func TestLogsHoldNothingOfAnyone(t *testing.T) {
 	_, bearer := r.register(t, `{"name":"`+testName+`","phone":"`+testPhone+`","consent":true}`)
 	r.register(t, `{"name":"`+testName+`","phone":"`+testPhone+`x","consent":true}`)
 	r.register(t, `{"name":"`+testName+`","phone":"`+testPhone+`","consent":`)
-	_, _, b := r.post(t, PathCodes, "", bearer, nil)
+	_, b := r.post(t, PathCodes, "", bearer, nil)
 	var c CodeResponse
 	if err := json.Unmarshal(b, &c); err != nil {
 		t.Fatal(err)
@@ -248,8 +262,8 @@ func TestLogsHoldNothingOfAnyone(t *testing.T) {
 		t.Fatal(err)
 	}
 	r = serve(t, f, RegisterOpen)
-	if status, _, _ := r.post(t, PathCodes, "", bearer, nil); status != http.StatusInternalServerError {
-		t.Fatalf("code under a damaged key: %d", status)
+	if resp, _ := r.post(t, PathCodes, "", bearer, nil); resp.StatusCode != http.StatusInternalServerError {
+		t.Fatalf("code under a damaged key: %s", resp.Status)
 	}
 	r.stop()
 	all := first + r.log.String()

@@ -99,6 +99,7 @@ func (p *issuerProcess) post(t *testing.T, path, bearer string, body, answer any
 	if err != nil {
 		t.Fatal(err)
 	}
+	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Authorization", "Bearer "+bearer)
 	resp, err := p.client.Do(req)
 	if err != nil {

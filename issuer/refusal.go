@@ -1,0 +1,56 @@
+package issuer
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/kipass/kipass/internal/httpserver"
+	"github.com/kipass/kipass/protocol/order"
+)
+
+// Kinds of refusals of an issuer, beside those that every server has. The first four are a visitor's (SPEC.md), the
+// others the health authority's (protocol/order/SPEC.md).
+var (
+	consentRequired = httpserver.Kind{Code: "consent-required", Status: http.StatusForbidden,
+		Korean:  "개인정보 수집 및 제공에 동의해 주세요.",
+		English: "Consent to collecting and handing over personal data is required."}
+	badIdentity = httpserver.Kind{Code: "bad-identity", Status: http.StatusForbidden,
+		Korean:  "이름과 전화번호를 확인해 주세요.",
+		English: "The name or the phone number could not be accepted."}
+	unknownAccount = httpserver.Kind{Code: "unknown-account", Status: http.StatusUnauthorized,
+		Korean: "다시 등록해 주세요.", English: "Please register again."}
+	tooManyCodes = httpserver.Kind{Code: "too-many-codes", Status: http.StatusTooManyRequests, RetryAfter: 10 * time.Second,
+		Korean: "잠시 후 다시 시도해 주세요.", English: "Please try again in a moment."}
+
+	badOrder = httpserver.Kind{Code: order.CodeBadOrder, Status: http.StatusBadRequest,
+		Korean: "명령을 읽을 수 없습니다.", English: "The order cannot be read."}
+	orderRefused = httpserver.Kind{Code: order.CodeOrderRefused, Status: http.StatusForbidden,
+		Korean: "이 명령은 받아들일 수 없습니다.", English: "The order does not hold here."}
+)
+
+// refusal returns how a visitor is refused for err, and err itself where it is the issuer's own fault.
+func refusal(w http.ResponseWriter, err error) error {
+	switch {
+	case errors.Is(err, ErrConsent):
+		return consentRequired.With("")
+	case errors.Is(err, ErrIdentity):
+		return badIdentity.With("")
+	case errors.Is(err, ErrUnknown):
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		return unknownAccount.With("")
+	case errors.Is(err, ErrTooMany):
+		return tooManyCodes.With("")
+	}
+	return err
+}
+
+// problemCBOR is the form in which the health authority is refused.
+func problemCBOR(p *httpserver.Problem) (contentType string, body []byte) {
+	b, err := order.EncodeProblem(order.Problem{Code: p.Code, Detail: p.Text()})
+	if err != nil {
+		panic(fmt.Sprintf("two texts do not encode: %v", err))
+	}
+	return order.TypeProblem, b
+}
