@@ -18,7 +18,9 @@ import (
 
 // askVisits returns the visit server's answer.
 func (x *execution) askVisits(ctx context.Context) (order.VisitAnswer, error) {
-	fetch := func() ([]byte, error) { return x.Visits.post(ctx, order.TypeOrder, x.approved, order.TypeVisitAnswer) }
+	fetch := func() ([]byte, error) {
+		return x.Visits.post(ctx, message{contentType: order.TypeOrder, body: x.approved, answerType: order.TypeVisitAnswer})
+	}
 	return once(filepath.Join(x.dir, visitsFile), fetch, func(sealed []byte) (order.VisitAnswer, error) {
 		a, err := order.OpenVisitAnswer(sealed, x.identity)
 		if err != nil {
@@ -97,7 +99,7 @@ func (x *execution) question(ctx context.Context, issuer string, n int, codes []
 		if err != nil {
 			return nil, err
 		}
-		return e.post(ctx, order.TypeQuestion, question, order.TypeIssuerAnswer)
+		return e.post(ctx, message{contentType: order.TypeQuestion, body: question, answerType: order.TypeIssuerAnswer})
 	}
 	path := filepath.Join(x.dir, fmt.Sprintf("issuer-%s-%d.age", issuer, n))
 	return once(path, fetch, func(sealed []byte) (order.IssuerAnswer, error) {
