@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"github.com/kipass/kipass/internal/spelling"
 )
 
 // check gathers every mistake of one file.
@@ -65,7 +67,7 @@ func (c *check) shape() {
 }
 
 func hint(m mark) string {
-	if name := nearest(m.name, m.siblings); name != "" {
+	if name := spelling.Nearest(m.name, m.siblings); name != "" {
 		return fmt.Sprintf("; did you mean %q?", name)
 	}
 	for section, f := range fields(reflect.TypeFor[Gate]()) {

@@ -13,6 +13,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/kipass/kipass/internal/spelling"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
@@ -93,7 +94,7 @@ func quoteAll(texts []string) string {
 }
 
 func suggestion(text string, allowed []string) string {
-	if name := nearest(text, allowed); name != "" && text != "" {
+	if name := spelling.Nearest(text, allowed); name != "" && text != "" {
 		return fmt.Sprintf("; did you mean %q?", name)
 	}
 	return ""

@@ -236,8 +236,8 @@ func newWorld(t *testing.T, issuers ...string) *world {
 	}
 	w.visits = startVisitServer(t, officers)
 	w.visits.ca(t, w.path("visits-ca.pem"))
-	w.root = must(t, program(t, "kipass-scheme", "init", "-root", w.path("root.key")))
-	sign := []string{"sign", "-root", w.path("root.key"), "-version", "1", "-o", w.path("trust.list")}
+	w.root = must(t, program(t, "kipass-scheme", "init", "--root-key", w.path("root.key")))
+	sign := []string{"sign", "--root-key", w.path("root.key"), "--list-version", "1", "--output", w.path("trust.list")}
 	for _, name := range issuers {
 		dir := w.path(name)
 		must(t, program(t, "kipass-issuer", "init", "-data", dir, "-name", name, "-display", "발급회사 "+name, "-host", "127.0.0.1"))

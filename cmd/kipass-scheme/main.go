@@ -3,85 +3,27 @@
 package main
 
 import (
-	"crypto/ed25519"
-	"encoding/base64"
-	"errors"
-	"flag"
-	"fmt"
-	"io"
 	"os"
-	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kipass/kipass/internal/cli"
 )
 
-const usage = `kipass-scheme: root key and trust list of the electronic entry register
+// version is set by the build.
+var version = "unknown"
 
-usage:
-  kipass-scheme init -root FILE
-      make the root key in FILE (keep it offline) and print its public half
-  kipass-scheme public -root FILE
-      print the public half again: 44 characters of base64, for gates, servers and authority
-  kipass-scheme sign -root FILE -version N [-valid DURATION] -o LIST ISSUER.json...
-      sign a trust list of these issuers (as 'kipass-issuer public-key' prints them); N must rise with every list
-  kipass-scheme show -public KEY LIST
-      check a trust list against the root's public half and print it as JSON
-`
+func main() { os.Exit(cli.Main(newProgram())) }
 
-func main() {
-	err := run(os.Args[1:], os.Stdout, os.Stderr)
-	if errors.Is(err, flag.ErrHelp) {
-		return
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "kipass-scheme:", err)
-		os.Exit(1)
-	}
+func newProgram() *cobra.Command {
+	return cli.Program("kipass-scheme", version,
+		"전자출입명부 운영자의 루트 키와 신뢰 목록 / root key and trust list of the electronic entry register",
+		initCommand(), publicCommand(), signCommand(), showCommand())
 }
 
-func run(args []string, stdout, stderr io.Writer) error {
-	name := ""
-	if len(args) > 0 {
-		name, args = args[0], args[1:]
-	}
-	f := flag.NewFlagSet("kipass-scheme "+name, flag.ContinueOnError)
-	f.SetOutput(stderr)
-	switch name {
-	case "init", "public":
-		root := f.String("root", "", "root key's `file` (required)")
-		if err := f.Parse(args); err != nil {
-			return err
-		}
-		if name == "init" {
-			if err := makeRoot(*root); err != nil {
-				return err
-			}
-		}
-		key, err := readRoot(*root)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintln(stdout, base64.StdEncoding.EncodeToString(key.Public().(ed25519.PublicKey)))
-		return nil
-	case "sign":
-		root := f.String("root", "", "root key's `file` (required)")
-		version := f.Uint64("version", 0, "`number` of the list, higher than of any before (required)")
-		valid := f.Duration("valid", 30*24*time.Hour, "`how long` gates take the list without calling it stale")
-		out := f.String("o", "", "`file` to write (required)")
-		if err := f.Parse(args); err != nil {
-			return err
-		}
-		return sign(*root, *version, *valid, *out, f.Args(), stderr)
-	case "show":
-		public := f.String("public", "", "root's public half, `base64` (required)")
-		if err := f.Parse(args); err != nil {
-			return err
-		}
-		if f.NArg() != 1 {
-			return errors.New("show takes one list")
-		}
-		return show(*public, f.Arg(0), stdout)
-	case "-h", "--help", "help":
-		fmt.Fprint(stdout, usage)
-		return nil
-	}
-	return fmt.Errorf("no command %q\n\n%s", name, usage)
+// rootKeyFlag defines the flag of the root key's file.
+func rootKeyFlag(cmd *cobra.Command, path *string) {
+	flags := cli.FlagsOf(cmd)
+	flags.String(path, "root-key", cli.File, "루트 개인 키 파일 / file of the private root key")
+	flags.Require("root-key")
 }

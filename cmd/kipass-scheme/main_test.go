@@ -1,23 +1,27 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/kipass/kipass/internal/cli"
+	"github.com/kipass/kipass/internal/cli/clitest"
 	"github.com/kipass/kipass/protocol/token"
 )
 
 const goodCard = `{"name":"naver","display":"네이버","url":"https://naver.example.kr","keys":[
 	{"public":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=","not_before":"2020-06-01T00:00:00Z","not_after":"2021-06-01T00:00:00Z"}]}`
 
-func scheme(args ...string) (string, error) {
-	var stdout, stderr bytes.Buffer
-	err := run(args, &stdout, &stderr)
-	return strings.TrimSpace(stdout.String()), err
+func TestConforms(t *testing.T) { clitest.Conforms(t, newProgram) }
+
+// scheme runs the program and returns its output and exit status.
+func scheme(t *testing.T, args ...string) (string, int) {
+	t.Helper()
+	r := clitest.Run(t, newProgram(), args...)
+	return strings.TrimSpace(r.Out), r.Status
 }
 
 func TestSignedListShowsWhatTheCardsSay(t *testing.T) {
@@ -26,19 +30,19 @@ func TestSignedListShowsWhatTheCardsSay(t *testing.T) {
 	if err := os.WriteFile(cardFile, []byte(goodCard), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	pub, err := scheme("init", "-root", root)
-	if err != nil || len(pub) != 44 {
-		t.Fatalf("init = %q, %v", pub, err)
+	pub, status := scheme(t, "init", "--root-key", root)
+	if status != 0 || len(pub) != 44 {
+		t.Fatalf("init = %q, status %d", pub, status)
 	}
-	if again, err := scheme("public", "-root", root); err != nil || again != pub {
-		t.Errorf("public = %q, %v", again, err)
+	if again, status := scheme(t, "public", "--root-key", root); status != 0 || again != pub {
+		t.Errorf("public = %q, status %d", again, status)
 	}
-	if _, err := scheme("sign", "-root", root, "-version", "7", "-o", list, cardFile); err != nil {
-		t.Fatal(err)
+	if _, status := scheme(t, "sign", "--root-key", root, "--list-version", "7", "--output", list, cardFile); status != 0 {
+		t.Fatal("not signed")
 	}
-	text, err := scheme("show", "-public", pub, list)
-	if err != nil {
-		t.Fatal(err)
+	text, status := scheme(t, "show", "--trust-root", pub, list)
+	if status != 0 {
+		t.Fatal("not shown")
 	}
 	var shown struct {
 		Version uint64
@@ -70,35 +74,42 @@ func TestSchemeRefuses(t *testing.T) {
 		return path
 	}
 	good := file("good.json", goodCard)
-	if _, err := scheme("init", "-root", root); err != nil {
-		t.Fatal(err)
+	if _, status := scheme(t, "init", "--root-key", root); status != 0 {
+		t.Fatal("no root key")
 	}
-	otherPub, err := scheme("init", "-root", other)
-	if err != nil {
-		t.Fatal(err)
+	otherPub, status := scheme(t, "init", "--root-key", other)
+	if status != 0 {
+		t.Fatal("no other root key")
 	}
 	list := filepath.Join(dir, "list")
-	if _, err := scheme("sign", "-root", root, "-version", "1", "-o", list, good); err != nil {
-		t.Fatal(err)
+	if _, status := scheme(t, "sign", "--root-key", root, "--list-version", "1", "--output", list, good); status != 0 {
+		t.Fatal("not signed")
 	}
-	sign := func(args ...string) []string { return append([]string{"sign", "-root", root, "-o", out}, args...) }
-	for name, args := range map[string][]string{
-		"making a root key over another":  {"init", "-root", root},
-		"no version":                      sign(good),
-		"no issuer":                       sign("-version", "1"),
-		"one issuer twice":                sign("-version", "1", good, good),
-		"a list already expired":          sign("-version", "1", "-valid", "-1s", good),
-		"a card with an unknown field":    sign("-version", "1", file("a", strings.Replace(goodCard, `"name"`, `"x":1,"name"`, 1))),
-		"a card with bytes after its end": sign("-version", "1", file("b", goodCard+"{}")),
-		"a card without keys":             sign("-version", "1", file("c", `{"name":"naver","display":"","url":"","keys":[]}`)),
-		"a key that is too short":         sign("-version", "1", file("d", strings.Replace(goodCard, "AQEB", "", 1))),
-		"a key that ends first":           sign("-version", "1", file("e", strings.Replace(goodCard, "2021-", "2019-", 1))),
-		"showing under another root":      {"show", "-public", otherPub, list},
-		"showing without a root":          {"show", list},
-		"an unknown command":              {"delete"},
+	sign := func(args ...string) []string {
+		return append([]string{"sign", "--root-key", root, "--output", out}, args...)
+	}
+	first := []string{"--list-version", "1"}
+	signFirst := func(args ...string) []string { return sign(append(first, args...)...) }
+	for name, c := range map[string]struct {
+		args   []string
+		status int
+	}{
+		"making a root key over another":  {[]string{"init", "--root-key", root}, cli.StatusFailed},
+		"no version":                      {sign(good), cli.StatusUsage},
+		"version 0":                       {sign("--list-version", "0", good), cli.StatusFailed},
+		"no issuer":                       {signFirst(), cli.StatusUsage},
+		"one issuer twice":                {signFirst(good, good), cli.StatusFailed},
+		"a list already expired":          {signFirst("--valid", "-1s", good), cli.StatusFailed},
+		"a card with an unknown field":    {signFirst(file("a", strings.Replace(goodCard, `"name"`, `"x":1,"name"`, 1))), cli.StatusFailed},
+		"a card with bytes after its end": {signFirst(file("b", goodCard+"{}")), cli.StatusFailed},
+		"a card without keys":             {signFirst(file("c", `{"name":"naver","display":"","url":"","keys":[]}`)), cli.StatusFailed},
+		"a key that is too short":         {signFirst(file("d", strings.Replace(goodCard, "AQEB", "", 1))), cli.StatusFailed},
+		"a key that ends first":           {signFirst(file("e", strings.Replace(goodCard, "2021-", "2019-", 1))), cli.StatusFailed},
+		"showing under another root":      {[]string{"show", "--trust-root", otherPub, list}, cli.StatusFailed},
+		"showing under no root at all":    {[]string{"show", "--trust-root", "AAAA", list}, cli.StatusUsage},
 	} {
-		if _, err := scheme(args...); err == nil {
-			t.Errorf("%s: done", name)
+		if _, status := scheme(t, c.args...); status != c.status {
+			t.Errorf("%s: status %d, want %d", name, status, c.status)
 		}
 	}
 	if _, err := os.Stat(out); err == nil {

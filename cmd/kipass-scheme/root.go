@@ -10,9 +10,6 @@ import (
 )
 
 func makeRoot(path string) error {
-	if path == "" {
-		return errors.New("-root is required")
-	}
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		return fmt.Errorf("making the root key: %w", err)
@@ -34,9 +31,6 @@ func makeRoot(path string) error {
 }
 
 func readRoot(path string) (ed25519.PrivateKey, error) {
-	if path == "" {
-		return nil, errors.New("-root is required")
-	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the root key: %w", err)

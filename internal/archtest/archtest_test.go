@@ -29,13 +29,13 @@ var rules = []struct {
 	may    []string
 	reason string
 }{
-	{"cmd/kipass-gate", join(protocol, internal, "firmware/", "uplink", "drivers/", "sounds", "configs"), "only the gate's main joins the firmware to concrete drivers and to the uplink"},
-	{"cmd/kipass-visits", join(protocol, internal, "visitserver/"), "the server's main may wire the server, and identity must stay out of it"},
-	{"cmd/kipass-issuer", join(protocol, internal, "issuer/"), "the issuer's main may wire the issuer, and places must stay out of it"},
-	{"cmd/kipass-inquiry", join(protocol, internal, "inquiry/"), "the authority joins answers over HTTP and holds no other party's store"},
-	{"cmd/kipass-scheme", join(internal, nil, "protocol/token"), "the scheme operator handles trust lists only"},
-	{"cmd/kipass-lab", join(internal, nil, "lab/chain", "lab/bench"), "the lab's main starts rooms of the lab"},
-	{"cmd/kipass-hil", join(internal, nil, "lab/hil"), "the main of the hardware tests starts that room of the lab"},
+	{"cmd/kipass-gate", join(protocol, internal, "internal/cli", "firmware/", "uplink", "drivers/", "sounds", "configs"), "only the gate's main joins the firmware to concrete drivers and to the uplink"},
+	{"cmd/kipass-visits", join(protocol, internal, "internal/cli", "visitserver/"), "the server's main may wire the server, and identity must stay out of it"},
+	{"cmd/kipass-issuer", join(protocol, internal, "internal/cli", "issuer/"), "the issuer's main may wire the issuer, and places must stay out of it"},
+	{"cmd/kipass-inquiry", join(protocol, internal, "internal/cli", "inquiry/"), "the authority joins answers over HTTP and holds no other party's store"},
+	{"cmd/kipass-scheme", join(internal, nil, "internal/cli", "protocol/token"), "the scheme operator handles trust lists only"},
+	{"cmd/kipass-lab", join(internal, nil, "internal/cli", "lab/chain", "lab/bench"), "the lab's main starts rooms of the lab"},
+	{"cmd/kipass-hil", join(internal, nil, "internal/cli", "lab/hil"), "the main of the hardware tests starts that room of the lab"},
 	{"protocol/day", nil, "the calendar is below every format"},
 	{"protocol/token", nil, "the format of codes stands alone, so that anyone can use it"},
 	{"protocol/visit", []string{"protocol/day"}, "the visit record stands alone, between gate and server"},
@@ -45,7 +45,7 @@ var rules = []struct {
 	{"drivers", nil, "the contracts say what to do, not what it means"},
 	{"drivers/", []string{"drivers", "drivers/framing", "drivers/internal/"}, "driver families never know codes, visits, firmware or each other"},
 	{"sounds", []string{"protocol/visit"}, "clips and words belong to outcomes"},
-	{"configs", []string{"protocol/visit"}, "a config names places and devices and opens none"},
+	{"configs", []string{"protocol/visit", "internal/spelling"}, "a config names places and devices and opens none"},
 	{"firmware/journal/boltcheck", nil, "it knows the database's file and nothing of what is in it"},
 	{"firmware/screen", []string{"firmware/health", "protocol/visit", "protocol/day", "sounds", "configs", "internal/httpserver"}, "the screen serves pages and is told outcomes only: it knows neither codes nor readers"},
 	{"firmware/journal", []string{"firmware/journal/boltcheck", "protocol/visit", "protocol/day", "internal/durable"}, "the journal keeps sealed visits in durable files and knows nothing else of the gate"},
@@ -56,6 +56,7 @@ var rules = []struct {
 	{"visitserver/", join(protocol, internal, "visitserver/"), "place never meets identity in one program"},
 	{"issuer/", join(protocol, internal, "issuer/"), "identity never meets place in one program"},
 	{"inquiry/", join(protocol, internal, "inquiry/"), "the authority joins answers over HTTP and holds no other party's store"},
+	{"internal/cli/", []string{"internal/cli", "internal/spelling"}, "all programs talk to people in one way, and it knows none of them"},
 	{"internal/daykey", []string{"protocol/day", "internal/durable"}, "issuer and visit server keep and destroy days in one way, and it knows neither's data"},
 	{"internal/guard", []string{"protocol/day", "internal/durable"}, "time is guarded in one way, whatever it guards"},
 	{"internal/testkit", []string{"internal/durable"}, "what all tests share knows no party"},
@@ -76,7 +77,7 @@ func labRoom(own ...string) []string {
 }
 
 // forTests are packages that exist for tests; test files anywhere may import them.
-var forTests = []string{"internal/testkit", "drivers/drivertest", "visitserver/store/storetest"}
+var forTests = []string{"internal/testkit", "internal/cli/clitest", "drivers/drivertest", "visitserver/store/storetest"}
 
 func TestImports(t *testing.T) {
 	root := filepath.Join("..", "..")

@@ -162,12 +162,12 @@ func (s *stage) startVisits(ctx context.Context) error {
 func (s *stage) visitsURL() string { return "https://" + s.network.server }
 
 func (s *stage) signTrust(ctx context.Context) error {
-	root, err := s.programs.Run(ctx, "kipass-scheme", "init", "-root", s.path("scheme.key"))
+	root, err := s.programs.Run(ctx, "kipass-scheme", "init", "--root-key", s.path("scheme.key"))
 	if err != nil {
 		return err
 	}
 	s.root = strings.TrimSpace(root)
-	sign := []string{"sign", "-root", s.path("scheme.key"), "-version", "1", "-o", s.path("trust.list")}
+	sign := []string{"sign", "--root-key", s.path("scheme.key"), "--list-version", "1", "--output", s.path("trust.list")}
 	for i, issuer := range s.issuers {
 		about, err := s.programs.Run(ctx, "kipass-issuer", "public-key", "-data", s.path("issuer-"+issuerNames[i].name), "-url", issuer.url)
 		if err != nil {

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kipass/kipass/internal/cli"
+	"github.com/kipass/kipass/protocol/token"
+)
+
+func showCommand() *cobra.Command {
+	root := ""
+	about := "신뢰 목록을 루트 공개 키로 확인하고 JSON으로 출력합니다 / check a trust list against the root's public half and print it as JSON"
+	cmd := cli.Command("show LIST-FILE", about, func(cmd *cobra.Command, args []string) error {
+		return show(root, args[0], cmd.OutOrStdout())
+	})
+	flags := cli.FlagsOf(cmd)
+	flags.String(&root, "trust-root", cli.Key, "루트 공개 키, base64 44자 / the root's public half, 44 characters of base64")
+	flags.Require("trust-root")
+	return cmd
+}
+
+func show(root, path string, stdout io.Writer) error {
+	pub, err := base64.StdEncoding.Strict().DecodeString(strings.TrimSpace(root))
+	if err != nil || len(pub) != ed25519.PublicKeySize {
+		return cli.Wrong("--trust-root는 루트 공개 키, base64 44자여야 합니다", "--trust-root must be the root's public half, 44 characters of base64")
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("reading the trust list: %w", err)
+	}
+	list, err := token.OpenTrustList(pub, raw)
+	if err != nil {
+		return err
+	}
+	shown := struct {
+		Version  uint64       `json:"version"`
+		IssuedAt time.Time    `json:"issued_at"`
+		Expires  time.Time    `json:"expires"`
+		Issuers  []token.Card `json:"issuers"`
+	}{list.Version, list.IssuedAt, list.Expires, []token.Card{}}
+	for _, i := range list.Issuers {
+		shown.Issuers = append(shown.Issuers, token.CardOf(i))
+	}
+	enc := json.NewEncoder(stdout)
+	enc.SetIndent("", "  ")
+	return enc.Encode(shown)
+}
