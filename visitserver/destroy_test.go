@@ -15,17 +15,23 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/internal/guard"
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/auditlog"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/protocol/wire"
+	"github.com/kipass/kipass/visitserver/store/embedded"
 )
 
 // opened is a server opened on a folder without serving.
 func opened(t *testing.T, f Folder, clock *driven) (*Server, *closers) {
 	t.Helper()
 	parts := &closers{}
-	s, err := open(t.Context(), Config{Folder: f, Now: clock.Now, Logger: discard()}, parts)
+	st := testkit.Must(embedded.Open(f.Visits(), embedded.Options{}))(t)
+	parts.add(st.Close)
+	s, err := open(t.Context(), Config{
+		Folder: f, Secrets: testkit.Must(f.Secrets())(t), Store: st, Now: clock.Now, Logger: discard(),
+	}, parts)
 	if err != nil {
 		_ = parts.close()
 		t.Fatal(err)
@@ -279,12 +285,8 @@ func TestDataWithoutTheMasterKeyRevealsNoCode(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		var parts closers
-		if _, err := open(t.Context(), Config{Folder: stolen, Now: r.clock.Now, Logger: discard()}, &parts); err == nil {
-			t.Errorf("%s: the server opened", rule)
-		}
-		if err := parts.close(); err != nil {
-			t.Error(err)
+		if _, err := stolen.Secrets(); err == nil {
+			t.Errorf("%s: the server's keys were read", rule)
 		}
 	}
 	if logged := r.log.Bytes(); !bytes.Contains(logged, []byte("facility=cafe gate=door")) {

@@ -10,14 +10,15 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/kipass/kipass/internal/authority"
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/token"
 	"github.com/kipass/kipass/protocol/wire"
 )
@@ -313,13 +314,9 @@ func TestTrustListNeverRollsBack(t *testing.T) {
 	}
 }
 
-func TestOperatorsSocketAndKeysAreForTheOperatorAlone(t *testing.T) {
+func TestKeysAreForTheOperatorAlone(t *testing.T) {
 	r := newRig(t)
-	info, err := os.Stat(r.folder.Socket())
-	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("socket: %v, %v", info.Mode(), err)
-	}
-	err = filepath.WalkDir(filepath.Join(r.folder.Dir, "keys"), func(path string, e fs.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Join(r.folder.Dir, "keys"), func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -334,5 +331,11 @@ func TestOperatorsSocketAndKeysAreForTheOperatorAlone(t *testing.T) {
 	}
 	if err := r.folder.Init([]string{"localhost"}, noon); !errors.Is(err, ErrExists) {
 		t.Errorf("made anew over a server: %v", err)
+	}
+	secrets := testkit.Must(r.folder.Secrets())(t)
+	logger, log := testkit.NewLogger()
+	logger.Info("secrets", "value", secrets, "in", Config{Secrets: secrets})
+	if said := fmt.Sprintf("%v %+v %#v %s", secrets, secrets, secrets, log); strings.Count(said, redacted) != 5 || strings.Contains(said, "master:") {
+		t.Errorf("secrets say %s", said)
 	}
 }

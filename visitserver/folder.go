@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,6 +58,35 @@ func (f Folder) Socket() string { return f.path("admin.sock") }
 
 // Audit is the path of the audit log.
 func (f Folder) Audit() string { return f.path("audit") }
+
+// Visits is the path of the store.
+func (f Folder) Visits() string { return f.path("visits") }
+
+// Secrets are the keys of a folder, unwrapped. They are in memory only.
+type Secrets struct {
+	master   []byte
+	identity *Identity
+}
+
+// LogValue, String and GoString keep the keys out of logs.
+func (Secrets) LogValue() slog.Value { return slog.StringValue(redacted) }
+func (Secrets) String() string       { return redacted }
+func (Secrets) GoString() string     { return redacted }
+
+const redacted = "secrets(redacted)"
+
+// Secrets reads the keys of the server that lives in the folder.
+func (f Folder) Secrets() (Secrets, error) {
+	master, err := f.readMaster()
+	if err != nil {
+		return Secrets{}, err
+	}
+	id, err := f.readIdentity(master)
+	if err != nil {
+		return Secrets{}, err
+	}
+	return Secrets{master: master, identity: id}, nil
+}
 
 const (
 	auditOrigin   = "kipass-visits/audit"

@@ -31,10 +31,7 @@ func TestMain(m *testing.M) {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	err := Run(ctx, Config{
-		Folder: Folder{Dir: dir}, Listen: os.Getenv(childListen),
-		Ready: func(addr string) { fmt.Println("ready", addr) },
-	})
+	err := serve(ctx, Config{Folder: Folder{Dir: dir}}, os.Getenv(childListen), func(addr string) { fmt.Println("ready", addr) })
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -27,6 +28,7 @@ import (
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/protocol/wire"
+	"github.com/kipass/kipass/visitserver/store/embedded"
 )
 
 // noon is a moment in the middle of a day in Seoul.
@@ -91,12 +93,12 @@ func newRig(t testing.TB) *rig {
 func (r *rig) start() {
 	r.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
+	c := Config{
+		Folder: r.folder, Logger: slog.New(slog.NewTextHandler(r.log, nil)), Now: r.clock.Now, Elapsed: r.elapsed, Wake: r.wake,
+	}
 	ready, done := make(chan string, 1), make(chan error, 1)
 	go func() {
-		done <- Run(ctx, Config{
-			Folder: r.folder, Listen: "127.0.0.1:0", Logger: slog.New(slog.NewTextHandler(r.log, nil)),
-			Now: r.clock.Now, Elapsed: r.elapsed, Wake: r.wake, Ready: func(addr string) { ready <- addr },
-		})
+		done <- serve(ctx, c, "127.0.0.1:0", func(addr string) { ready <- addr })
 	}()
 	select {
 	case r.addr = <-ready:
@@ -111,6 +113,28 @@ func (r *rig) start() {
 		}
 	})
 	r.t.Cleanup(r.stop)
+}
+
+// serve runs a server on the store and the socket of the folder that c names, as cmd/kipass-visits does.
+func serve(ctx context.Context, c Config, listen string, ready func(addr string)) error {
+	var err error
+	if c.Secrets, err = c.Folder.Secrets(); err != nil {
+		return err
+	}
+	st, err := embedded.Open(c.Folder.Visits(), embedded.Options{})
+	if err != nil {
+		return err
+	}
+	c.Store = st
+	if c.Public, err = net.Listen("tcp", listen); err != nil {
+		return errors.Join(err, st.Close())
+	}
+	_ = os.Remove(c.Folder.Socket()) // of a server that was killed
+	if c.Operator, err = net.Listen("unix", c.Folder.Socket()); err != nil {
+		return errors.Join(err, c.Public.Close(), st.Close())
+	}
+	c.Ready = func() { ready(c.Public.Addr().String()) }
+	return errors.Join(Run(ctx, c), st.Close())
 }
 
 func (r *rig) restart() {

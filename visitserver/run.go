@@ -4,11 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
-	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -19,22 +16,29 @@ import (
 	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/auditlog"
 	"github.com/kipass/kipass/visitserver/rows"
-	"github.com/kipass/kipass/visitserver/store/embedded"
+	"github.com/kipass/kipass/visitserver/store"
 )
 
-// Config is what Run needs.
+// Config is what Run needs. All but the fields with a default must be set.
 type Config struct {
-	Folder  Folder
-	Listen  string               // TCP address, port 0 for any
-	Logger  *slog.Logger         // default: none
-	Now     func() time.Time     // default: time.Now
-	Elapsed func() time.Duration // running time by the monotonic clock; default: from Now
-	Wake    <-chan time.Time     // when to look for days to destroy; nil: by itself
-	Ready   func(addr string)    // called once with the address listened on
+	Folder   Folder
+	Secrets  Secrets              // of the folder
+	Store    store.Store          // must be held by this server alone; Run does not close it
+	Public   net.Listener         // of terminals, managers and the authority, without TLS; Run closes it
+	Operator net.Listener         // that only the operator can reach; Run closes it
+	Logger   *slog.Logger         // default: none
+	Now      func() time.Time     // default: time.Now
+	Elapsed  func() time.Duration // running time by the monotonic clock; default: from Now
+	Wake     <-chan time.Time     // when to look for days to destroy; nil: by itself
+	Ready    func()               // called once, when requests are taken; default: nothing
 }
 
-// Run opens the folder and serves until ctx ends; then it finishes the requests in progress and closes everything.
+// Run serves until ctx ends; then it finishes the requests in progress and closes everything that it has opened.
 func Run(ctx context.Context, c Config) (err error) {
+	defer func() { // for what comes before serving; httpserver.Run closes them too
+		_ = c.Public.Close()
+		_ = c.Operator.Close()
+	}()
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -51,44 +55,25 @@ func Run(ctx context.Context, c Config) (err error) {
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", c.Listen)
-	if err != nil {
-		return fmt.Errorf("listening: %w", err)
-	}
-	socket, err := listenUnix(c.Folder.Socket())
-	if err != nil {
-		return errors.Join(err, listener.Close())
-	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		return httpserver.Run(ctx, tls.NewListener(listener, conf),
+		return httpserver.Run(ctx, tls.NewListener(c.Public, conf),
 			httpserver.Options{Handler: s.Handler(), Logger: c.Logger, ConnContext: ConnContext})
 	})
 	g.Go(func() error {
-		return httpserver.Run(ctx, socket, httpserver.Options{Handler: s.Admin(), Logger: c.Logger})
+		return httpserver.Run(ctx, c.Operator, httpserver.Options{Handler: s.Admin(), Logger: c.Logger})
 	})
 	g.Go(func() error { s.Destroyer(ctx, c.Wake); return nil })
 	if c.Ready != nil {
-		c.Ready(listener.Addr().String())
+		c.Ready()
 	}
 	return g.Wait()
 }
 
+// open makes a server of what is in the folder and of the store. What has to be closed after it goes into parts, also
+// when there is an error.
 func open(ctx context.Context, c Config, parts *closers) (*Server, error) {
-	master, err := c.Folder.readMaster()
-	if err != nil {
-		return nil, err
-	}
-	id, err := c.Folder.readIdentity(master)
-	if err != nil {
-		return nil, err
-	}
-	st, err := embedded.Open(c.Folder.path("visits"), embedded.Options{Logger: c.Logger})
-	if err != nil {
-		return nil, err
-	}
-	parts.add(st.Close)
-	keys, err := daykey.Open(c.Folder.path("keys", "days"), master, rows.Derive, durable.Disk{})
+	keys, err := daykey.Open(c.Folder.path("keys", "days"), c.Secrets.master, rows.Derive, durable.Disk{})
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +82,7 @@ func open(ctx context.Context, c Config, parts *closers) (*Server, error) {
 		return nil, err
 	}
 	parts.add(guard.Close)
-	log, err := auditlog.Open(c.Folder.Audit(), id.Log, auditOrigin)
+	log, err := auditlog.Open(c.Folder.Audit(), c.Secrets.identity.Log, auditOrigin)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +90,7 @@ func open(ctx context.Context, c Config, parts *closers) (*Server, error) {
 	if n := log.Cut(); n > 0 {
 		c.Logger.Warn("audit log: an entry never acknowledged was cut off", "bytes", n)
 	}
-	return New(ctx, Parts{Store: st, Keys: keys, Guard: guard, Identity: id, Log: log, Logger: c.Logger, Now: c.Now})
+	return New(ctx, Parts{Store: c.Store, Keys: keys, Guard: guard, Identity: c.Secrets.identity, Log: log, Logger: c.Logger, Now: c.Now})
 }
 
 // closers close in the reverse order of opening.
@@ -119,20 +104,4 @@ func (c *closers) close() error {
 		errs = append(errs, c.all[i]())
 	}
 	return errors.Join(errs...)
-}
-
-// listenUnix makes the operator's socket, for this user alone. A socket left by a server that was killed is removed: the
-// store's lock, taken before, shows that no other server lives here.
-func listenUnix(path string) (net.Listener, error) {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("removing the old socket: %w", err)
-	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, fmt.Errorf("listening for the operator: %w", err)
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
-	return l, nil
 }

@@ -96,12 +96,8 @@ func runServe(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	if err := parseAlone(fs, args, folder); err != nil {
 		return err
 	}
-	return visitserver.Run(ctx, visitserver.Config{
-		Folder: *folder,
-		Listen: *listen,
-		Logger: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})),
-		Ready:  func(addr string) { fmt.Fprintf(stdout, "ready https://%s\n", addr) },
-	})
+	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+	return serve(ctx, *folder, *listen, logger, stdout)
 }
 
 // runAdmin passes a command on to the running server.
