@@ -16,9 +16,9 @@ import (
 	"github.com/kipass/kipass/internal/daykey"
 	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/internal/guard"
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/auditlog"
 	"github.com/kipass/kipass/protocol/day"
-	"github.com/kipass/kipass/protocol/order"
 )
 
 func (f *fixture) tombstones(t testing.TB) map[string]uint64 {
@@ -27,14 +27,8 @@ func (f *fixture) tombstones(t testing.TB) map[string]uint64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := AuditKey(f.dir, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := auditlog.Check(entries, checkpoint, key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := testkit.Must(AuditKey(f.dir, ""))(t)
+	r := testkit.Must(auditlog.Check(entries, checkpoint, key))(t)
 	stones := map[string]uint64{}
 	for _, e := range r.Entries {
 		if e.Kind != auditlog.KindDestruction {
@@ -79,41 +73,24 @@ func TestDestroyedAfter28DaysNotASecondEarlyOrLate(t *testing.T) {
 	c := f.code(t, bearer)
 	last := day.DestroyAt().Add(-time.Nanosecond)
 
-	f.clock.set(last)
-	if err := f.Destroy(); err != nil {
-		t.Fatal(err)
-	}
+	f.clock.Set(last)
+	testkit.Check(t, f.Destroy())
 	o := f.order()
 	o.From, o.To = noon.Add(-time.Hour).UTC(), noon.Add(time.Hour).UTC()
 	ask := question(t, f.approved(t, o), scanned(c, time.Second))
-	answer := func() order.IssuerAnswer {
-		sealed, err := f.Answer(ask)
-		if err != nil {
-			t.Fatal(err)
-		}
-		a, err := order.OpenIssuerAnswer(sealed, f.authority)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return a
-	}
-	if a := answer(); len(a.Holders) != 1 {
+	if a := f.answered(t, ask); len(a.Holders) != 1 {
 		t.Fatal("the code cannot be opened on the last instant of its 28 days")
 	}
-	f.clock.set(day.DestroyAt())
-	if a := answer(); len(a.Holders) != 0 || len(a.Unopened) != 1 {
+	f.clock.Set(day.DestroyAt())
+	if a := f.answered(t, ask); len(a.Holders) != 0 || len(a.Unopened) != 1 {
 		t.Error("a code whose time has come is opened because destruction has not yet run")
 	}
-	if err := f.Destroy(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, f.Destroy())
 	f.gone(t, day, 1)
 	if _, err := f.Issue(bearer); !errors.Is(err, ErrUnknown) {
 		t.Errorf("Issue on a destroyed account = %v", err)
 	}
-	if err := f.Destroy(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, f.Destroy())
 	f.gone(t, day, 1)
 }
 
@@ -122,21 +99,17 @@ func TestAccountLives28DaysFromItsLastCode(t *testing.T) {
 	first := day.Of(noon)
 	used, unused := f.register(t, testName), f.register(t, testName)
 	f.code(t, used)
-	f.clock.set(noon.AddDate(0, 0, 20))
+	f.clock.Set(noon.AddDate(0, 0, 20))
 	f.code(t, used)
-	f.clock.set(first.DestroyAt())
-	if err := f.Destroy(); err != nil {
-		t.Fatal(err)
-	}
+	f.clock.Set(first.DestroyAt())
+	testkit.Check(t, f.Destroy())
 	f.gone(t, first, 1)
 	if _, err := f.Issue(unused); !errors.Is(err, ErrUnknown) {
 		t.Errorf("account without codes for 28 days: %v", err)
 	}
 	f.code(t, used)
-	f.clock.set(day.Of(f.clock.now()).DestroyAt())
-	if err := f.Destroy(); err != nil {
-		t.Fatal(err)
-	}
+	f.clock.Set(day.Of(f.clock.Now()).DestroyAt())
+	testkit.Check(t, f.Destroy())
 	if _, err := f.Issue(used); !errors.Is(err, ErrUnknown) {
 		t.Errorf("account 28 days after its last code: %v", err)
 	}
@@ -152,33 +125,17 @@ func TestCopyOfTheDataIsUnreadableOnceTheKeyIsDestroyed(t *testing.T) {
 	bearer := f.register(t, testName)
 	c := f.code(t, bearer)
 	day := day.Of(noon)
-	if err := f.Issuer.Close(); err != nil {
-		t.Fatal(err)
-	}
-	f.Issuer = nil
+	f.close(t)
 	kept := t.TempDir()
-	if err := os.CopyFS(kept, os.DirFS(f.dir)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.CopyFS(kept, os.DirFS(f.dir)))
 	f.reopen(t, durable.Disk{})
-	f.clock.set(day.DestroyAt())
-	if err := f.Destroy(); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Issuer.Close(); err != nil {
-		t.Fatal(err)
-	}
-	f.Issuer = nil
+	f.clock.Set(day.DestroyAt())
+	testkit.Check(t, f.Destroy())
+	f.close(t)
 	for _, name := range []string{"accounts.db", filepath.Join("days", day.String()+".db")} {
-		b, err := os.ReadFile(filepath.Join(kept, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(f.dir, name), b, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, os.WriteFile(filepath.Join(f.dir, name), testkit.Must(os.ReadFile(filepath.Join(kept, name)))(t), 0o600))
 	}
-	f.clock.set(noon.Add(time.Minute))
+	f.clock.Set(noon.Add(time.Minute))
 	f.reopen(t, durable.Disk{})
 	if _, _, err := f.accounts.get(bearer); !errors.Is(err, ErrUnknown) {
 		t.Errorf("account from a copy: %v", err)
@@ -186,28 +143,6 @@ func TestCopyOfTheDataIsUnreadableOnceTheKeyIsDestroyed(t *testing.T) {
 	if a := f.opened(t, scanned(c, time.Second)); len(a.Holders) != 0 {
 		t.Error("a code is opened from a copy of the data")
 	}
-}
-
-var errPlayed = errors.New("played fault")
-
-// crash fails its n-th step, after having done it where persisted is set, and every one after.
-type crash struct {
-	n         int
-	persisted bool
-	done      []string
-}
-
-func (c *crash) step(name string, do func() error) error {
-	c.done = append(c.done, name)
-	if len(c.done) < c.n {
-		return do()
-	}
-	if len(c.done) == c.n && c.persisted {
-		if err := do(); err != nil {
-			return err
-		}
-	}
-	return errPlayed
 }
 
 func TestDestructionSurvivesACrashAtEachStep(t *testing.T) {
@@ -220,22 +155,20 @@ func TestDestructionSurvivesACrashAtEachStep(t *testing.T) {
 				for range 3 {
 					f.code(t, bearer)
 				}
-				f.clock.set(day.DestroyAt())
-				played := &crash{n: n, persisted: persisted}
-				f.reopen(t, durable.Disk{Step: played.step})
+				f.clock.Set(day.DestroyAt())
+				crash := &testkit.Crash{At: n, Persisted: persisted}
+				f.reopen(t, crash.Disk())
 				err := f.Destroy()
-				if all = len(played.done) < n; all {
+				if all = len(crash.Steps) < n; all {
 					const steps = "create write chmod sync rename sync folder write chmod sync remove sync folder remove sync folder remove sync folder"
-					if got := strings.Join(played.done, " "); err != nil || got != steps {
+					if got := strings.Join(crash.Steps, " "); err != nil || got != steps {
 						t.Fatalf("steps %s, %v; want %s", got, err, steps)
 					}
-				} else if !errors.Is(err, errPlayed) || len(played.done) != n {
-					t.Fatalf("Destroy under fault = %v after %q", err, played.done)
+				} else if !errors.Is(err, testkit.ErrFault) || len(crash.Steps) != n {
+					t.Fatalf("Destroy under fault = %v after %q", err, crash.Steps)
 				}
 				f.reopen(t, durable.Disk{})
-				if err := f.Destroy(); err != nil {
-					t.Fatal(err)
-				}
+				testkit.Check(t, f.Destroy())
 				f.gone(t, day, 3)
 			})
 		}
@@ -245,15 +178,10 @@ func TestDestructionSurvivesACrashAtEachStep(t *testing.T) {
 // reopenAt opens the issuer again at wall, with a running time of its own.
 func (f *fixture) reopenAt(t *testing.T, wall time.Time, ran func() time.Duration) {
 	t.Helper()
-	if err := f.Issuer.Close(); err != nil {
-		t.Fatal(err)
-	}
-	f.clock.set(wall)
-	i, err := open(f.dir, "", f.opts, durable.Disk{}, ran)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.Issuer = i
+	opts := f.opts
+	f.close(t)
+	f.clock.Set(wall)
+	f.Issuer = testkit.Must(open(f.dir, "", opts, durable.Disk{}, ran))(t)
 }
 
 func TestAClockThatJumpsAheadDestroysNothingForADay(t *testing.T) {
@@ -262,12 +190,10 @@ func TestAClockThatJumpsAheadDestroysNothingForADay(t *testing.T) {
 	bearer := f.register(t, testName)
 	f.code(t, bearer)
 	var ran time.Duration
-	pass := func(d time.Duration) { ran += d; f.clock.set(f.clock.now().Add(d)) }
+	pass := func(d time.Duration) { ran += d; f.clock.Add(d) }
 	f.reopenAt(t, noon, func() time.Duration { return ran })
 	pass(guard.Proof)
-	if err := f.Destroy(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, f.Destroy())
 	kept := func(rule string) {
 		t.Helper()
 		if err := f.Destroy(); !errors.Is(err, guard.ErrHeldBack) {
@@ -277,25 +203,21 @@ func TestAClockThatJumpsAheadDestroysNothingForADay(t *testing.T) {
 			t.Errorf("%s: %d days were destroyed", rule, n)
 		}
 	}
-	f.clock.set(day.DestroyAt().Add(time.Hour)) // no time has passed
+	f.clock.Set(day.DestroyAt().Add(time.Hour)) // no time has passed
 	kept("a month ahead")
 	pass(guard.Proof - time.Minute)
 	kept("almost a day later")
-	f.clock.set(noon.Add(2 * guard.Proof))
+	f.clock.Set(noon.Add(2 * guard.Proof))
 	if err := f.Destroy(); err != nil {
 		t.Errorf("put right: %v", err)
 	}
 	f.code(t, bearer)
-	f.clock.set(day.DestroyAt().Add(time.Hour))
+	f.clock.Set(day.DestroyAt().Add(time.Hour))
 	kept("ahead again")
-	if err := f.ConfirmClock(); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Destroy(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, f.ConfirmClock())
+	testkit.Check(t, f.Destroy())
 	f.gone(t, day, 1)
-	f.clock.set(noon)
+	f.clock.Set(noon)
 	if _, err := f.Issue(bearer); err == nil {
 		t.Error("a day that was destroyed has a code again")
 	}
@@ -309,25 +231,18 @@ func TestDestructionThatHasBegunIsFinishedThoughTheClockIsInDoubt(t *testing.T) 
 	f := newFixture(t)
 	day := day.Of(noon)
 	f.code(t, f.register(t, testName))
-	f.clock.set(day.DestroyAt())
+	f.clock.Set(day.DestroyAt())
 	const intentWritten = 6 // steps
-	f.reopen(t, durable.Disk{Step: (&crash{n: intentWritten + 1}).step})
-	if err := f.Destroy(); !errors.Is(err, errPlayed) {
+	f.reopen(t, (&testkit.Crash{At: intentWritten + 1}).Disk())
+	if err := f.Destroy(); !errors.Is(err, testkit.ErrFault) {
 		t.Fatal(err)
 	}
 	f.reopen(t, durable.Disk{})
 	f.code(t, f.register(t, testName)) // of a day that is not due
-	if err := f.Issuer.Close(); err != nil {
-		t.Fatal(err)
-	}
-	f.Issuer = nil
-	if err := os.Remove(filepath.Join(f.dir, "clock")); err != nil {
-		t.Fatal(err)
-	}
+	f.close(t)
+	testkit.Check(t, os.Remove(filepath.Join(f.dir, "clock")))
 	f.reopen(t, durable.Disk{})
-	if err := f.Destroy(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, f.Destroy())
 	f.gone(t, day, 1)
 }
 
@@ -337,18 +252,14 @@ func TestAfterAWeekOffDaysAreDestroyedADayLater(t *testing.T) {
 	f.code(t, f.register(t, testName))
 	ran := guard.Proof
 	f.reopenAt(t, day.DestroyAt().Add(-5*24*time.Hour), func() time.Duration { return 0 })
-	if err := f.ConfirmClock(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, f.ConfirmClock())
 	f.reopenAt(t, day.DestroyAt().Add(2*24*time.Hour), func() time.Duration { return ran })
 	if err := f.Destroy(); !errors.Is(err, guard.ErrHeldBack) {
 		t.Errorf("at once: %v", err)
 	}
 	ran += guard.Proof
-	f.clock.set(f.clock.now().Add(guard.Proof))
-	if err := f.Destroy(); err != nil {
-		t.Fatal(err)
-	}
+	f.clock.Add(guard.Proof)
+	testkit.Check(t, f.Destroy())
 	f.gone(t, day, 1)
 }
 
@@ -356,18 +267,11 @@ func TestDamagedIssueLogIsDestroyedToo(t *testing.T) {
 	f := newFixture(t)
 	day := day.Of(noon)
 	f.code(t, f.register(t, testName))
-	f.clock.set(day.DestroyAt())
-	if err := f.Issuer.Close(); err != nil {
-		t.Fatal(err)
-	}
-	f.Issuer = nil
-	if err := os.WriteFile(filepath.Join(f.dir, "days", day.String()+".db"), []byte("no database"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	f.clock.Set(day.DestroyAt())
+	f.close(t)
+	testkit.Check(t, os.WriteFile(filepath.Join(f.dir, "days", day.String()+".db"), []byte("no database"), 0o600))
 	f.reopen(t, durable.Disk{})
-	if err := f.Destroy(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, f.Destroy())
 	f.gone(t, day, 0)
 }
 
@@ -375,21 +279,17 @@ func TestLoopDestroysAtMidnight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		begin := time.Now()
-		if err := Init(dir, "", About{Name: "naver", Hosts: []string{"h"}}, begin); err != nil {
-			t.Fatal(err)
-		}
-		i, err := Open(dir, "", Options{Registrar: OpenRegistration{}, Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, Init(dir, "", About{Name: "naver", Hosts: []string{"h"}}, begin))
+		i := testkit.Must(Open(dir, "", Options{Registrar: OpenRegistration{}, Now: time.Now, Logger: slog.New(slog.DiscardHandler)}))(t)
 		defer i.Close()
 		if _, err := i.Register(t.Context(), RegisterRequest{Name: testName, Phone: testPhone, Consent: true}); err != nil {
 			t.Fatal(err)
 		}
+		due := day.Of(begin).DestroyAt()
+		time.Sleep(time.Until(due) - 3*destroyPause/2)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { i.DestroyLoop(ctx); close(ended) }()
-		due := day.Of(begin).DestroyAt()
 		time.Sleep(time.Until(due) - time.Nanosecond)
 		synctest.Wait()
 		if n := i.Audit().Size(); n != 0 {

@@ -2,39 +2,20 @@ package issuer
 
 import (
 	"bytes"
-	"context"
 	"crypto/ed25519"
 	"log/slog"
-	"sync"
 	"testing"
 	"time"
 
 	"filippo.io/age"
 
 	"github.com/kipass/kipass/internal/durable"
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/order"
 	"github.com/kipass/kipass/protocol/token"
 	"github.com/kipass/kipass/protocol/visit"
 )
-
-// clock is a wall clock that tests drive.
-type clock struct {
-	mu sync.Mutex
-	t  time.Time
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.t
-}
-
-func (c *clock) set(t time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.t = t
-}
 
 // noon of 2020-07-01 in Seoul.
 var noon = time.Date(2020, 7, 1, 12, 0, 0, 0, day.Seoul())
@@ -49,8 +30,7 @@ const (
 type fixture struct {
 	*Issuer
 	dir       string
-	clock     *clock
-	log       *bytes.Buffer
+	clock     *testkit.Clock
 	kim, lee  ed25519.PrivateKey
 	authority *age.X25519Identity
 }
@@ -61,57 +41,43 @@ func officerKey(seed byte) ed25519.PrivateKey {
 
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	f := &fixture{dir: t.TempDir(), clock: &clock{t: noon}, log: &bytes.Buffer{}, kim: officerKey(1), lee: officerKey(2)}
-	if err := Init(f.dir, "", About{Name: "naver", Display: "네이버", Hosts: []string{"127.0.0.1"}}, noon); err != nil {
-		t.Fatal(err)
-	}
+	f := &fixture{dir: t.TempDir(), clock: testkit.NewClock(noon), kim: officerKey(1), lee: officerKey(2)}
+	testkit.Check(t, Init(f.dir, "", About{Name: "naver", Display: "네이버", Hosts: []string{"127.0.0.1"}}, noon))
 	for name, key := range map[string]ed25519.PrivateKey{"kim": f.kim, "lee": f.lee} {
-		if err := AddOfficer(f.dir, order.Officer{Name: name, Public: key.Public().(ed25519.PublicKey)}); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, AddOfficer(f.dir, order.Officer{Name: name, Public: key.Public().(ed25519.PublicKey)}))
 	}
-	var err error
-	if f.authority, err = age.GenerateX25519Identity(); err != nil {
-		t.Fatal(err)
-	}
+	f.authority = testkit.Must(age.GenerateX25519Identity())(t)
 	f.reopen(t, durable.Disk{})
-	t.Cleanup(func() { f.Issuer.Close() })
+	t.Cleanup(func() { f.close(t) })
 	return f
+}
+
+// close closes the issuer, if it is open.
+func (f *fixture) close(t testing.TB) {
+	t.Helper()
+	if f.Issuer != nil {
+		testkit.Check(t, f.Issuer.Close())
+		f.Issuer = nil
+	}
 }
 
 func (f *fixture) reopen(t testing.TB, disk durable.Disk) {
 	t.Helper()
-	if f.Issuer != nil {
-		if err := f.Issuer.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	i, err := open(f.dir, "", Options{
-		Registrar: OpenRegistration{}, CodesPerMinute: 1000, Now: f.clock.now, Logger: slog.New(slog.NewTextHandler(f.log, nil)),
-	}, disk, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.Issuer = i
+	f.close(t)
+	f.Issuer = testkit.Must(open(f.dir, "", Options{
+		Registrar: OpenRegistration{}, CodesPerMinute: 1000, Now: f.clock.Now, Logger: slog.New(slog.DiscardHandler),
+	}, disk, nil))(t)
 }
 
 func (f *fixture) register(t testing.TB, name string) string {
 	t.Helper()
-	bearer, err := f.Register(context.Background(), RegisterRequest{Name: name, Phone: testPhone, Consent: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return bearer
+	return testkit.Must(f.Register(t.Context(), RegisterRequest{Name: name, Phone: testPhone, Consent: true}))(t)
 }
 
 // code gives out a code and reads it as a gate would.
 func (f *fixture) code(t testing.TB, bearer string) token.Code {
 	t.Helper()
-	issued, err := f.Issue(bearer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f.read(t, issued.Text)
+	return f.read(t, testkit.Must(f.Issue(bearer))(t).Text)
 }
 
 type oneKey token.IssuerKey
@@ -120,20 +86,14 @@ func (k oneKey) Key(token.KID) (token.IssuerKey, bool) { return token.IssuerKey(
 
 func (f *fixture) read(t testing.TB, text string) token.Code {
 	t.Helper()
-	u, err := token.Parse([]byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := u.Verify(oneKey{Issuer: "naver", Public: f.PublicKey(), NotBefore: noon.AddDate(-1, 0, 0), NotAfter: noon.AddDate(1, 0, 0)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := testkit.Must(token.Parse([]byte(text)))(t)
+	c := testkit.Must(u.Verify(oneKey{Issuer: "naver", Public: f.PublicKey(), NotBefore: noon.AddDate(-1, 0, 0), NotAfter: noon.AddDate(1, 0, 0)}))(t)
 	return c
 }
 
 // order is a good one about the three days before the clock's time.
 func (f *fixture) order() order.Order {
-	now := f.clock.now().UTC().Truncate(time.Second)
+	now := f.clock.Now().UTC().Truncate(time.Second)
 	return order.Order{
 		ID: order.NewID(), Case: "2020-17", Officer: "kim", Purpose: "접촉자 조사", Facility: "hongdae-12",
 		From: now.Add(-72 * time.Hour), To: now.Add(time.Minute), Recipient: f.authority.Recipient().String(),
@@ -143,41 +103,25 @@ func (f *fixture) order() order.Order {
 
 func (f *fixture) approved(t testing.TB, o order.Order) []byte {
 	t.Helper()
-	signed, err := order.Sign(f.kim, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw, err := order.Approve(f.lee, signed)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if raw, err = order.WithoutPlace(raw); err != nil {
-		t.Fatal(err)
-	}
-	return raw
+	signed := testkit.Must(order.Sign(f.kim, o))(t)
+	return testkit.Must(order.WithoutPlace(testkit.Must(order.Approve(f.lee, signed))(t)))(t)
 }
 
 func question(t testing.TB, approved []byte, codes ...order.Code) []byte {
 	t.Helper()
-	q, err := order.EncodeQuestion(order.Question{Order: approved, Codes: codes})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return q
+	return testkit.Must(order.EncodeQuestion(order.Question{Order: approved, Codes: codes}))(t)
 }
 
 // opened asks under a good order and returns who held the codes.
 func (f *fixture) opened(t testing.TB, codes ...order.Code) order.IssuerAnswer {
 	t.Helper()
-	sealed, err := f.Answer(question(t, f.approved(t, f.order()), codes...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := order.OpenIssuerAnswer(sealed, f.authority)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
+	return f.answered(t, question(t, f.approved(t, f.order()), codes...))
+}
+
+// answered puts a question and returns the answer.
+func (f *fixture) answered(t testing.TB, question []byte) order.IssuerAnswer {
+	t.Helper()
+	return testkit.Must(order.OpenIssuerAnswer(testkit.Must(f.Answer(question))(t), f.authority))(t)
 }
 
 func scanned(c token.Code, after time.Duration) order.Code {

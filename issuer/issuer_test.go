@@ -2,7 +2,6 @@ package issuer
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/kipass/kipass/internal/daykey"
 	"github.com/kipass/kipass/internal/durable"
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/order"
 	"github.com/kipass/kipass/protocol/visit"
@@ -22,7 +22,7 @@ import (
 
 func TestConsentIsRequiredBeforeAnything(t *testing.T) {
 	f := newFixture(t)
-	if _, err := f.Register(context.Background(), RegisterRequest{Name: testName, Phone: testPhone}); !errors.Is(err, ErrConsent) {
+	if _, err := f.Register(t.Context(), RegisterRequest{Name: testName, Phone: testPhone}); !errors.Is(err, ErrConsent) {
 		t.Errorf("Register without consent = %v", err)
 	}
 	if days, err := f.held(); err != nil || len(days) != 0 {
@@ -93,19 +93,19 @@ func TestUnknownBearerGetsNoCode(t *testing.T) {
 
 func TestOperatorVouchesForThePhone(t *testing.T) {
 	r := NewOperatorToken("secret")
-	if err := r.Admit(context.Background(), Identity{}, "secret"); err != nil {
+	if err := r.Admit(t.Context(), Identity{}, "secret"); err != nil {
 		t.Error(err)
 	}
 	for _, proof := range []string{"", "secre", "secrett"} {
-		if err := r.Admit(context.Background(), Identity{}, proof); !errors.Is(err, ErrIdentity) {
+		if err := r.Admit(t.Context(), Identity{}, proof); !errors.Is(err, ErrIdentity) {
 			t.Errorf("proof %q: %v", proof, err)
 		}
 	}
 }
 
 func TestPaceOfOneHolder(t *testing.T) {
-	c := &clock{t: noon}
-	p := newPace(4, c.now)
+	c := testkit.NewClock(noon)
+	p := newPace(4, c.Now)
 	allowed := func() (n int) {
 		for p.allow(ref{1}) {
 			n++
@@ -118,20 +118,20 @@ func TestPaceOfOneHolder(t *testing.T) {
 	if !p.allow(ref{2}) {
 		t.Error("another holder is held up")
 	}
-	c.set(noon.Add(15 * time.Second))
+	c.Set(noon.Add(15 * time.Second))
 	if n := allowed(); n != 1 {
 		t.Errorf("%d codes after 15 s, want 1", n)
 	}
-	c.set(noon.Add(time.Hour))
+	c.Set(noon.Add(time.Hour))
 	if n := allowed(); n != 4 {
 		t.Errorf("%d codes after an hour, want 4", n)
 	}
-	c.set(noon.Add(2 * time.Hour))
+	c.Set(noon.Add(2 * time.Hour))
 	p.allow(ref{3})
 	if len(p.buckets) != 1 {
 		t.Errorf("%d holders are remembered, want 1", len(p.buckets))
 	}
-	if unlimited := newPace(0, c.now); !unlimited.allow(ref{1}) || len(unlimited.buckets) != 0 {
+	if unlimited := newPace(0, c.Now); !unlimited.allow(ref{1}) || len(unlimited.buckets) != 0 {
 		t.Error("no limit limits")
 	}
 }
@@ -144,11 +144,9 @@ func TestCodeIsOnDiskBeforeItIsGivenOut(t *testing.T) {
 	copied := *f
 	copied.Issuer = nil
 	copied.dir = t.TempDir()
-	if err := os.CopyFS(copied.dir, os.DirFS(f.dir)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.CopyFS(copied.dir, os.DirFS(f.dir)))
 	copied.reopen(t, durable.Disk{})
-	defer copied.Issuer.Close()
+	defer copied.close(t)
 	if a := copied.opened(t, scanned(c, 5*time.Second)); len(a.Holders) != 1 || a.Holders[0].Name != testName || a.Holders[0].Phone != testE164 {
 		t.Errorf("%d holders opened from the copy", len(a.Holders))
 	}
@@ -158,13 +156,11 @@ func TestCodeIsOnDiskBeforeItIsGivenOut(t *testing.T) {
 func TestManyHoldersAtOnce(t *testing.T) {
 	f := newFixture(t)
 	var wg sync.WaitGroup
-	asked := make([]order.Code, 40)
-	want := map[visit.CTI]string{}
-	var mu sync.Mutex
-	for n := range asked {
+	texts := make([]string, 40)
+	name := func(n int) string { return fmt.Sprint("holder ", n) }
+	for n := range texts {
 		wg.Go(func() {
-			name := fmt.Sprint("holder ", n)
-			bearer, err := f.Register(context.Background(), RegisterRequest{Name: name, Phone: testPhone, Consent: true})
+			bearer, err := f.Register(t.Context(), RegisterRequest{Name: name(n), Phone: testPhone, Consent: true})
 			if err != nil {
 				t.Error(err)
 				return
@@ -172,16 +168,18 @@ func TestManyHoldersAtOnce(t *testing.T) {
 			issued, err := f.Issue(bearer)
 			if err != nil {
 				t.Error(err)
-				return
 			}
-			c := f.read(t, issued.Text)
-			mu.Lock()
-			defer mu.Unlock()
-			asked[n] = scanned(c, time.Second)
-			want[asked[n].CTI] = name
+			texts[n] = issued.Text
 		})
 	}
 	wg.Wait()
+	var asked []order.Code
+	want := map[visit.CTI]string{}
+	for n, text := range texts {
+		c := scanned(f.read(t, text), time.Second)
+		asked = append(asked, c)
+		want[c.CTI] = name(n)
+	}
 	a := f.opened(t, asked...)
 	if len(a.Holders) != len(asked) {
 		t.Fatalf("%d of %d codes opened", len(a.Holders), len(asked))
@@ -195,10 +193,7 @@ func TestManyHoldersAtOnce(t *testing.T) {
 
 func TestFolderIsMadeOnce(t *testing.T) {
 	f := newFixture(t)
-	before, err := os.ReadFile(filepath.Join(f.dir, "secret", masterFile))
-	if err != nil {
-		t.Fatal(err)
-	}
+	before := testkit.Must(os.ReadFile(filepath.Join(f.dir, "secret", masterFile)))(t)
 	if err := Init(f.dir, "", About{Name: "pass", Hosts: []string{"h"}}, noon); err == nil {
 		t.Error("Init over an issuer succeeded")
 	}
@@ -227,9 +222,7 @@ func TestDataWithoutTheMasterKeyShowsNothing(t *testing.T) {
 		cti := f.code(t, bearer).CTI()
 		needles = append(needles, cti[:], cti[:12], cti[12:28])
 	}
-	if err := f.Issuer.Close(); err != nil {
-		t.Fatal(err)
-	}
+	f.close(t)
 	read := 0
 	err = filepath.WalkDir(f.dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -254,10 +247,7 @@ func TestDataWithoutTheMasterKeyShowsNothing(t *testing.T) {
 		t.Fatalf("read %d bytes, %v", read, err)
 	}
 	// Another master key does not help either.
-	if err := os.WriteFile(filepath.Join(f.dir, "secret", masterFile), bytes.Repeat([]byte{7}, daykey.KeySize), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	f.Issuer = nil
+	testkit.Check(t, os.WriteFile(filepath.Join(f.dir, "secret", masterFile), bytes.Repeat([]byte{7}, daykey.KeySize), 0o600))
 	f.reopen(t, durable.Disk{})
 	if _, err := f.Issue(bearer); err == nil {
 		t.Error("a code is given out under another master key")

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/auditlog"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/order"
@@ -17,22 +18,15 @@ func TestOrdersThatOpenNothing(t *testing.T) {
 	f := newFixture(t)
 	c := scanned(f.code(t, f.register(t, testName)), time.Second)
 	stranger := officerKey(9)
-	must := func(raw []byte, err error) []byte {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return raw
-	}
 	signedBy := func(key ed25519.PrivateKey, change func(*order.Order)) []byte {
 		o := f.order()
 		if change != nil {
 			change(&o)
 		}
-		return must(order.Sign(key, o))
+		return testkit.Must(order.Sign(key, o))(t)
 	}
 	approve := func(key ed25519.PrivateKey, signed []byte) []byte {
-		return must(order.WithoutPlace(must(order.Approve(key, signed))))
+		return testkit.Must(order.WithoutPlace(testkit.Must(order.Approve(key, signed))(t)))(t)
 	}
 	good := approve(f.lee, signedBy(f.kim, nil))
 	flip := func(at int) []byte {
@@ -51,7 +45,7 @@ func TestOrdersThatOpenNothing(t *testing.T) {
 		"in another officer's name":    {question(t, approve(f.kim, signedBy(f.lee, nil)), c), order.ErrRefused},
 		"changed after approval":       {question(t, flip(len(good)/2), c), order.ErrRefused},
 		"approval's signature changed": {question(t, flip(len(good)-1), c), order.ErrRefused},
-		"with its place":               {question(t, must(order.Approve(f.lee, signedBy(f.kim, nil))), c), order.ErrMalformed},
+		"with its place":               {question(t, testkit.Must(order.Approve(f.lee, signedBy(f.kim, nil)))(t), c), order.ErrMalformed},
 		"not a question":               {good, order.ErrMessage},
 		"empty":                        {nil, order.ErrMessage},
 		"expired": {question(t, approve(f.lee, signedBy(f.kim, func(o *order.Order) {
@@ -70,9 +64,7 @@ func TestOrdersThatOpenNothing(t *testing.T) {
 			}
 		})
 	}
-	if err := AddOfficer(f.dir, order.Officer{Name: "park", Public: stranger.Public().(ed25519.PublicKey)}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, AddOfficer(f.dir, order.Officer{Name: "park", Public: stranger.Public().(ed25519.PublicKey)}))
 	if _, err := f.Answer(question(t, good, c)); err != nil {
 		t.Errorf("the good order: %v", err)
 	}
@@ -100,19 +92,12 @@ func TestOnlyCodesScannedInTheWindowNearTheirIssueAreOpened(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			f.clock.set(tt.issued)
+			f.clock.Set(tt.issued)
 			c := f.code(t, bearer)
-			f.clock.set(noon)
+			f.clock.Set(noon)
 			o := f.order()
 			o.From, o.To = tt.from.UTC(), noon.Add(time.Minute).UTC()
-			sealed, err := f.Answer(question(t, f.approved(t, o), scanned(c, tt.after)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			a, err := order.OpenIssuerAnswer(sealed, f.authority)
-			if err != nil {
-				t.Fatal(err)
-			}
+			a := f.answered(t, question(t, f.approved(t, o), scanned(c, tt.after)))
 			if opened := len(a.Holders) == 1; opened != tt.opened || len(a.Holders)+len(a.Unopened) != 1 {
 				t.Errorf("%d opened, %d unopened, want opened = %v", len(a.Holders), len(a.Unopened), tt.opened)
 			}
@@ -124,10 +109,7 @@ func TestCodesThatWereNeverGivenOutAreNotOpened(t *testing.T) {
 	f := newFixture(t)
 	bearer := f.register(t, testName)
 	c := f.code(t, bearer)
-	k, err := f.keys.Key(day.Of(noon))
-	if err != nil {
-		t.Fatal(err)
-	}
+	k := testkit.Must(f.keys.Key(day.Of(noon)))(t)
 	h, _, err := f.accounts.get(bearer)
 	if err != nil {
 		t.Fatal(err)
@@ -154,10 +136,7 @@ func TestEveryOpeningIsLoggedWithoutPersonOrPlace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := AuditKey(f.dir, "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := testkit.Must(AuditKey(f.dir, ""))(t)
 	r, err := auditlog.Check(entries, checkpoint, key)
 	if err != nil || r.Size != 1 || a.Entry != 0 {
 		t.Fatalf("log holds %d entries, the answer names %d, %v", r.Size, a.Entry, err)

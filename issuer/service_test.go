@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/internal/httpserver"
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/order"
 	"github.com/kipass/kipass/protocol/visit"
@@ -27,37 +27,27 @@ import (
 type running struct {
 	url    string
 	client *http.Client
-	log    *bytes.Buffer // to be read after stop
+	log    *testkit.Buffer
 	stop   func()
 }
 
 func serve(t *testing.T, f *fixture, registration string) *running {
 	t.Helper()
-	if f.Issuer != nil {
-		if err := f.Issuer.Close(); err != nil {
-			t.Fatal(err)
-		}
-		f.Issuer = nil
-	}
-	ca, err := os.ReadFile(filepath.Join(f.dir, CAFile))
-	if err != nil {
-		t.Fatal(err)
-	}
+	f.close(t)
+	ca := testkit.Must(os.ReadFile(filepath.Join(f.dir, CAFile)))(t)
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca)
-	r := &running{log: &bytes.Buffer{}}
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Time: f.clock.now}, ForceAttemptHTTP2: true}
+	logger, log := testkit.NewLogger()
+	r := &running{log: log}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Time: f.clock.Now}, ForceAttemptHTTP2: true}
 	r.client = &http.Client{Transport: transport}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener := testkit.Must(net.Listen("tcp", "127.0.0.1:0"))(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	ready, ended := make(chan string, 1), make(chan error, 1)
 	go func() {
 		ended <- Run(ctx, Config{
-			Dir: f.dir, Listener: listener, Registration: registration, CodesPerMinute: 3, Now: f.clock.now,
-			Ready: func(url string) { ready <- url }, Logger: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+			Dir: f.dir, Listener: listener, Registration: registration, CodesPerMinute: 3, Now: f.clock.Now,
+			Ready: func(url string) { ready <- url }, Logger: logger,
 		})
 	}()
 	select {
@@ -77,32 +67,20 @@ func serve(t *testing.T, f *fixture, registration string) *running {
 			t.Errorf("Run = %v", err)
 		}
 	}
-	t.Cleanup(func() {
-		r.stop()
-		f.reopen(t, durable.Disk{}) // for the fixture's own end
-	})
+	t.Cleanup(r.stop)
 	return r
 }
 
 func (r *running) post(t *testing.T, path, contentType, bearer string, body []byte) (*http.Response, []byte) {
 	t.Helper()
-	req, err := http.NewRequest(http.MethodPost, r.url+path, bytes.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
+	req := testkit.Must(http.NewRequest(http.MethodPost, r.url+path, bytes.NewReader(body)))(t)
 	req.Header.Set("Content-Type", contentType)
 	if bearer != "" {
 		req.Header.Set("Authorization", "Bearer "+bearer)
 	}
-	resp, err := r.client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
+	resp := testkit.Must(r.client.Do(req))(t)
 	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := testkit.Must(io.ReadAll(resp.Body))(t)
 	return resp, b
 }
 
@@ -166,10 +144,7 @@ func TestServiceFromConsentToContact(t *testing.T) {
 func TestServiceRefuses(t *testing.T) {
 	f := newFixture(t)
 	r := serve(t, f, RegisterByToken)
-	proof, err := os.ReadFile(filepath.Join(f.dir, "secret", RegistrationFile))
-	if err != nil {
-		t.Fatal(err)
-	}
+	proof := testkit.Must(os.ReadFile(filepath.Join(f.dir, "secret", RegistrationFile)))(t)
 	good := `{"name":"` + testName + `","phone":"` + testPhone + `","consent":true,"proof":"` + strings.TrimSpace(string(proof)) + `"}`
 	for name, tt := range map[string]struct {
 		body   string
@@ -201,16 +176,8 @@ func TestServiceRefuses(t *testing.T) {
 	}
 	stranger := f.order()
 	stranger.Officer = "nobody"
-	signed, err := order.Sign(officerKey(9), stranger)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if signed, err = order.Approve(f.lee, signed); err != nil {
-		t.Fatal(err)
-	}
-	if signed, err = order.WithoutPlace(signed); err != nil {
-		t.Fatal(err)
-	}
+	forged := testkit.Must(order.Approve(f.lee, testkit.Must(order.Sign(officerKey(9), stranger))(t)))(t)
+	forged = testkit.Must(order.WithoutPlace(forged))(t)
 	code := order.Code{CTI: visit.CTI{1}, At: noon}
 	for name, tt := range map[string]struct {
 		contentType string
@@ -218,7 +185,7 @@ func TestServiceRefuses(t *testing.T) {
 		status      int
 		code        string
 	}{
-		"forged order":       {order.TypeQuestion, question(t, signed, code), http.StatusForbidden, "order-refused"},
+		"forged order":       {order.TypeQuestion, question(t, forged, code), http.StatusForbidden, "order-refused"},
 		"garbage":            {order.TypeQuestion, []byte("garbage"), http.StatusBadRequest, "bad-order"},
 		"too large":          {order.TypeQuestion, make([]byte, order.MaxQuestion+1), http.StatusRequestEntityTooLarge, "too-large"},
 		"other content type": {"application/cbor", question(t, f.approved(t, f.order()), code), http.StatusUnsupportedMediaType, "unsupported-type"},
@@ -244,9 +211,7 @@ func TestLogsHoldNothingOfAnyone(t *testing.T) {
 	r.register(t, `{"name":"`+testName+`","phone":"`+testPhone+`","consent":`)
 	_, b := r.post(t, PathCodes, "", bearer, nil)
 	var c CodeResponse
-	if err := json.Unmarshal(b, &c); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, json.Unmarshal(b, &c))
 	r.post(t, PathCodes, "", bearer+"x", nil)
 	r.post(t, order.PathOrders, order.TypeQuestion, "", []byte(testName))
 	// A damaged account is an error of the issuer's own, and is logged.
@@ -258,9 +223,7 @@ func TestLogsHoldNothingOfAnyone(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := r.log.String()
-	if err := os.WriteFile(filepath.Join(f.dir, "keys", day.Of(noon).String()+".key"), make([]byte, 60), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.WriteFile(filepath.Join(f.dir, "keys", day.Of(noon).String()+".key"), make([]byte, 60), 0o600))
 	r = serve(t, f, RegisterOpen)
 	if resp, _ := r.post(t, PathCodes, "", bearer, nil); resp.StatusCode != http.StatusInternalServerError {
 		t.Fatalf("code under a damaged key: %s", resp.Status)
