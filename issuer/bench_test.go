@@ -5,7 +5,7 @@ import "testing"
 // BenchmarkIssue measures a code from request to text, its durable log entry included, many holders at once.
 func BenchmarkIssue(b *testing.B) {
 	f := newFixture(b)
-	f.pace.perMinute = 0
+	f.rate.perMinute = 0
 	bearer := f.register(b, testName)
 	b.SetParallelism(32)
 	b.RunParallel(func(pb *testing.PB) {

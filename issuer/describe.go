@@ -31,7 +31,7 @@ func AuditKey(dir, secretDir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return auditlog.VerifierKey(a.auditOrigin(), s.audit.Public().(ed25519.PublicKey))
+	return auditlog.VerifierKey(a.auditOrigin(), s.logKey.Public().(ed25519.PublicKey))
 }
 
 // AddOfficer adds an officer whose orders are obeyed from now on.

@@ -17,8 +17,8 @@ import (
 	"github.com/kipass/kipass/protocol/day"
 )
 
-// intent is written before the first step of a day's destruction and removed after the last, so that a crash in between
-// is carried on with and the record of destruction still tells the true count.
+// intent is written before the first step of a day's destruction and removed after the last, so that after a crash in
+// between destruction is resumed and its record still tells the true count.
 type intent struct {
 	Codes    uint64 `json:"codes"`
 	Accounts uint64 `json:"accounts"`
@@ -33,14 +33,14 @@ func (i *Issuer) intentPath(d day.Day) string {
 
 // Destroy destroys every day whose time has come (day.Day.DestroyAt): its key, its issue log, the identities kept with
 // it, and the accounts whose last code was of that day. Each day becomes an entry of the audit log, once. It may be
-// called again after any error or crash and takes up where it stopped. Days that are due by a clock in doubt are kept;
-// the error then wraps guard.ErrHeldBack.
+// called again after any error or crash and resumes where it stopped. Days that are due only by a clock in doubt are
+// kept; the error then wraps guard.ErrHeldBack.
 func (i *Issuer) Destroy() error {
 	horizon, err := i.guard.Look()
 	if err != nil {
 		return err
 	}
-	held, err := i.held()
+	days, err := i.remaining()
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (i *Issuer) Destroy() error {
 	if err != nil {
 		return err
 	}
-	due, back := horizon.Split(held)
+	due, back := horizon.Split(days)
 	back = slices.DeleteFunc(back, func(d day.Day) bool { return slices.Contains(begun, d) })
 	due = append(due, begun...)
 	slices.Sort(due)
@@ -62,8 +62,8 @@ func (i *Issuer) Destroy() error {
 	return errors.Join(failed...)
 }
 
-// held lists the days of which anything is left, oldest first.
-func (i *Issuer) held() ([]day.Day, error) {
+// remaining lists the days of which anything is left, oldest first.
+func (i *Issuer) remaining() ([]day.Day, error) {
 	keys, err := i.keys.Days()
 	if err != nil {
 		return nil, err
@@ -152,8 +152,8 @@ func (i *Issuer) plan(d day.Day) (intent, error) {
 }
 
 // destroyedDays are the days of whose destruction the audit log tells.
-func destroyedDays(log *auditlog.Log) ([]string, error) {
-	entries, _, err := log.Snapshot()
+func destroyedDays(audit *auditlog.Log) ([]string, error) {
+	entries, _, err := audit.Snapshot()
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +193,7 @@ func (i *Issuer) DestroyLoop(ctx context.Context) {
 			i.opts.Logger.Error("destruction is overdue and will be tried again", "error", err)
 			pause = destroyRetry
 		default:
-			if due, err := i.held(); err == nil && len(due) > 0 {
+			if due, err := i.remaining(); err == nil && len(due) > 0 {
 				pause = min(pause, max(due[0].DestroyAt().Sub(i.opts.Now()), 0))
 			}
 		}

@@ -113,7 +113,7 @@ func TestAccountLives28DaysFromItsLastCode(t *testing.T) {
 	if _, err := f.Issue(used); !errors.Is(err, ErrUnknown) {
 		t.Errorf("account 28 days after its last code: %v", err)
 	}
-	if days, err := f.held(); err != nil || len(days) != 0 {
+	if days, err := f.remaining(); err != nil || len(days) != 0 {
 		t.Errorf("%v are left, %v", days, err)
 	}
 }

@@ -51,7 +51,7 @@ type Issuer struct {
 	accounts *accounts
 	audit    *auditlog.Log
 	guard    *guard.Clock
-	pace     *pace
+	rate     *rateLimiter
 }
 
 // Open opens the issuer in the folder dir, made by [Init]. secretDir holds its secrets; "" stands for the folder
@@ -73,7 +73,7 @@ func open(dir, secretDir string, opts Options, disk durable.Disk, elapsed func()
 	if err != nil {
 		return nil, err
 	}
-	audit, err := auditlog.Open(filepath.Join(dir, "audit"), s.audit, about.auditOrigin())
+	audit, err := auditlog.Open(filepath.Join(dir, "audit"), s.logKey, about.auditOrigin())
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +94,7 @@ func open(dir, secretDir string, opts Options, disk durable.Disk, elapsed func()
 	return &Issuer{
 		opts: opts, about: about, secrets: s, officers: filepath.Join(dir, officersFile), keys: keys,
 		days:     &dayFiles{dir: filepath.Join(dir, "days"), disk: disk, open: map[day.Day]*bbolt.DB{}},
-		accounts: accounts, audit: audit, guard: guard, pace: newPace(opts.CodesPerMinute, opts.Now),
+		accounts: accounts, audit: audit, guard: guard, rate: newRateLimiter(opts.CodesPerMinute, opts.Now),
 	}, nil
 }
 
@@ -119,8 +119,8 @@ func (i *Issuer) Close() error {
 	return errors.Join(i.days.close(), i.accounts.db.Close(), i.audit.Close(), i.guard.Close())
 }
 
-// Register makes an account and returns its bearer secret, which cannot be had again. Errors wrap ErrConsent or
-// ErrIdentity where the applicant can help it.
+// Register makes an account and returns its bearer secret, which is never shown again. Errors wrap ErrConsent or
+// ErrIdentity where the applicant can do something about it.
 func (i *Issuer) Register(ctx context.Context, q RegisterRequest) (bearer string, err error) {
 	if !q.Consent {
 		return "", ErrConsent
@@ -150,13 +150,13 @@ type Issued struct {
 }
 
 // Issue makes a code for the account of bearer, new each time, and returns it once the issue log holds it durably.
-// Errors wrap ErrUnknown or ErrTooMany where the holder can help it.
+// Errors wrap ErrUnknown or ErrTooMany where the holder can do something about it.
 func (i *Issuer) Issue(bearer string) (Issued, error) {
 	h, sealedOn, err := i.accounts.get(bearer)
 	if err != nil {
 		return Issued{}, err
 	}
-	if !i.pace.allow(h.ref()) {
+	if !i.rate.allow(h.ref()) {
 		return Issued{}, ErrTooMany
 	}
 	iat := i.opts.Now().Truncate(time.Second)

@@ -25,7 +25,7 @@ func TestConsentIsRequiredBeforeAnything(t *testing.T) {
 	if _, err := f.Register(t.Context(), RegisterRequest{Name: testName, Phone: testPhone}); !errors.Is(err, ErrConsent) {
 		t.Errorf("Register without consent = %v", err)
 	}
-	if days, err := f.held(); err != nil || len(days) != 0 {
+	if days, err := f.remaining(); err != nil || len(days) != 0 {
 		t.Errorf("a refused registration left %v behind, %v", days, err)
 	}
 }
@@ -103,9 +103,9 @@ func TestOperatorVouchesForThePhone(t *testing.T) {
 	}
 }
 
-func TestPaceOfOneHolder(t *testing.T) {
+func TestRateOfOneHolder(t *testing.T) {
 	c := testkit.NewClock(noon)
-	p := newPace(4, c.Now)
+	p := newRateLimiter(4, c.Now)
 	allowed := func() (n int) {
 		for p.allow(ref{1}) {
 			n++
@@ -131,7 +131,7 @@ func TestPaceOfOneHolder(t *testing.T) {
 	if len(p.buckets) != 1 {
 		t.Errorf("%d holders are remembered, want 1", len(p.buckets))
 	}
-	if unlimited := newPace(0, c.Now); !unlimited.allow(ref{1}) || len(unlimited.buckets) != 0 {
+	if unlimited := newRateLimiter(0, c.Now); !unlimited.allow(ref{1}) || len(unlimited.buckets) != 0 {
 		t.Error("no limit limits")
 	}
 }

@@ -35,7 +35,7 @@ func (i *Issuer) Answer(question []byte) ([]byte, error) {
 	}
 	a := order.IssuerAnswer{Order: o.ID}
 	for _, c := range q.Codes {
-		h, err := i.open(o.Order, c, now)
+		h, err := i.openCode(o.Order, c, now)
 		switch {
 		case err == nil:
 			a.Holders = append(a.Holders, order.Holder{CTI: c.CTI, Name: h.Name, Phone: h.Phone})
@@ -55,9 +55,9 @@ func (i *Issuer) Answer(question []byte) ([]byte, error) {
 	return order.SealIssuerAnswer(o.Recipient, a)
 }
 
-// open finds a code's holder. A code that is not to be opened, for whatever reason, gives errNotOurs: the authority
+// openCode finds a code's holder. A code that is not to be opened, for whatever reason, gives errNotOurs: the authority
 // learns no more of it.
-func (i *Issuer) open(o order.Order, c order.Code, now time.Time) (holder, error) {
+func (i *Issuer) openCode(o order.Order, c order.Code, now time.Time) (holder, error) {
 	if !o.Covers(c.At) {
 		return holder{}, errNotOurs
 	}
@@ -66,7 +66,7 @@ func (i *Issuer) open(o order.Order, c order.Code, now time.Time) (holder, error
 		if d < day.OldestKept(now) {
 			break // due for destruction, even if that has not come to it yet
 		}
-		h, err := i.openOn(d, c)
+		h, err := i.openCodeOn(d, c)
 		if !errors.Is(err, errNotOurs) && !errors.Is(err, daykey.ErrNoKey) {
 			return h, err
 		}
@@ -74,7 +74,7 @@ func (i *Issuer) open(o order.Order, c order.Code, now time.Time) (holder, error
 	return holder{}, errNotOurs
 }
 
-func (i *Issuer) openOn(d day.Day, c order.Code) (holder, error) {
+func (i *Issuer) openCodeOn(d day.Day, c order.Code) (holder, error) {
 	k, err := i.keys.Key(d)
 	if err != nil {
 		return holder{}, err

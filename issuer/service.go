@@ -28,7 +28,7 @@ type RegisterRequest struct {
 	Proof   string `json:"proof,omitempty"` // what the registrar asks for: the operator's token
 }
 
-// RegisterResponse holds the account's bearer secret. It cannot be had a second time.
+// RegisterResponse holds the account's bearer secret. It is shown this once.
 type RegisterResponse struct {
 	Token string `json:"token"`
 }

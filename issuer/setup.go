@@ -30,7 +30,7 @@ const (
 
 	masterFile  = "master.key"
 	signingFile = "signing.key"
-	auditFile   = "audit.key"
+	logKeyFile   = "audit.key"
 	caKeyFile   = "ca.key"
 	// RegistrationFile holds the operator's registration token, in the folder of secrets.
 	RegistrationFile = "registration.token"
@@ -56,14 +56,14 @@ func (a About) auditOrigin() string { return "kipass/issuer/" + a.Name }
 type secrets struct {
 	master  []byte
 	signing ed25519.PrivateKey
-	audit   ed25519.PrivateKey
+	logKey  ed25519.PrivateKey
 	caKey   crypto.Signer
 }
 
 // Init makes the data folder of a new issuer: name, keys and TLS authority. It refuses a folder that already is one.
 // secretDir is "" or where the secrets shall lie, apart from the data.
 func Init(dir, secretDir string, a About, now time.Time) error {
-	// Signing a code is the check of the name that all the world will apply.
+	// Signing a code checks the name by the rule that everybody who reads codes applies.
 	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 	if _, err := token.Sign(key, a.Name, now, token.CTI{}); err != nil {
 		return err
@@ -119,7 +119,7 @@ func makeSecrets(dir string) error {
 	if err := write(filepath.Join(dir, masterFile), master, 0o600); err != nil {
 		return fmt.Errorf("writing the master key: %w", err)
 	}
-	for _, name := range []string{signingFile, auditFile} {
+	for _, name := range []string{signingFile, logKeyFile} {
 		_, key, err := ed25519.GenerateKey(nil)
 		if err != nil {
 			return fmt.Errorf("making %s: %w", name, err)
@@ -175,7 +175,7 @@ func readSecrets(dir string) (secrets, error) {
 	if len(s.master) != daykey.KeySize {
 		return secrets{}, fmt.Errorf("reading the master key: %d bytes, must be %d", len(s.master), daykey.KeySize)
 	}
-	for name, key := range map[string]*ed25519.PrivateKey{signingFile: &s.signing, auditFile: &s.audit} {
+	for name, key := range map[string]*ed25519.PrivateKey{signingFile: &s.signing, logKeyFile: &s.logKey} {
 		if *key, err = keyfile.ReadEd25519(filepath.Join(dir, name)); err != nil {
 			return secrets{}, err
 		}
