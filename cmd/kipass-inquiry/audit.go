@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,55 +13,70 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kipass/kipass/inquiry"
+	"github.com/spf13/cobra"
+
+	"github.com/kipass/kipass/internal/cli"
 	"github.com/kipass/kipass/protocol/auditlog"
 )
 
 // maxLog is the longest published log in bytes that is fetched.
 const maxLog = 1 << 30
 
-func (c *command) audit(ctx context.Context, args []string) error {
-	key := c.String("key", "", "verifier `key` of the log, \"origin+hash+key\" (required)")
-	dir := c.String("dir", "", "`folder` of the log")
-	url := c.String("url", "", "`URL` of a party that publishes its log")
-	ca := c.String("ca", "", "`file` of the authority of that party's certificate, PEM")
-	list := c.Bool("list", false, "print the entries, one JSON object a line")
-	save := c.String("save", "", "`file` to keep the checkpoint in, for -since next time")
+// auditOptions say which log is checked, and against what.
+type auditOptions struct {
+	key, dir, url, ca, save string
+	since                   []string
+	list                    bool
+}
+
+func auditCommand() *cobra.Command {
+	var opts auditOptions
+	about := "누구의 것이든 감사 기록을 확인합니다 / check anybody's audit log"
+	cmd := cli.Command("audit", about, func(cmd *cobra.Command, _ []string) error { return checkLog(cmd, opts) })
+	flags := cli.FlagsOf(cmd)
+	flags.String(&opts.key, "audit-key", cli.Key, "기록을 확인하는 공개 키 \"이름+해시+키\" 또는 그 파일 / the log's public key, \"origin+hash+key\", or a file that holds it")
+	flags.String(&opts.dir, "audit-log", cli.Dir, "기록의 폴더, 기본값 없음 / folder of the log; default none")
+	flags.String(&opts.url, "url", cli.URL, "기록을 공개하는 기관의 주소, 기본값 없음 / URL of a party that publishes its log; default none")
+	flags.String(&opts.ca, "ca", cli.File, "그 기관 인증서의 인증 기관, PEM, --url에 필요하며 기본값 없음 / authority of that party's certificate, PEM; needed with --url, no default")
+	flags.Strings(&opts.since, "since", cli.File, "전에 보관한 체크포인트, 그 뒤로 늘어나기만 했어야 함, 여러 번 가능, 기본값 없음 / checkpoint kept earlier: the log must only have grown since; may be repeated; default none")
+	flags.Bool(&opts.list, "list", "항목을 한 줄에 JSON 하나씩 출력 / print the entries, one JSON object a line")
+	flags.String(&opts.save, "save", cli.File, "다음 --since를 위해 체크포인트를 보관할 파일, 기본값은 보관하지 않음 / file to keep the checkpoint in, for --since next time; default none")
+	flags.Require("audit-key")
+	return cmd
+}
+
+func checkLog(cmd *cobra.Command, opts auditOptions) error {
 	var older [][]byte
-	c.Func("since", "`file` of a checkpoint kept earlier: the log must only have grown since; may be repeated", func(path string) error {
-		b, err := os.ReadFile(path)
-		older = append(older, b)
-		return err
-	})
-	if err := c.read(args, 0, "key"); err != nil {
-		return err
+	for _, path := range opts.since {
+		checkpoint, err := os.ReadFile(path)
+		if err != nil {
+			return fmt.Errorf("reading an older checkpoint: %w", err)
+		}
+		older = append(older, checkpoint)
 	}
-	entries, checkpoint, err := fetchLog(ctx, *dir, *url, *ca)
+	entries, checkpoint, err := fetchLog(cmd.Context(), opts.dir, opts.url, opts.ca)
 	if err != nil {
 		return err
 	}
-	r, err := auditlog.Check(entries, checkpoint, *key, older...)
+	r, err := auditlog.Check(entries, checkpoint, cli.ValueOrFile(opts.key), older...)
 	if err != nil {
 		return err
 	}
-	if *list {
-		enc := json.NewEncoder(c.stdout)
+	if opts.list {
+		enc := json.NewEncoder(cmd.OutOrStdout())
 		for _, e := range r.Entries {
 			if err := enc.Encode(e); err != nil {
 				return fmt.Errorf("writing the entries: %w", err)
 			}
 		}
 	}
-	fmt.Fprintf(c.stderr, "%d entries hold", r.Size)
-	if len(older) > 0 {
-		fmt.Fprintf(c.stderr, " and continue %d older checkpoints", len(older))
-	}
-	fmt.Fprintln(c.stderr)
+	fmt.Fprintf(cmd.ErrOrStderr(), "항목 %d개, 이전 체크포인트 %d개와 일치합니다\n%[1]d entries hold and continue %[2]d older checkpoints\n", r.Size, len(older))
 	if r.Unsigned > 0 {
-		fmt.Fprintf(c.stderr, "note: %d bytes after the last signed entry: an append under way or interrupted\n", r.Unsigned)
+		fmt.Fprintf(cmd.ErrOrStderr(), "참고: 서명된 마지막 항목 뒤에 %d바이트가 있습니다. 추가 중이거나 중단되었습니다\n"+
+			"note: %[1]d bytes after the last signed entry: an append under way or interrupted\n", r.Unsigned)
 	}
-	if *save != "" {
-		if err := os.WriteFile(*save, checkpoint, 0o644); err != nil {
+	if opts.save != "" {
+		if err := os.WriteFile(opts.save, checkpoint, 0o644); err != nil {
 			return fmt.Errorf("keeping the checkpoint: %w", err)
 		}
 	}
@@ -74,7 +88,7 @@ func fetchLog(ctx context.Context, dir, url, ca string) (entries, checkpoint []b
 	read := func(name string) ([]byte, error) { return os.ReadFile(filepath.Join(dir, name)) }
 	switch {
 	case (dir == "") == (url == ""):
-		return nil, nil, errors.New("give either -dir or -url")
+		return nil, nil, cli.Wrong("--audit-log와 --url 가운데 하나를 주십시오", "give either --audit-log or --url")
 	case url != "":
 		roots := map[string]*x509.CertPool{}
 		if err := addRoots(roots, "", ca); err != nil {
@@ -113,17 +127,4 @@ func get(ctx context.Context, client *http.Client, url string) ([]byte, error) {
 		return nil, fmt.Errorf("%s answers %s", url, resp.Status)
 	}
 	return io.ReadAll(io.LimitReader(resp.Body, maxLog))
-}
-
-func (c *command) auditKey(args []string) error {
-	home := c.home()
-	if err := c.read(args, 0, "home"); err != nil {
-		return err
-	}
-	key, err := inquiry.AuditKey(*home)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintln(c.stdout, key)
-	return nil
 }

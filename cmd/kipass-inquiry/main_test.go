@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/inquiry"
+	"github.com/kipass/kipass/internal/cli"
+	"github.com/kipass/kipass/internal/cli/clitest"
 	"github.com/kipass/kipass/protocol/order"
 	"github.com/kipass/kipass/protocol/visit"
 )
@@ -86,6 +88,8 @@ func program(t *testing.T, name string, args ...string) outcome {
 	return execute(t, exec.Command(filepath.Join(programs, name), args...))
 }
 
+func TestConforms(t *testing.T) { clitest.Conforms(t, newProgram) }
+
 func TestWholeInquiry(t *testing.T) {
 	w := newWorld(t, "naver", "pass")
 	kim := w.issuers["naver"].visitor(t, w.trust, "김철수", "010-1111-2222")
@@ -112,7 +116,7 @@ func TestWholeInquiry(t *testing.T) {
 	if got := strings.Join(s.LogEntries, " "); got != "visits#41 naver#0 pass#0 "+inquiry.AuditOrigin+"#2" {
 		t.Errorf("logs = %s", got)
 	}
-	rows, err := csv.NewReader(strings.NewReader(must(t, kipassInquiry(t, "open", "-home", w.home, id)))).ReadAll()
+	rows, err := csv.NewReader(strings.NewReader(must(t, kipassInquiry(t, "open", "--data", w.home, id)))).ReadAll()
 	if err != nil || len(rows) != 3 {
 		t.Fatalf("CSV has %d lines, %v", len(rows), err)
 	}
@@ -120,7 +124,7 @@ func TestWholeInquiry(t *testing.T) {
 		t.Errorf("contacts = %s", got)
 	}
 	var list inquiry.ContactList
-	if err := json.Unmarshal([]byte(must(t, kipassInquiry(t, "open", "-home", w.home, "-format", "json", id))), &list); err != nil {
+	if err := json.Unmarshal([]byte(must(t, kipassInquiry(t, "open", "--data", w.home, "--format", "json", id))), &list); err != nil {
 		t.Fatal(err)
 	}
 	if list.Officer != "kim" || list.Approver != "lee" || list.Facility != "hongdae-12" || len(list.LogEntries) != 4 || len(list.Contacts) != 2 || len(list.Unknown) != 1 || len(list.Missing) != 0 {
@@ -129,16 +133,16 @@ func TestWholeInquiry(t *testing.T) {
 	noNames(t, w, o, "김철수", "이영희", "박지성", "11112222", "33334444")
 
 	// Anyone can audit every side, and a later state against an earlier checkpoint.
-	key := must(t, kipassInquiry(t, "audit-key", "-home", w.home))
-	must(t, kipassInquiry(t, "audit", "-key", key, "-dir", filepath.Join(w.home, "audit"), "-save", w.path("kept")))
+	key := must(t, kipassInquiry(t, "audit-key", "--data", w.home))
+	must(t, kipassInquiry(t, "audit", "--audit-key", key, "--audit-log", filepath.Join(w.home, "audit"), "--save", w.path("kept")))
 	issuerKey := must(t, program(t, "kipass-issuer", "audit-key", "-data", w.path("naver")))
-	entries := must(t, kipassInquiry(t, "audit", "-key", issuerKey, "-url", w.issuers["naver"].url, "-ca", filepath.Join(w.path("naver"), "ca.pem"), "-list"))
+	entries := must(t, kipassInquiry(t, "audit", "--audit-key", issuerKey, "--url", w.issuers["naver"].url, "--ca", filepath.Join(w.path("naver"), "ca.pem"), "--list"))
 	if !strings.Contains(entries, id) || strings.Contains(entries, "hongdae") || strings.Contains(entries, "김철수") {
 		t.Errorf("the issuer's published log: %s", entries)
 	}
 
-	must(t, kipassInquiry(t, "destroy", "-home", w.home, id))
-	for _, again := range [][]string{{"open", "-home", w.home, id}, {"destroy", "-home", w.home, id}} {
+	must(t, kipassInquiry(t, "destroy", "--data", w.home, id))
+	for _, again := range [][]string{{"open", "--data", w.home, id}, {"destroy", "--data", w.home, id}} {
 		if o := kipassInquiry(t, again...); o.status == 0 || o.stdout != "" {
 			t.Errorf("%s after destruction: status %d", again[0], o.status)
 		}
@@ -147,7 +151,7 @@ func TestWholeInquiry(t *testing.T) {
 	if err != nil || len(left) != 0 {
 		t.Errorf("%d orders are left, %v", len(left), err)
 	}
-	log := must(t, kipassInquiry(t, "audit", "-key", key, "-dir", filepath.Join(w.home, "audit"), "-since", w.path("kept"), "-list"))
+	log := must(t, kipassInquiry(t, "audit", "--audit-key", key, "--audit-log", filepath.Join(w.home, "audit"), "--since", w.path("kept"), "--list"))
 	kinds := []string{}
 	for line := range strings.Lines(log) {
 		var e struct{ Kind string }
@@ -196,10 +200,10 @@ func TestUnreachableIssuerGivesAPartialListThatIsResumed(t *testing.T) {
 
 	id, file := w.approved(t)
 	o, s := w.run(t, file)
-	if o.status != exitPartial || s.Complete || s.Contacts != 1 || s.Issuers["pass"].Missing != 1 || s.Issuers["pass"].Error == "" {
+	if o.status != statusPartial || s.Complete || s.Contacts != 1 || s.Issuers["pass"].Missing != 1 || s.Issuers["pass"].Error == "" {
 		t.Errorf("status %d, summary %+v", o.status, s)
 	}
-	opened := kipassInquiry(t, "open", "-home", w.home, id)
+	opened := kipassInquiry(t, "open", "--data", w.home, id)
 	if !strings.Contains(must(t, opened), "김철수") || !strings.Contains(opened.stderr, "INCOMPLETE: 1 codes of issuer pass") {
 		t.Errorf("the partial list says %q", opened.stderr)
 	}
@@ -223,9 +227,9 @@ func TestProgramRefuses(t *testing.T) {
 	w := newWorld(t, "naver")
 	must(t, kipassInquiry(t, w.orderArgs("order.signed")...))
 	approve := func(key, in string, more ...string) outcome {
-		return kipassInquiry(t, append(append([]string{"approve", "-home", w.home, "-key", w.path(key), "-o", w.path("x.approved")}, more...), w.path(in))...)
+		return kipassInquiry(t, append(append([]string{"approve", "--data", w.home, "--officer-key", w.path(key), "--output", w.path("x.approved")}, more...), w.path(in))...)
 	}
-	line := must(t, kipassInquiry(t, "keygen", "officer", "-o", w.path("stranger.key"), "stranger"))
+	line := must(t, kipassInquiry(t, "officer", "keygen", "--output", w.path("stranger.key"), "stranger"))
 	if !strings.HasPrefix(line, "stranger kipass-officer:") {
 		t.Errorf("keygen prints %q", line)
 	}
@@ -240,23 +244,24 @@ func TestProgramRefuses(t *testing.T) {
 	}
 	long := time.Now().Add(-15 * 24 * time.Hour).Format(time.RFC3339)
 	for name, tt := range map[string]struct {
-		got  outcome
-		says string
+		got    outcome
+		says   string
+		status int
 	}{
-		"approval by the officer who signed":         {approve("kim.key", "order.signed", "-yes"), "another officer"},
-		"approval by a stranger":                     {approve("stranger.key", "order.signed", "-yes"), "no officer in the register"},
-		"approval without a yes":                     {approve("lee.key", "order.signed"), "not approved"},
-		"order with a key that is not the officer's": {kipassInquiry(t, swap(w.orderArgs("x"), "-key", w.path("lee.key"))...), "signed by lee"},
-		"order about more than 14 days":              {kipassInquiry(t, swap(w.orderArgs("x"), "-from", long)...), "longer than"},
-		"order with a time nobody can read":          {kipassInquiry(t, swap(w.orderArgs("x"), "-to", "noon")...), "-to"},
-		"order without a purpose":                    {kipassInquiry(t, swap(w.orderArgs("x"), "-purpose", "")...), "-purpose is required"},
-		"key file that is there":                     {kipassInquiry(t, "keygen", "officer", "-o", w.path("kim.key"), "kim"), "exists"},
-		"authority that is there":                    {kipassInquiry(t, "keygen", "authority", "-home", w.home), "exists"},
-		"unknown command":                            {kipassInquiry(t, "delete"), "no command"},
-		"order id that is none":                      {kipassInquiry(t, "open", "-home", w.home, "../audit"), "32 hexadecimal digits"},
+		"approval by the officer who signed":         {approve("kim.key", "order.signed", "--yes"), "another officer", cli.StatusFailed},
+		"approval by a stranger":                     {approve("stranger.key", "order.signed", "--yes"), "no officer in the register", cli.StatusFailed},
+		"approval without a yes":                     {approve("lee.key", "order.signed"), "not approved", cli.StatusFailed},
+		"order with a key that is not the officer's": {kipassInquiry(t, swap(w.orderArgs("x"), "--officer-key", w.path("lee.key"))...), "signed by lee", cli.StatusFailed},
+		"order about more than 14 days":              {kipassInquiry(t, swap(w.orderArgs("x"), "--from", long)...), "longer than", cli.StatusFailed},
+		"order with a time nobody can read":          {kipassInquiry(t, swap(w.orderArgs("x"), "--to", "noon")...), `--to "noon": must be`, cli.StatusUsage},
+		"order without a purpose":                    {kipassInquiry(t, swap(w.orderArgs("x"), "--purpose", "")...), "required flags missing: --purpose TEXT", cli.StatusUsage},
+		"key file that is there":                     {kipassInquiry(t, "officer", "keygen", "--output", w.path("kim.key"), "kim"), "exists", cli.StatusFailed},
+		"authority that is there":                    {kipassInquiry(t, "init", "--data", w.home), "exists", cli.StatusFailed},
+		"unknown command":                            {kipassInquiry(t, "delete"), "unknown command", cli.StatusUsage},
+		"order id that is none":                      {kipassInquiry(t, "open", "--data", w.home, "../audit"), "32 hexadecimal digits", cli.StatusFailed},
 	} {
-		if tt.got.status != 1 || !strings.Contains(tt.got.stderr, tt.says) {
-			t.Errorf("%s: status %d, says %q, want %q", name, tt.got.status, tt.got.stderr, tt.says)
+		if tt.got.status != tt.status || !strings.Contains(tt.got.stderr, tt.says) {
+			t.Errorf("%s: status %d, says %q, want %d, %q", name, tt.got.status, tt.got.stderr, tt.status, tt.says)
 		}
 	}
 	if _, err := os.Stat(w.path("x.approved")); err == nil {
@@ -265,9 +270,6 @@ func TestProgramRefuses(t *testing.T) {
 	// An order that is not approved gets nowhere.
 	if o, _ := w.run(t, w.path("order.signed")); o.status != 1 || w.visits.timesAsked() != 0 {
 		t.Errorf("unapproved order: status %d, visit server asked %d times", o.status, w.visits.timesAsked())
-	}
-	if help := kipassInquiry(t, "--help"); help.status != 0 || !strings.Contains(help.stdout, "usage:") {
-		t.Errorf("--help: status %d", help.status)
 	}
 }
 

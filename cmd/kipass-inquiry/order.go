@@ -1,169 +1,86 @@
 package main
 
 import (
-	"bufio"
-	"crypto/ed25519"
-	"errors"
 	"fmt"
-	"io"
 	"os"
-	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/kipass/kipass/inquiry"
+	"github.com/kipass/kipass/internal/cli"
 	"github.com/kipass/kipass/internal/keyfile"
 	"github.com/kipass/kipass/protocol/day"
-	"github.com/kipass/kipass/protocol/order"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
-func (c *command) keygenAuthority(args []string) error {
-	home := c.home()
-	if err := c.read(args, 0, "home"); err != nil {
-		return err
-	}
-	return inquiry.Init(*home)
+// orderOptions say what is ordered, as it was typed.
+type orderOptions struct {
+	data, key, output  string
+	facility, from, to string
+	request            inquiry.Request // but for facility and window
 }
 
-func (c *command) keygenOfficer(args []string) error {
-	out := c.String("o", "", "private key's `file`, made new (required)")
-	if err := c.read(args, 1, "o"); err != nil {
-		return err
-	}
-	pub, key, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		return fmt.Errorf("making the officer's key: %w", err)
-	}
-	if _, err := order.NewOfficers(order.Officer{Name: c.Arg(0), Public: pub}); err != nil {
-		return err
-	}
-	if err := keyfile.Create(*out, key); err != nil {
-		return err
-	}
-	fmt.Fprintln(c.stdout, c.Arg(0), order.FormatPublicKey(pub))
-	return nil
+func orderCommand() *cobra.Command {
+	opts := orderOptions{request: inquiry.Request{Valid: 24 * time.Hour}}
+	about := "조사 명령에 서명하고 번호를 출력합니다 / sign an order and print its id"
+	cmd := cli.Command("order", about, func(cmd *cobra.Command, _ []string) error { return signOrder(cmd, opts) })
+	cmd.Long = `TIME은 2006-01-02T15:04:05+09:00 또는 한국 시각 "2006-01-02 15:04"입니다. / ` +
+		`TIME is 2006-01-02T15:04:05+09:00 or "2006-01-02 15:04" in Korean time.`
+	cmd.Example = `  kipass-inquiry order --data /srv/authority --officer-key kim.key --officer kim --case 2020-0001 \
+    --purpose "접촉자 조사" --facility seoul-cafe-1 --from "2020-07-01 18:00" --to "2020-07-01 22:00" --output order.signed`
+	dataFlag(cmd, &opts.data)
+	officerKeyFlag(cmd, &opts.key)
+	flags := cli.FlagsOf(cmd)
+	flags.String(&opts.request.Officer, "officer", cli.Name, "명부에 있는 담당관 이름 / officer's name as in the registers")
+	flags.String(&opts.request.Case, "case", cli.Name, "사건 번호 / case number")
+	flags.String(&opts.request.Purpose, "purpose", cli.Text, "조사 목적 / what the inquiry is for")
+	flags.String(&opts.facility, "facility", cli.Name, "시설 이름 / name of the facility")
+	flags.String(&opts.from, "from", cli.Time, "기간의 시작, 그 시각 포함 / begin of the window, inclusive")
+	flags.String(&opts.to, "to", cli.Time, "기간의 끝, 그 시각 제외 / end of the window, exclusive")
+	flags.Duration(&opts.request.Valid, "valid", "명령이 유효한 기간, 168h까지 / how long the order is obeyed, at most 168h")
+	flags.Output(&opts.output, "서명한 명령 파일 / file for the signed order")
+	flags.Require("officer", "case", "purpose", "facility", "from", "to")
+	return cmd
 }
 
-func (c *command) officerAdd(args []string) error {
-	home := c.home()
-	if err := c.read(args, 2, "home"); err != nil {
+func signOrder(cmd *cobra.Command, opts orderOptions) (err error) {
+	r := opts.request
+	if r.Facility, err = visit.ParseFacility(opts.facility); err != nil {
 		return err
 	}
-	pub, err := order.ParsePublicKey(c.Arg(1))
-	if err != nil {
+	if r.From, err = parseTime("from", opts.from); err != nil {
 		return err
 	}
-	return withAuthority(*home, func(a *inquiry.Authority) error {
-		return a.AddOfficer(order.Officer{Name: c.Arg(0), Public: pub})
-	})
-}
-
-func (c *command) order(args []string) error {
-	home := c.home()
-	key := c.String("key", "", "officer's private key `file` (required)")
-	officer := c.String("officer", "", "officer's `name` as in the registers (required)")
-	number := c.String("case", "", "case `number` (required)")
-	purpose := c.String("purpose", "", "`text` that says what for (required)")
-	facility := c.String("facility", "", "`name` of the facility (required)")
-	from := c.String("from", "", "begin of the window, inclusive: a `time` (required)")
-	to := c.String("to", "", "end of the window, exclusive: a `time` (required)")
-	valid := c.Duration("valid", 24*time.Hour, "`how long` the order is obeyed, at most 168h")
-	out := c.String("o", "", "`file` for the signed order (required)")
-	if err := c.read(args, 0, "home", "key", "officer", "case", "purpose", "facility", "from", "to", "o"); err != nil {
+	if r.To, err = parseTime("to", opts.to); err != nil {
 		return err
 	}
-	r := inquiry.Request{Case: *number, Officer: *officer, Purpose: *purpose, Valid: *valid}
-	var err error
-	if r.Facility, err = visit.ParseFacility(*facility); err != nil {
-		return err
-	}
-	if r.From, err = parseTime(*from); err != nil {
-		return fmt.Errorf("-from: %w", err)
-	}
-	if r.To, err = parseTime(*to); err != nil {
-		return fmt.Errorf("-to: %w", err)
-	}
-	signing, err := keyfile.ReadEd25519(*key)
+	signing, err := keyfile.ReadEd25519(opts.key)
 	if err != nil {
 		return err
 	}
-	return withAuthority(*home, func(a *inquiry.Authority) error {
+	return withAuthority(opts.data, func(a *inquiry.Authority) error {
 		id, signed, err := a.Order(signing, r)
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(*out, signed, 0o600); err != nil {
+		if err := os.WriteFile(opts.output, signed, 0o600); err != nil {
 			return fmt.Errorf("writing the signed order: %w", err)
 		}
-		fmt.Fprintln(c.stdout, id)
-		return nil
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), id)
+		return err
 	})
 }
 
-// parseTime reads RFC 3339, or a minute in Korean time.
-func parseTime(s string) (time.Time, error) {
-	if t, err := time.Parse(time.RFC3339, s); err == nil {
+// parseTime reads a flag's RFC 3339, or minute in Korean time.
+func parseTime(flag, given string) (time.Time, error) {
+	if t, err := time.Parse(time.RFC3339, given); err == nil {
 		return t, nil
 	}
-	t, err := time.ParseInLocation("2006-01-02 15:04", s, day.Seoul())
+	t, err := time.ParseInLocation("2006-01-02 15:04", given, day.Seoul())
 	if err != nil {
-		return time.Time{}, fmt.Errorf("%q is neither 2006-01-02T15:04:05+09:00 nor \"2006-01-02 15:04\"", s)
+		return time.Time{}, cli.Wrong("--%s 값 %q: 2006-01-02T15:04:05+09:00 또는 \"2006-01-02 15:04\"여야 합니다",
+			"--%s %q: must be 2006-01-02T15:04:05+09:00 or \"2006-01-02 15:04\"", flag, given)
 	}
 	return t, nil
-}
-
-func (c *command) approve(args []string) error {
-	home := c.home()
-	key := c.String("key", "", "approving officer's private key `file` (required)")
-	yes := c.Bool("yes", false, "approve without asking")
-	out := c.String("o", "", "`file` for the approved order (required)")
-	if err := c.read(args, 1, "home", "key", "o"); err != nil {
-		return err
-	}
-	signing, err := keyfile.ReadEd25519(*key)
-	if err != nil {
-		return err
-	}
-	signed, err := os.ReadFile(c.Arg(0))
-	if err != nil {
-		return fmt.Errorf("reading the signed order: %w", err)
-	}
-	return withAuthority(*home, func(a *inquiry.Authority) error {
-		o, err := a.Read(signed)
-		if err != nil {
-			return err
-		}
-		c.show(o)
-		if !*yes {
-			if err := c.confirm(); err != nil {
-				return err
-			}
-		}
-		approved, err := a.Approve(signing, signed)
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(*out, approved, 0o600); err != nil {
-			return fmt.Errorf("writing the approved order: %w", err)
-		}
-		return nil
-	})
-}
-
-func (c *command) show(o order.Order) {
-	at := func(t time.Time) string { return t.In(day.Seoul()).Format("2006-01-02 15:04:05 MST") }
-	fmt.Fprintf(c.stderr, "order     %v\ncase      %s\nofficer   %s\npurpose   %s\nfacility  %s\nwindow    %s to %s\nissued    %s\nexpires   %s\n",
-		o.ID, o.Case, o.Officer, o.Purpose, o.Facility, at(o.From), at(o.To), at(o.IssuedAt), at(o.Expires))
-}
-
-func (c *command) confirm() error {
-	fmt.Fprint(c.stderr, "type yes to approve: ")
-	line, err := bufio.NewReader(c.stdin).ReadString('\n')
-	if err != nil && err != io.EOF {
-		return fmt.Errorf("reading the answer: %w", err)
-	}
-	if strings.TrimSpace(line) != "yes" {
-		return errors.New("not approved")
-	}
-	return nil
 }

@@ -8,65 +8,102 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/kipass/kipass/inquiry"
-	"github.com/kipass/kipass/protocol/order"
+	"github.com/kipass/kipass/internal/cli"
 	"github.com/kipass/kipass/protocol/token"
 )
 
-func (c *command) run(ctx context.Context, args []string) error {
-	home := c.home()
-	visits := c.String("visits", "", "`URL` of the visit server (required)")
-	visitsCA := c.String("visits-ca", "", "`file` of the authority of the visit server's certificate, PEM (required)")
-	trust := c.String("trust", "", "`file` of the signed trust list, which says where issuers answer (required)")
-	root := c.String("root", "", "scheme operator's public root `key`, base64 (required)")
-	asJSON := c.Bool("json", false, "print a summary as one line of JSON on standard output, in counts only")
-	roots := map[string]*x509.CertPool{}
-	c.Func("issuer-ca", "`[NAME=]FILE` of the authority of an issuer's certificate, PEM; without a name for every issuer that has none of its own; may be repeated", func(s string) error {
-		name, path, named := strings.Cut(s, "=")
-		if !named {
-			name, path = "", s
+// statusPartial is the exit status of a run that wrote an incomplete list.
+const statusPartial = 3
+
+// runOptions say which order is carried out, and who is asked.
+type runOptions struct {
+	data, approved       string
+	visits, visitsCA     string
+	trustList, trustRoot string
+	issuerCAs            []string // NAME=FILE, or FILE for all others
+	json                 bool
+}
+
+func runCommand() *cobra.Command {
+	var opts runOptions
+	about := "방문 서버와 발급회사에 묻고 암호화된 접촉자 명단을 만듭니다 / ask the visit server and the issuers and write the encrypted contact list"
+	cmd := cli.Command("run APPROVED-FILE", about, func(cmd *cobra.Command, args []string) error {
+		opts.approved = args[0]
+		err := run(cmd.Context(), opts, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		if errors.Is(err, inquiry.ErrPartial) {
+			return cli.WithStatus(statusPartial, err)
 		}
-		return addRoots(roots, name, path)
+		return err
 	})
-	if err := c.read(args, 1, "home", "visits", "visits-ca", "trust", "root"); err != nil {
+	cmd.Long = "발급회사 하나라도 답하지 않으면 명단에 불완전하다고 표시되고 종료 상태는 3입니다. 다시 실행하면 나머지를 묻습니다. / " +
+		"If an issuer fails, the list is marked incomplete and the exit status is 3: run it again for the rest."
+	dataFlag(cmd, &opts.data)
+	flags := cli.FlagsOf(cmd)
+	flags.String(&opts.visits, "visits", cli.URL, "방문 서버 주소 / URL of the visit server")
+	flags.String(&opts.visitsCA, "visits-ca", cli.File, "방문 서버 인증서의 인증 기관, PEM / authority of the visit server's certificate, PEM")
+	flags.String(&opts.trustList, "trust-list", cli.File, "발급회사 주소가 있는 서명된 신뢰 목록 / signed trust list, which says where issuers answer")
+	flags.String(&opts.trustRoot, "trust-root", cli.Key, "운영자의 루트 공개 키, base64 44자 / the scheme operator's public root key, 44 characters of base64")
+	flags.Strings(&opts.issuerCAs, "issuer-ca", cli.NamedFile,
+		"발급회사 인증서의 인증 기관, PEM, 이름이 없으면 나머지 모두, 여러 번 가능, 기본값은 시스템의 인증 기관 / "+
+			"authority of an issuer's certificate, PEM; without a name for every issuer that has none of its own; may be repeated; default the system's")
+	flags.Bool(&opts.json, "json", "숫자만 담은 요약을 JSON 한 줄로 출력 / print a summary as one line of JSON, in counts only")
+	flags.Require("visits", "visits-ca", "trust-list", "trust-root")
+	return cmd
+}
+
+func run(ctx context.Context, opts runOptions, stdout, stderr io.Writer) error {
+	roots := map[string]*x509.CertPool{}
+	for _, given := range opts.issuerCAs {
+		name, path, named := strings.Cut(given, "=")
+		if !named {
+			name, path = "", given
+		}
+		if err := addRoots(roots, name, path); err != nil {
+			return err
+		}
+	}
+	if err := addRoots(roots, "visit server", opts.visitsCA); err != nil {
 		return err
 	}
-	if err := addRoots(roots, "visit server", *visitsCA); err != nil {
-		return err
-	}
-	list, err := readTrust(*trust, *root)
+	list, err := readTrust(opts.trustList, opts.trustRoot)
 	if err != nil {
 		return err
 	}
 	if time.Now().After(list.Expires) {
-		fmt.Fprintf(c.stderr, "warning: the trust list expired at %s; addresses of issuers may be out of date\n", list.Expires.Format(time.RFC3339))
+		fmt.Fprintf(stderr, "경고: 신뢰 목록이 %s에 만료되어 발급회사 주소가 틀릴 수 있습니다\n"+
+			"warning: the trust list expired at %[1]s; addresses of issuers may be out of date\n", list.Expires.Format(time.RFC3339))
 	}
-	approved, err := os.ReadFile(c.Arg(0))
+	approved, err := os.ReadFile(opts.approved)
 	if err != nil {
 		return fmt.Errorf("reading the approved order: %w", err)
 	}
 	config := inquiry.Config{
-		Visits: inquiry.Endpoint{URL: *visits, Roots: roots["visit server"]},
+		Visits: inquiry.Endpoint{URL: opts.visits, Roots: roots["visit server"]},
 		Issuers: inquiry.IssuersOf(list, func(name string) *x509.CertPool {
 			if roots[name] == nil {
 				name = ""
 			}
 			return roots[name]
 		}),
-		Progress: func(line string) { fmt.Fprintln(c.stderr, line) },
+		Progress: func(line string) { fmt.Fprintln(stderr, line) },
 	}
-	return withAuthority(*home, func(a *inquiry.Authority) error {
+	return withAuthority(opts.data, func(a *inquiry.Authority) error {
 		s, err := a.Run(ctx, approved, config)
 		if err != nil && !errors.Is(err, inquiry.ErrPartial) {
 			return err
 		}
-		fmt.Fprintf(c.stderr, "%d contacts from %d scans; %d codes not opened; contact list in %s\n", s.Contacts, s.Scans, s.Unopened, s.List)
-		if *asJSON {
-			if err := json.NewEncoder(c.stdout).Encode(s); err != nil {
+		fmt.Fprintf(stderr, "접촉자 %d명, 스캔 %d건, 열지 못한 코드 %d개, 명단 %s\n"+
+			"%[1]d contacts from %[2]d scans; %[3]d codes not opened; contact list in %[4]s\n", s.Contacts, s.Scans, s.Unopened, s.List)
+		if opts.json {
+			if err := json.NewEncoder(stdout).Encode(s); err != nil {
 				return fmt.Errorf("writing the summary: %w", err)
 			}
 		}
@@ -91,51 +128,12 @@ func addRoots(roots map[string]*x509.CertPool, name, path string) error {
 func readTrust(path, root string) (token.TrustList, error) {
 	pub, err := base64.StdEncoding.DecodeString(root)
 	if err != nil || len(pub) != ed25519.PublicKeySize {
-		return token.TrustList{}, errors.New("-root must be 44 characters of base64")
+		return token.TrustList{}, cli.Wrong("--trust-root는 루트 공개 키, base64 44자여야 합니다",
+			"--trust-root must be the root's public half, 44 characters of base64")
 	}
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return token.TrustList{}, fmt.Errorf("reading the trust list: %w", err)
 	}
 	return token.OpenTrustList(pub, raw)
-}
-
-func (c *command) open(args []string) error {
-	home := c.home()
-	format := c.String("format", "csv", "`form` of the list: csv or json")
-	if err := c.read(args, 1, "home"); err != nil {
-		return err
-	}
-	if *format != "csv" && *format != "json" {
-		return errors.New("-format must be csv or json")
-	}
-	id, err := order.ParseID(c.Arg(0))
-	if err != nil {
-		return err
-	}
-	return withAuthority(*home, func(a *inquiry.Authority) error {
-		list, err := a.Contacts(id)
-		if err != nil {
-			return err
-		}
-		for name, n := range list.Missing {
-			fmt.Fprintf(c.stderr, "INCOMPLETE: %d codes of issuer %s were not asked for; run the order again\n", n, name)
-		}
-		if *format == "json" {
-			return list.WriteJSON(c.stdout)
-		}
-		return list.WriteCSV(c.stdout)
-	})
-}
-
-func (c *command) destroy(args []string) error {
-	home := c.home()
-	if err := c.read(args, 1, "home"); err != nil {
-		return err
-	}
-	id, err := order.ParseID(c.Arg(0))
-	if err != nil {
-		return err
-	}
-	return withAuthority(*home, func(a *inquiry.Authority) error { return a.Destroy(id) })
 }

@@ -223,12 +223,12 @@ func newWorld(t *testing.T, issuers ...string) *world {
 	t.Helper()
 	w := &world{dir: t.TempDir(), issuers: map[string]*issuerProcess{}}
 	w.home = w.path("authority")
-	must(t, kipassInquiry(t, "keygen", "authority", "-home", w.home))
+	must(t, kipassInquiry(t, "init", "--data", w.home))
 	var register []string
 	for _, name := range []string{"kim", "lee"} {
-		line := must(t, kipassInquiry(t, "keygen", "officer", "-o", w.path(name+".key"), name))
+		line := must(t, kipassInquiry(t, "officer", "keygen", "--output", w.path(name+".key"), name))
 		register = append(register, line)
-		must(t, kipassInquiry(t, append([]string{"officer", "add", "-home", w.home}, strings.Fields(line)...)...))
+		must(t, kipassInquiry(t, append([]string{"officer", "add", "--data", w.home}, strings.Fields(line)...)...))
 	}
 	officers, err := order.ParseOfficers([]byte(strings.Join(register, "\n")))
 	if err != nil {
@@ -265,22 +265,22 @@ func newWorld(t *testing.T, issuers ...string) *world {
 
 func (w *world) orderArgs(file string) []string {
 	now := time.Now()
-	return []string{"order", "-home", w.home, "-key", w.path("kim.key"), "-officer", "kim", "-case", "2020-17", "-purpose", "접촉자 조사",
-		"-facility", "hongdae-12", "-from", now.Add(-time.Hour).Format(time.RFC3339), "-to", now.Add(time.Minute).Format(time.RFC3339), "-o", w.path(file)}
+	return []string{"order", "--data", w.home, "--officer-key", w.path("kim.key"), "--officer", "kim", "--case", "2020-17", "--purpose", "접촉자 조사",
+		"--facility", "hongdae-12", "--from", now.Add(-time.Hour).Format(time.RFC3339), "--to", now.Add(time.Minute).Format(time.RFC3339), "--output", w.path(file)}
 }
 
 func (w *world) approved(t *testing.T) (id, file string) {
 	t.Helper()
 	id = must(t, kipassInquiry(t, w.orderArgs("order.signed")...))
-	must(t, kipassInquiry(t, "approve", "-home", w.home, "-key", w.path("lee.key"), "-yes", "-o", w.path("order.approved"), w.path("order.signed")))
+	must(t, kipassInquiry(t, "approve", "--data", w.home, "--officer-key", w.path("lee.key"), "--yes", "--output", w.path("order.approved"), w.path("order.signed")))
 	return id, w.path("order.approved")
 }
 
 func (w *world) run(t *testing.T, file string) (outcome, inquiry.Summary) {
 	t.Helper()
-	args := []string{"run", "-home", w.home, "-visits", w.visits.URL, "-visits-ca", w.path("visits-ca.pem"), "-trust", w.path("trust.list"), "-root", w.root, "-json"}
+	args := []string{"run", "--data", w.home, "--visits", w.visits.URL, "--visits-ca", w.path("visits-ca.pem"), "--trust-list", w.path("trust.list"), "--trust-root", w.root, "--json"}
 	for name := range w.issuers {
-		args = append(args, "-issuer-ca", name+"="+filepath.Join(w.dir, name, "ca.pem"))
+		args = append(args, "--issuer-ca", name+"="+filepath.Join(w.dir, name, "ca.pem"))
 	}
 	o := kipassInquiry(t, append(args, file)...)
 	var s inquiry.Summary

@@ -18,16 +18,18 @@ type Kind struct {
 
 // Kinds of text. Flags of other kinds have methods of their own.
 var (
-	Dir     = Kind{"DIR", func(cmd *cobra.Command, flag string) error { return cmd.MarkFlagDirname(flag) }}
-	File    = Kind{"FILE", func(cmd *cobra.Command, flag string) error { return cmd.MarkFlagFilename(flag) }}
-	TOML    = Kind{"FILE", func(cmd *cobra.Command, flag string) error { return cmd.MarkFlagFilename(flag, "toml") }}
-	Address = Kind{"ADDRESS", uncompleted} // HOST:PORT
-	Host    = Kind{"HOST", uncompleted}    // DNS name or IP address
-	Key     = Kind{"KEY", uncompleted}     // a public one
-	Name    = Kind{"NAME", uncompleted}
-	Text    = Kind{"TEXT", uncompleted}
-	Time    = Kind{"TIME", uncompleted}
-	URL     = Kind{"URL", uncompleted}
+	Dir  = Kind{"DIR", func(cmd *cobra.Command, flag string) error { return cmd.MarkFlagDirname(flag) }}
+	File = Kind{"FILE", func(cmd *cobra.Command, flag string) error { return cmd.MarkFlagFilename(flag) }}
+	TOML = Kind{"FILE", func(cmd *cobra.Command, flag string) error { return cmd.MarkFlagFilename(flag, "toml") }}
+	// NamedFile is a FILE for somebody, NAME=FILE, or for all others.
+	NamedFile = Kind{"[NAME=]FILE", func(cmd *cobra.Command, flag string) error { return cmd.MarkFlagFilename(flag) }}
+	Address   = Kind{"ADDRESS", uncompleted} // HOST:PORT
+	Host      = Kind{"HOST", uncompleted}    // DNS name or IP address
+	Key       = Kind{"KEY", uncompleted}     // a public one
+	Name      = Kind{"NAME", uncompleted}
+	Text      = Kind{"TEXT", uncompleted}
+	Time      = Kind{"TIME", uncompleted}
+	URL       = Kind{"URL", uncompleted}
 )
 
 func uncompleted(cmd *cobra.Command, flag string) error {

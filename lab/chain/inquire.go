@@ -11,24 +11,26 @@ import (
 // inquire does what the health authority does for one case: an officer orders, another approves, the visit server and
 // the issuers are asked over HTTP, and the contact list is opened.
 func (s *stage) inquire(ctx context.Context, from time.Time) ([]contact, error) {
-	home, signed, approved := s.path("authority"), s.path("order.signed"), s.path("order.approved")
-	id, err := s.programs.Run(ctx, "kipass-inquiry", "order", "-home", home, "-key", s.path(officers[0]+".key"), "-officer", officers[0],
-		"-case", "2020-0001", "-purpose", "contact tracing", "-facility", facility,
-		"-from", from.Add(-time.Minute).Format(time.RFC3339), "-to", time.Now().Add(time.Minute).Format(time.RFC3339), "-o", signed)
+	dir, signed, approved := s.path("authority"), s.path("order.signed"), s.path("order.approved")
+	id, err := s.programs.Run(ctx, "kipass-inquiry", "order", "--data", dir, "--officer-key", s.path(officers[0]+".key"), "--officer", officers[0],
+		"--case", "2020-0001", "--purpose", "contact tracing", "--facility", facility,
+		"--from", from.Add(-time.Minute).Format(time.RFC3339), "--to", time.Now().Add(time.Minute).Format(time.RFC3339), "--output", signed)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.programs.Run(ctx, "kipass-inquiry", "approve", "-home", home, "-key", s.path(officers[1]+".key"), "-yes", "-o", approved, signed); err != nil {
+	if _, err := s.programs.Run(ctx, "kipass-inquiry", "approve", "--data", dir,
+		"--officer-key", s.path(officers[1]+".key"), "--yes", "--output", approved, signed); err != nil {
 		return nil, err
 	}
-	ask := []string{"run", "-home", home, "-visits", s.visitsURL(), "-visits-ca", s.path("visits", "server-ca.pem"), "-trust", s.path("trust.list"), "-root", s.root}
+	ask := []string{"run", "--data", dir, "--visits", s.visitsURL(), "--visits-ca", s.path("visits", "server-ca.pem"),
+		"--trust-list", s.path("trust.list"), "--trust-root", s.root}
 	for _, i := range issuerNames {
-		ask = append(ask, "-issuer-ca", i.name+"="+s.path("issuer-"+i.name, "ca.pem"))
+		ask = append(ask, "--issuer-ca", i.name+"="+s.path("issuer-"+i.name, "ca.pem"))
 	}
 	if _, err := s.programs.Run(ctx, "kipass-inquiry", append(ask, approved)...); err != nil {
 		return nil, err
 	}
-	raw, err := s.programs.Run(ctx, "kipass-inquiry", "open", "-home", home, "-format", "json", strings.TrimSpace(id))
+	raw, err := s.programs.Run(ctx, "kipass-inquiry", "open", "--data", dir, "--format", "json", strings.TrimSpace(id))
 	if err != nil {
 		return nil, err
 	}

@@ -76,19 +76,19 @@ func (s *stage) path(parts ...string) string {
 var officers = []string{"kim", "lee"}
 
 func (s *stage) makeAuthority(ctx context.Context) error {
-	home := s.path("authority")
-	if _, err := s.programs.Run(ctx, "kipass-inquiry", "keygen", "authority", "-home", home); err != nil {
+	dir := s.path("authority")
+	if _, err := s.programs.Run(ctx, "kipass-inquiry", "init", "--data", dir); err != nil {
 		return err
 	}
 	for _, officer := range officers {
-		line, err := s.programs.Run(ctx, "kipass-inquiry", "keygen", "officer", "-o", s.path(officer+".key"), officer)
+		line, err := s.programs.Run(ctx, "kipass-inquiry", "officer", "keygen", "--output", s.path(officer+".key"), officer)
 		if err != nil {
 			return err
 		}
 		_, key, _ := strings.Cut(strings.TrimSpace(line), " ")
 		s.officerKeys = append(s.officerKeys, key)
 	}
-	return s.tellOfficers(ctx, "kipass-inquiry", "-home", home)
+	return s.tellOfficers(ctx, "kipass-inquiry", "--data", dir)
 }
 
 // tellOfficers registers both officers with one of the parties.

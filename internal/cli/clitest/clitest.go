@@ -103,11 +103,10 @@ func checkHelp(t *testing.T, root, cmd *cobra.Command) {
 	}
 	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
 		korean, english := cli.Halves(f.Usage)
-		named := strings.Index(r.Out, "--"+f.Name+" ")
-		first := strings.Index(r.Out, korean)
-		second := strings.Index(r.Out, english)
-		if named < 0 || first < 0 || second < 0 || named > first || first > second {
-			t.Errorf("%s --help tells --%s at %d, in Korean at %d, in English at %d", cmd.CommandPath(), f.Name, named, first, second)
+		_, told, named := strings.Cut(r.Out, "--"+f.Name+" ")
+		_, under, inKorean := strings.Cut(told, korean)
+		if !named || !inKorean || !strings.Contains(under, english) {
+			t.Errorf("%s --help does not tell --%s, first in Korean, then in English:\n%s", cmd.CommandPath(), f.Name, r.Out)
 		}
 		if f.NoOptDefVal == "" && f.DefValue != "" && !cli.Required(f) && !strings.Contains(r.Out, english+" (default "+f.DefValue+")") {
 			t.Errorf("%s --help does not tell the default of --%s: %s", cmd.CommandPath(), f.Name, f.DefValue)
