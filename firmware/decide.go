@@ -8,18 +8,18 @@ import (
 	"github.com/kipass/kipass/protocol/visit"
 )
 
-// Reading is what parsing and verifying made of a frame.
-type Reading uint8
+// Authenticity is what parsing and verifying made of a frame.
+type Authenticity uint8
 
 const (
-	NotACode Reading = iota
+	NotACode Authenticity = iota
 	UnknownIssuer
 	NotGenuine
 	Genuine
 )
 
-// readingOf names the result of token.Parse and token.Unverified.Verify.
-func readingOf(err error) Reading {
+// authenticityOf names the result of token.Parse and token.Unverified.Verify.
+func authenticityOf(err error) Authenticity {
 	switch {
 	case err == nil:
 		return Genuine
@@ -34,11 +34,11 @@ func readingOf(err error) Reading {
 
 // Facts are all that the outcome of a presentation depends on. The zero Facts give out-of-service.
 type Facts struct {
-	InService bool            // enrolled, not revoked, clock not refused
-	Reading   Reading         // what was read
-	Freshness token.Freshness // of a genuine code, judged by freshness
-	Seen      bool            // the same code was durably journalled by this gate within its life
-	Durable   bool            // the visit is in the journal and on the disk
+	InService    bool            // enrolled, not revoked, clock not refused
+	Authenticity Authenticity    // what was read
+	Freshness    token.Freshness // of a genuine code, judged by freshness
+	Seen         bool            // the same code was durably journalled by this gate within its life
+	Durable      bool            // the visit is in the journal and on the disk
 }
 
 // Decide is the gate's one decision. It is pure; its test is its table. Asked before the journal, with
@@ -47,11 +47,11 @@ func Decide(f Facts) visit.Outcome {
 	switch {
 	case !f.InService:
 		return visit.OutOfService
-	case f.Reading == NotACode:
+	case f.Authenticity == NotACode:
 		return visit.NotACode
-	case f.Reading == UnknownIssuer:
+	case f.Authenticity == UnknownIssuer:
 		return visit.UnknownIssuer
-	case f.Reading != Genuine:
+	case f.Authenticity != Genuine:
 		return visit.NotGenuine
 	case f.Freshness == token.NotYetValid:
 		return visit.NotYetValid

@@ -9,13 +9,14 @@ import (
 
 	"github.com/kipass/kipass/drivers"
 	"github.com/kipass/kipass/firmware/clock"
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/token"
 	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/sounds"
 )
 
 func TestDecide(t *testing.T) {
-	good := Facts{InService: true, Reading: Genuine, Freshness: token.Fresh, Durable: true}
+	good := Facts{InService: true, Authenticity: Genuine, Freshness: token.Fresh, Durable: true}
 	with := func(change func(*Facts)) Facts { f := good; change(&f); return f }
 	for rule, c := range map[string]struct {
 		facts Facts
@@ -28,13 +29,13 @@ func TestDecide(t *testing.T) {
 		"seen before but expired is expired":                {with(func(f *Facts) { f.Seen, f.Freshness = true, token.Expired }), visit.Expired},
 		"too old is expired":                                {with(func(f *Facts) { f.Freshness = token.Expired }), visit.Expired},
 		"from the future is not yet valid":                  {with(func(f *Facts) { f.Freshness = token.NotYetValid }), visit.NotYetValid},
-		"a key outside the trust list is an unknown issuer": {with(func(f *Facts) { f.Reading = UnknownIssuer }), visit.UnknownIssuer},
-		"a wrong signature is not genuine":                  {with(func(f *Facts) { f.Reading = NotGenuine }), visit.NotGenuine},
-		"anything else is not a code":                       {with(func(f *Facts) { f.Reading = NotACode }), visit.NotACode},
+		"a key outside the trust list is an unknown issuer": {with(func(f *Facts) { f.Authenticity = UnknownIssuer }), visit.UnknownIssuer},
+		"a wrong signature is not genuine":                  {with(func(f *Facts) { f.Authenticity = NotGenuine }), visit.NotGenuine},
+		"anything else is not a code":                       {with(func(f *Facts) { f.Authenticity = NotACode }), visit.NotACode},
 		"out of service comes before everything":            {with(func(f *Facts) { f.InService = false }), visit.OutOfService},
-		"out of service even for garbage":                   {Facts{Reading: NotACode}, visit.OutOfService},
+		"out of service even for garbage":                   {Facts{Authenticity: NotACode}, visit.OutOfService},
 		"no facts at all are out of service":                {Facts{}, visit.OutOfService},
-		"a reading that does not exist is not genuine":      {with(func(f *Facts) { f.Reading = 99 }), visit.NotGenuine},
+		"a reading that does not exist is not genuine":      {with(func(f *Facts) { f.Authenticity = 99 }), visit.NotGenuine},
 		"a freshness that does not exist counts as expired": {with(func(f *Facts) { f.Freshness = 99 }), visit.Expired},
 	} {
 		if got := Decide(c.facts); got != c.want {
@@ -47,15 +48,15 @@ func TestDecide(t *testing.T) {
 func TestDecideGreenOnlyWithARecord(t *testing.T) {
 	greens := 0
 	for bits := range 8 {
-		for reading := range Reading(5) {
+		for reading := range Authenticity(5) {
 			for fresh := range token.Freshness(4) {
-				f := Facts{InService: bits&1 != 0, Seen: bits&2 != 0, Durable: bits&4 != 0, Reading: reading, Freshness: fresh}
+				f := Facts{InService: bits&1 != 0, Seen: bits&2 != 0, Durable: bits&4 != 0, Authenticity: reading, Freshness: fresh}
 				o := Decide(f)
 				if !o.Green() {
 					continue
 				}
 				greens++
-				if !f.InService || f.Reading != Genuine || f.Freshness != token.Fresh || !f.Seen && !f.Durable {
+				if !f.InService || f.Authenticity != Genuine || f.Freshness != token.Fresh || !f.Seen && !f.Durable {
 					t.Errorf("%+v gives green %v", f, o)
 				}
 			}
@@ -66,10 +67,10 @@ func TestDecideGreenOnlyWithARecord(t *testing.T) {
 	}
 }
 
-func TestReadingOf(t *testing.T) {
+func TestAuthenticityOf(t *testing.T) {
 	for _, c := range []struct {
 		err  error
-		want Reading
+		want Authenticity
 	}{
 		{nil, Genuine},
 		{fmt.Errorf("x: %w", token.ErrNotACode), NotACode},
@@ -77,8 +78,8 @@ func TestReadingOf(t *testing.T) {
 		{fmt.Errorf("x: %w", token.ErrNotGenuine), NotGenuine},
 		{errors.New("anything else"), NotACode},
 	} {
-		if got := readingOf(c.err); got != c.want {
-			t.Errorf("readingOf(%v) = %v, want %v", c.err, got, c.want)
+		if got := authenticityOf(c.err); got != c.want {
+			t.Errorf("authenticityOf(%v) = %v, want %v", c.err, got, c.want)
 		}
 	}
 }
@@ -111,9 +112,7 @@ func TestCueOfEveryOutcome(t *testing.T) {
 func TestFreshness(t *testing.T) {
 	issued := time.Unix(1_600_000_000, 0)
 	pub, key, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	code := genuine(t, pub, key, issued)
 	const skew = 2 * time.Second
 	for rule, c := range map[string]struct {
@@ -138,13 +137,9 @@ func TestFreshness(t *testing.T) {
 func genuine(t testing.TB, pub ed25519.PublicKey, key ed25519.PrivateKey, iat time.Time) token.Code {
 	t.Helper()
 	text, err := token.Sign(key, "naver", iat, token.CTI{1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	code, err := verify([]byte(text), oneKey{pub})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	return code
 }
 

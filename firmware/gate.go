@@ -54,22 +54,22 @@ type Lane struct {
 
 // Options are what a gate is made of. All are required but Indicators and Display.
 type Options struct {
-	Readers      []drivers.Reader
-	Indicators   []Lane
-	Display      Display
-	Trust        Trust
-	Clock        Clock
-	RefuseUnsure bool     // whether the gate is out of service while its clock is untrusted
-	Languages    []string // of the voice, one or two, in order
-	Board        *health.Board
-	Log          *slog.Logger
+	Readers         []drivers.Reader
+	Indicators      []Lane
+	Display         Display
+	Trust           Trust
+	Clock           Clock
+	RefuseUntrusted bool     // whether the gate is out of service while its clock is untrusted
+	Languages       []string // of the voice, one or two, in order
+	Board           *health.Board
+	Logger          *slog.Logger
 }
 
 // Gate is one gate with its readers and indicators.
 type Gate struct {
-	o       Options
-	posts   []*post
-	replays *replaySet
+	opts        Options
+	dispatchers []*dispatcher
+	replays     *replaySet
 
 	mu      sync.Mutex
 	journal Journal // nil until the gate is enrolled
@@ -78,16 +78,16 @@ type Gate struct {
 
 const (
 	appendLimit = 2 * time.Second // a slower disk is a broken one to the visitor who waits
-	waiting     = 16              // frames of one reader that may wait while the disk is slow
-	// unsureKeep is how long a code is remembered while the clock cannot tell when it expires.
-	unsureKeep = time.Hour
+	maxWaiting  = 16              // frames of one reader that may wait while the disk is slow
+	// untrustedKeep is how long a code is remembered while the clock cannot tell when it expires.
+	untrustedKeep = time.Hour
 )
 
 // New returns a gate that is out of service until [Gate.Use] gives it a journal.
-func New(o Options) *Gate {
-	g := &Gate{o: o, replays: newReplaySet()}
-	for _, l := range o.Indicators {
-		g.posts = append(g.posts, newPost(l.Indicator, l.Reader, g.idle, o.Board))
+func New(opts Options) *Gate {
+	g := &Gate{opts: opts, replays: newReplaySet()}
+	for _, l := range opts.Indicators {
+		g.dispatchers = append(g.dispatchers, newDispatcher(l.Indicator, l.Reader, g.idle, opts.Board))
 	}
 	return g
 }
@@ -107,12 +107,12 @@ func (g *Gate) Revoke(revoked bool) {
 }
 
 // InService reports whether a genuine code would be tried at all.
-func (g *Gate) InService() bool { return g.service(g.o.Clock.Read()) != nil }
+func (g *Gate) InService() bool { return g.service(g.opts.Clock.Read()) != nil }
 
 // Serves reports whether visitors may be asked to show their codes: the gate is in service, no fault means the contrary,
 // and at least one reader is there to see them.
 func (g *Gate) Serves() bool {
-	faults := g.o.Board.Shown() // the worst first
+	faults := g.opts.Board.Shown() // the worst first
 	if !g.InService() || len(faults) > 0 && health.KindOf(faults[0].Code).Severity == health.Down {
 		return false
 	}
@@ -122,7 +122,7 @@ func (g *Gate) Serves() bool {
 			lost++
 		}
 	}
-	return lost == 0 || lost < len(g.o.Readers)
+	return lost == 0 || lost < len(g.opts.Readers)
 }
 
 // idle is the colour of a gate to which nobody shows a code: red while it serves nobody, as the screen shows it; else none.
@@ -133,17 +133,12 @@ func (g *Gate) idle() drivers.Light {
 	return drivers.Red
 }
 
-// service returns the journal if the gate is in service at that moment, else nil.
+// service returns the journal if the gate is in service at that moment, else nil. It only asks: the faults behind it
+// are noted by those who watch over clock, journal and server.
 func (g *Gate) service(at clock.Reading) Journal {
-	unsure := at.State == visit.ClockUntrusted
-	if unsure {
-		g.o.Board.Set(health.ClockUntrusted, "", "")
-	} else {
-		g.o.Board.Clear(health.ClockUntrusted, "")
-	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.revoked || unsure && g.o.RefuseUnsure {
+	if g.revoked || at.State == visit.ClockUntrusted && g.opts.RefuseUntrusted {
 		return nil
 	}
 	return g.journal
@@ -153,11 +148,11 @@ func (g *Gate) service(at clock.Reading) Journal {
 // but for one left in a driver that hangs.
 func (g *Gate) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	for _, p := range g.posts {
-		group.Go(func() error { p.run(ctx); return nil })
+	for _, d := range g.dispatchers {
+		group.Go(func() error { d.run(ctx); return nil })
 	}
-	for _, r := range g.o.Readers {
-		frames := make(chan drivers.Read, waiting)
+	for _, r := range g.opts.Readers {
+		frames := make(chan drivers.Read, maxWaiting)
 		held := newPresentations()
 		emit := func(f drivers.Read) {
 			if !held.begins(f.Data, f.At) {
@@ -166,11 +161,11 @@ func (g *Gate) Run(ctx context.Context) error {
 			select {
 			case frames <- f:
 			default:
-				g.o.Log.Debug("frame dropped: earlier ones of this reader are still being served", "read", f)
+				g.opts.Logger.Debug("frame dropped: earlier ones of this reader are still being served", "read", f)
 			}
 		}
-		group.Go(func() error { supervise(ctx, r, emit, g.o.Board); return nil })
-		group.Go(func() error { watch(ctx, r, g.InService, g.o.Board); return nil })
+		group.Go(func() error { supervise(ctx, r, emit, g.opts.Board); return nil })
+		group.Go(func() error { watchReader(ctx, r, g.InService, g.opts.Board); return nil })
 		group.Go(func() error { g.serve(ctx, frames); return nil })
 	}
 	group.Go(func() error { <-ctx.Done(); return nil })
@@ -182,29 +177,29 @@ func (g *Gate) serve(ctx context.Context, frames <-chan drivers.Read) {
 	for {
 		select {
 		case f := <-frames:
-			g.tell(g.judge(ctx, f), f)
+			g.announce(g.evaluate(ctx, f), f)
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// judge is the way of one scan up to its outcome.
-func (g *Gate) judge(ctx context.Context, f drivers.Read) visit.Outcome {
-	at := g.o.Clock.Read()
+// evaluate is the way of one scan up to its outcome.
+func (g *Gate) evaluate(ctx context.Context, f drivers.Read) visit.Outcome {
+	at := g.opts.Clock.Read()
 	at.Now = at.Now.Add(-time.Since(f.At)) // the moment it was read, however long it has waited
 	journal := g.service(at)
 	facts := Facts{InService: journal != nil}
 	if !facts.InService {
 		return Decide(facts)
 	}
-	code, err := verify(f.Data, g.o.Trust)
-	if facts.Reading = readingOf(err); facts.Reading != Genuine {
-		g.o.Log.Debug("refused", "read", f, "why", err)
+	code, err := verify(f.Data, g.opts.Trust)
+	if facts.Authenticity = authenticityOf(err); facts.Authenticity != Genuine {
+		g.opts.Logger.Debug("refused", "read", f, "error", err)
 		return Decide(facts)
 	}
-	g.o.Clock.Evidence(code.Issuer(), code.IssuedAt())
-	facts.Freshness = freshness(code, at, g.o.Clock)
+	g.opts.Clock.Evidence(code.Issuer(), code.IssuedAt())
+	facts.Freshness = freshness(code, at, g.opts.Clock)
 
 	wanted := facts
 	wanted.Durable = true
@@ -228,7 +223,7 @@ func verify(text []byte, trust token.Keyring) (token.Code, error) {
 func (g *Gate) record(ctx context.Context, journal Journal, code token.Code, at clock.Reading) (seen, durable bool) {
 	keep := token.Lifetime + 2*at.Skew
 	if at.State == visit.ClockUntrusted {
-		keep = unsureKeep
+		keep = untrustedKeep
 	}
 	for {
 		now := time.Now()
@@ -249,38 +244,32 @@ func (g *Gate) record(ctx context.Context, journal Journal, code token.Code, at 
 func (g *Gate) append(ctx context.Context, journal Journal, code token.Code, at clock.Reading) bool {
 	limited, cancel := context.WithTimeout(ctx, appendLimit)
 	defer cancel()
-	stale := g.o.Trust.Stale(at.Now)
 	_, err := journal.Append(limited, visit.Visit{
 		At: at.Now.UTC().Truncate(time.Millisecond), Issuer: code.Issuer(), CTI: visit.CTI(code.CTI()),
-		Clock: at.State, Skew: at.Skew.Truncate(time.Millisecond), StaleTrust: stale,
+		Clock: at.State, Skew: at.Skew.Truncate(time.Millisecond), StaleTrust: g.opts.Trust.Stale(at.Now),
 	})
-	if stale {
-		g.o.Board.Set(health.TrustStale, "", "")
-	} else {
-		g.o.Board.Clear(health.TrustStale, "")
-	}
 	if err != nil {
 		if !errors.Is(err, context.Canceled) {
-			g.o.Board.Set(health.JournalFailed, "", err.Error())
+			g.opts.Board.Set(health.JournalFailed, "", err.Error())
 		}
 		return false
 	}
-	g.o.Board.Clear(health.JournalFailed, "")
+	g.opts.Board.Clear(health.JournalFailed, "")
 	return true
 }
 
-// tell hands the outcome to everything that shows it; none of it can hold the gate up.
-func (g *Gate) tell(o visit.Outcome, f drivers.Read) {
-	cue := cueOf(o, f.Reader, f.At, g.o.Languages)
-	for _, p := range g.posts {
-		p.hand(cue)
+// announce hands the outcome to everything that shows it; none of it can hold the gate up.
+func (g *Gate) announce(o visit.Outcome, f drivers.Read) {
+	cue := cueOf(o, f.Reader, f.At, g.opts.Languages)
+	for _, d := range g.dispatchers {
+		d.offer(cue)
 	}
-	if g.o.Display != nil {
-		g.o.Display.Show(o, f.Reader, hold)
+	if g.opts.Display != nil {
+		g.opts.Display.Show(o, f.Reader, hold)
 	}
 	level := slog.LevelInfo
 	if o == visit.NotACode { // a noisy line must not fill the log; the screen counts them
 		level = slog.LevelDebug
 	}
-	g.o.Log.Log(context.Background(), level, "scan", "outcome", o.String(), "reader", f.Reader, "took", time.Since(f.At).Round(10*time.Microsecond))
+	g.opts.Logger.Log(context.Background(), level, "scan", "outcome", o.String(), "reader", f.Reader, "duration", time.Since(f.At).Round(10*time.Microsecond))
 }

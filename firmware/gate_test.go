@@ -1,13 +1,11 @@
 package firmware
 
 import (
-	"bytes"
 	"context"
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
-	"log/slog"
 	"maps"
 	"strings"
 	"sync"
@@ -19,12 +17,14 @@ import (
 	"github.com/kipass/kipass/drivers/drivertest"
 	"github.com/kipass/kipass/firmware/clock"
 	"github.com/kipass/kipass/firmware/health"
+	"github.com/kipass/kipass/firmware/journal"
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/token"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
-// scene is a gate with fake devices, a journal in memory and two keys: the issuer's and one nobody knows.
-type scene struct {
+// fixture is a gate with fake devices, a journal in memory and two keys: the issuer's and one nobody knows.
+type fixture struct {
 	t          *testing.T
 	key        ed25519.PrivateKey
 	strange    ed25519.PrivateKey
@@ -36,53 +36,48 @@ type scene struct {
 	sideLight  *drivertest.Indicator // of the side lane
 	frontLight *drivertest.Indicator // of the front lane
 	board      *health.Board
-	log        *bytes.Buffer
+	log        *testkit.Buffer
 	display    *display
 	gate       *Gate
 	cti        byte
 }
 
-func newScene(t *testing.T) *scene {
+func newFixture(t *testing.T) *fixture {
 	pub, key, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	_, strange, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &scene{
+	testkit.Check(t, err)
+	s := &fixture{
 		t: t, key: key, strange: strange, journal: &memory{}, clock: &fixedClock{state: visit.ClockSynced},
 		front: &drivertest.Reader{Name: "front"}, side: &drivertest.Reader{Name: "side"},
 		light: &drivertest.Indicator{Name: "light"}, sideLight: &drivertest.Indicator{Name: "side light"},
-		frontLight: &drivertest.Indicator{Name: "front light"}, log: &bytes.Buffer{},
-		display: &display{},
+		frontLight: &drivertest.Indicator{Name: "front light"},
+		display:    &display{},
 	}
-	log := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	log, buffer := testkit.NewLogger()
+	s.log = buffer
 	s.board = health.NewBoard(time.Now, log)
 	s.gate = New(Options{
 		Readers:    []drivers.Reader{s.front, s.side},
 		Indicators: []Lane{{Indicator: s.light}, {Indicator: s.sideLight, Reader: "side"}, {Indicator: s.frontLight, Reader: "front"}},
 		Display:    s.display,
-		Trust:      oneKey{pub}, Clock: s.clock, Languages: []string{"ko"}, Board: s.board, Log: log,
+		Trust:      oneKey{pub}, Clock: s.clock, Languages: []string{"ko"}, Board: s.board, Logger: log,
 	})
 	s.gate.Use(s.journal)
 	return s
 }
 
 // code returns a new code issued age ago.
-func (s *scene) code(key ed25519.PrivateKey, age time.Duration) []byte {
+func (s *fixture) code(key ed25519.PrivateKey, age time.Duration) []byte {
 	s.t.Helper()
 	s.cti++
 	text, err := token.Sign(key, "naver", time.Now().Add(-age), token.CTI{s.cti, 0xAB, 0xCD, 0xEF})
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testkit.Check(s.t, err)
 	return []byte(text)
 }
 
 // play runs the gate for as long as given and then ends it.
-func (s *scene) play(d time.Duration) {
+func (s *fixture) play(d time.Duration) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), d)
 	defer cancel()
@@ -96,7 +91,7 @@ func (s *scene) play(d time.Duration) {
 	}
 }
 
-func (s *scene) wantLights(device *drivertest.Indicator, want ...drivers.Light) {
+func (s *fixture) wantLights(device *drivertest.Indicator, want ...drivers.Light) {
 	s.t.Helper()
 	var got []drivers.Light
 	for _, c := range device.Cues() {
@@ -114,7 +109,7 @@ func (s *scene) wantLights(device *drivertest.Indicator, want ...drivers.Light) 
 	}
 }
 
-func (s *scene) wantTotal(want map[visit.Outcome]uint64) {
+func (s *fixture) wantTotal(want map[visit.Outcome]uint64) {
 	s.t.Helper()
 	got := s.display.totals()
 	for _, o := range visit.Outcomes() {
@@ -229,11 +224,9 @@ func steps(frames ...[]byte) []drivertest.Step {
 
 func TestGateWayOfAScan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newScene(t)
+		s := newFixture(t)
 		forged, err := token.Sign(s.key, "pass", time.Now(), token.CTI{99}) // naver's key speaking for another issuer
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 		good := s.code(s.key, time.Second)
 		s.front.Script = steps(good, s.code(s.key, 18*time.Second), s.code(s.key, -3*time.Second), s.code(s.strange, 0), []byte(forged), []byte("8801234567890"), s.code(s.key, 0))
 		s.play(5 * time.Second)
@@ -252,7 +245,7 @@ func TestGateWayOfAScan(t *testing.T) {
 
 func TestGateTakesAHeldCodeForOnePresentation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newScene(t)
+		s := newFixture(t)
 		held := s.code(s.key, 0)
 		for range 30 { // three seconds in front of the reader
 			s.front.Script = append(s.front.Script, drivertest.Step{Wait: 100 * time.Millisecond, Data: held})
@@ -279,7 +272,7 @@ func TestGateNeverGreenWithoutARecord(t *testing.T) {
 	} {
 		t.Run(rule, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newScene(t)
+				s := newFixture(t)
 				s.journal.set(c.fail, c.keep, c.slow)
 				code := s.code(s.key, 0)
 				s.front.Script = []drivertest.Step{{Wait: time.Second, Data: code}, {Wait: 5 * time.Second, Data: code}}
@@ -315,7 +308,7 @@ func TestGateOneCodeAtTwoReadersAtOnce(t *testing.T) {
 	} {
 		t.Run(rule, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newScene(t)
+				s := newFixture(t)
 				code := s.code(s.key, 0)
 				s.journal.set(nil, false, time.Second)
 				if c.failFirst {
@@ -339,7 +332,7 @@ func TestGateOneCodeAtTwoReadersAtOnce(t *testing.T) {
 
 func TestGateHangingIndicatorStallsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newScene(t)
+		s := newFixture(t)
 		s.light.Hang(true)
 		for range 5 {
 			s.side.Script = append(s.side.Script, drivertest.Step{Wait: 100 * time.Millisecond, Data: s.code(s.key, 0)})
@@ -360,7 +353,7 @@ func TestGateHangingIndicatorStallsNothing(t *testing.T) {
 
 func TestGateReportsDevices(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newScene(t)
+		s := newFixture(t)
 		s.front.Script = []drivertest.Step{{Wait: time.Second, Err: drivers.ErrLost}}
 		s.light.Fail(errors.New("no such lamp"))
 		s.side.SetCheck(drivers.ErrGarbled)
@@ -389,14 +382,14 @@ func TestGateReportsDevices(t *testing.T) {
 }
 
 func TestGateOutOfService(t *testing.T) {
-	for rule, change := range map[string]func(s *scene){
-		"before it is enrolled":      func(s *scene) { s.gate.Use(nil) },
-		"while it is revoked":        func(s *scene) { s.gate.Revoke(true) },
-		"while its clock is refused": func(s *scene) { s.gate.o.RefuseUnsure = true; s.clock.set(visit.ClockUntrusted) },
+	for rule, change := range map[string]func(s *fixture){
+		"before it is enrolled":      func(s *fixture) { s.gate.Use(nil) },
+		"while it is revoked":        func(s *fixture) { s.gate.Revoke(true) },
+		"while its clock is refused": func(s *fixture) { s.gate.opts.RefuseUntrusted = true; s.clock.set(visit.ClockUntrusted) },
 	} {
 		t.Run(rule, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newScene(t)
+				s := newFixture(t)
 				change(s)
 				s.front.Script = []drivertest.Step{{Wait: time.Second, Data: s.code(s.key, 0)}, {Wait: time.Second, Data: []byte("garbage")}}
 				go func() {
@@ -417,7 +410,7 @@ func TestGateOutOfService(t *testing.T) {
 
 func TestGateRecordsUnprovenTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newScene(t)
+		s := newFixture(t)
 		s.clock.set(visit.ClockUntrusted)
 		older := s.code(s.key, time.Minute)
 		s.front.Script = steps(s.code(s.key, 0), older)
@@ -431,7 +424,7 @@ func TestGateRecordsUnprovenTime(t *testing.T) {
 
 func TestGateLogsNothingThatWasRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newScene(t)
+		s := newFixture(t)
 		good, again := s.code(s.key, 0), []byte("KIP1:THIS IS NOT A CODE")
 		s.front.Script = steps(good, again, []byte("https://example.com/secret-of-mine"))
 		s.play(time.Second)
@@ -446,4 +439,44 @@ func TestGateLogsNothingThatWasRead(t *testing.T) {
 			}
 		}
 	})
+}
+
+// soundJournal never has anything to say to a monitor.
+type soundJournal struct{}
+
+func (soundJournal) Stats() journal.Stats { return journal.Stats{} }
+func (soundJournal) Probe() error         { return nil }
+
+// Asking a gate whether it is in service tells of no fault: that is for the monitor, which looks at the clock itself.
+func TestAskingChangesNoFault(t *testing.T) {
+	for _, refuse := range []bool{false, true} {
+		s := newFixture(t)
+		s.gate.opts.RefuseUntrusted = refuse
+		s.clock.set(visit.ClockUntrusted)
+		for range 3 {
+			if in := s.gate.InService(); in == refuse {
+				t.Errorf("refusing an untrusted clock %v: in service %v", refuse, in)
+			}
+			if in := s.gate.Serves(); in == refuse {
+				t.Errorf("refusing an untrusted clock %v: serves %v", refuse, in)
+			}
+		}
+		if shown := s.board.Shown(); len(shown) != 0 {
+			t.Errorf("asking noted %+v", shown)
+		}
+		monitor := &health.Monitor{Board: s.board, Journal: soundJournal{}, Clock: s.clock, Trust: token.NewTrust(nil)}
+		monitor.Look()
+		if shown := s.board.Shown(); len(shown) != 1 || shown[0].Code != health.ClockUntrusted {
+			t.Errorf("the monitor noted %+v", shown)
+		}
+		s.clock.set(visit.ClockSynced)
+		s.gate.InService()
+		if shown := s.board.Shown(); len(shown) != 1 {
+			t.Errorf("asking took back the fault: %+v", shown)
+		}
+		monitor.Look()
+		if shown := s.board.Shown(); len(shown) != 0 {
+			t.Errorf("the monitor leaves %+v", shown)
+		}
+	}
 }

@@ -17,9 +17,9 @@ const (
 	haltLimit  = 2 * time.Second        // how long the end waits for a device that hangs
 )
 
-// post stands between the gate and one indicator: a queue of one, in which a later cue replaces a waiting one. Whatever
+// dispatcher stands between the gate and one indicator: a queue of one, in which a later cue replaces a waiting one. Whatever
 // the device does, handing over never blocks.
-type post struct {
+type dispatcher struct {
 	device drivers.Indicator
 	lane   string // the reader whose cues it gets; empty for all
 	idle   func() drivers.Light
@@ -27,47 +27,47 @@ type post struct {
 	cues   chan drivers.Cue
 
 	mu    sync.Mutex
-	since time.Time // when the Show under way began; zero if none is
+	began time.Time // when the Show under way began; zero if none is
 	err   error     // what the last Show returned
 }
 
-func newPost(d drivers.Indicator, lane string, idle func() drivers.Light, board *health.Board) *post {
-	return &post{device: d, lane: lane, idle: idle, board: board, cues: make(chan drivers.Cue, 1)}
+func newDispatcher(device drivers.Indicator, lane string, idle func() drivers.Light, board *health.Board) *dispatcher {
+	return &dispatcher{device: device, lane: lane, idle: idle, board: board, cues: make(chan drivers.Cue, 1)}
 }
 
-// hand gives the device a cue of its lane.
-func (p *post) hand(c drivers.Cue) {
-	if p.lane != "" && p.lane != c.Lane {
+// offer gives the device a cue of its lane.
+func (d *dispatcher) offer(c drivers.Cue) {
+	if d.lane != "" && d.lane != c.Lane {
 		return
 	}
 	for {
 		select {
-		case p.cues <- c:
+		case d.cues <- c:
 			return
 		default:
 		}
 		select {
-		case <-p.cues:
+		case <-d.cues:
 		default:
 		}
 	}
 }
 
 // run shows cues until ctx ends, then brings the device to its safe state. A device that hangs is left behind.
-func (p *post) run(ctx context.Context) {
+func (d *dispatcher) run(ctx context.Context) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		p.show(ctx)
+		d.show(ctx)
 	}()
 	tick := time.NewTicker(checkEvery)
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		select {
 		case <-tick.C:
-			p.check()
-			if i, ok := p.device.(drivers.Idler); ok {
-				i.SetIdle(p.idle())
+			d.check()
+			if i, ok := d.device.(drivers.Idler); ok {
+				i.SetIdle(d.idle())
 			}
 		case <-ctx.Done():
 		}
@@ -78,50 +78,50 @@ func (p *post) run(ctx context.Context) {
 	}
 }
 
-func (p *post) show(ctx context.Context) {
+func (d *dispatcher) show(ctx context.Context) {
 	for {
 		select {
-		case c := <-p.cues:
-			p.begin()
+		case c := <-d.cues:
+			d.begin()
 			limited, cancel := context.WithTimeout(ctx, showLimit)
-			err := p.device.Show(limited, c)
+			err := d.device.Show(limited, c)
 			cancel()
-			p.end(err)
-			p.check()
+			d.end(err)
+			d.check()
 		case <-ctx.Done():
-			if err := p.device.Halt(); err != nil {
-				p.board.Set(health.IndicatorFailed, p.device.String(), fmt.Sprintf("halting: %v", err))
+			if err := d.device.Halt(); err != nil {
+				d.board.Set(health.IndicatorFailed, d.device.String(), fmt.Sprintf("halting: %v", err))
 			}
 			return
 		}
 	}
 }
 
-func (p *post) begin() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.since = time.Now()
+func (d *dispatcher) begin() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.began = time.Now()
 }
 
-func (p *post) end(err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.since, p.err = time.Time{}, err
+func (d *dispatcher) end(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.began, d.err = time.Time{}, err
 }
 
 // check brings the board up to date: a stuck Show, a failed one, or the device's own word.
-func (p *post) check() {
-	p.mu.Lock()
-	since, err := p.since, p.err
-	p.mu.Unlock()
-	if !since.IsZero() && time.Since(since) > stuckAfter {
-		err = fmt.Errorf("does not answer since %v", time.Since(since).Round(time.Second))
-	} else if c, ok := p.device.(drivers.Checker); ok {
+func (d *dispatcher) check() {
+	d.mu.Lock()
+	began, err := d.began, d.err
+	d.mu.Unlock()
+	if !began.IsZero() && time.Since(began) > stuckAfter {
+		err = fmt.Errorf("has not answered for %v", time.Since(began).Round(time.Second))
+	} else if c, ok := d.device.(drivers.Checker); ok {
 		err = c.Check()
 	}
 	if err != nil {
-		p.board.Set(health.IndicatorFailed, p.device.String(), err.Error())
+		d.board.Set(health.IndicatorFailed, d.device.String(), err.Error())
 	} else {
-		p.board.Clear(health.IndicatorFailed, p.device.String())
+		d.board.Clear(health.IndicatorFailed, d.device.String())
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/kipass/kipass/firmware/clock"
 	"github.com/kipass/kipass/firmware/health"
 	"github.com/kipass/kipass/firmware/journal"
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/token"
 	"github.com/kipass/kipass/protocol/visit"
 )
@@ -129,19 +130,13 @@ func (rightClock) MayBeFresh(string, time.Time, time.Duration) bool { return tru
 // decide.
 func BenchmarkTwoLanes(b *testing.B) {
 	pub, key, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		b.Fatal(err)
-	}
+	testkit.Check(b, err)
 	seal, err := visit.ParseSealPrivateKey(bytes.Repeat([]byte{7}, 32))
-	if err != nil {
-		b.Fatal(err)
-	}
+	testkit.Check(b, err)
 	store, err := journal.Open(journal.Options{
 		Dir: filepath.Join(b.TempDir(), "journal"), Facility: "cafe", Gate: "door", SealKey: seal.Public(), FreeFloor: 1,
 	})
-	if err != nil {
-		b.Fatal(err)
-	}
+	testkit.Check(b, err)
 	silent := slog.New(slog.DiscardHandler)
 	front := &lane{name: "front", key: key, rounds: make(chan int)}
 	side := &lane{name: "side", key: key, rounds: make(chan int)}
@@ -150,7 +145,7 @@ func BenchmarkTwoLanes(b *testing.B) {
 		Readers:    []drivers.Reader{front, side},
 		Indicators: []firmware.Lane{{Indicator: front, Reader: "front"}, {Indicator: side, Reader: "side"}},
 		Display:    judged, Trust: naver{token.IssuerKey{Issuer: "naver", Public: pub, NotAfter: time.Unix(1<<40, 0)}}, Clock: rightClock{}, Languages: []string{"ko"},
-		Board: health.NewBoard(time.Now, silent), Log: silent,
+		Board: health.NewBoard(time.Now, silent), Logger: silent,
 	})
 	gate.Use(store)
 	ctx, stop := context.WithCancel(b.Context())
@@ -177,9 +172,7 @@ func BenchmarkTwoLanes(b *testing.B) {
 		oneP99, twoP99 = append(oneP99, percentile(alone, 99)), append(twoP99, percentile(both, 99))
 	}
 	stop()
-	if err := errors.Join(<-ended, store.Close()); err != nil {
-		b.Fatal(err)
-	}
+	testkit.Check(b, errors.Join(<-ended, store.Close()))
 	if want := roundSize * (2*b.N + 1); front.green < want*98/100 || side.green < roundSize*(b.N+1)*98/100 {
 		b.Errorf("%d and %d green cues, want nearly all of %d and %d", front.green, side.green, want, roundSize*(b.N+1))
 	}

@@ -17,33 +17,33 @@ func TestLanesDoNotDisturbEachOther(t *testing.T) {
 	const codes = 5
 	for _, c := range []struct {
 		rule  string
-		front func(s *scene)
+		front func(s *fixture)
 	}{
-		{"the front lane's lights hang", func(s *scene) {
+		{"the front lane's lights hang", func(s *fixture) {
 			s.frontLight.Hang(true)
 			s.front.Script = steps(s.code(s.key, 0), s.code(s.key, 0))
 		}},
-		{"the front lane's lights fail", func(s *scene) {
+		{"the front lane's lights fail", func(s *fixture) {
 			s.frontLight.Fail(fmt.Errorf("no such lamp: %w", drivers.ErrUnavailable))
 			s.front.Script = steps(s.code(s.key, 0), s.code(s.key, 0))
 		}},
-		{"the front reader is lost again and again", func(s *scene) {
+		{"the front reader is lost again and again", func(s *fixture) {
 			for range 5 {
 				s.front.Script = append(s.front.Script, drivertest.Step{Wait: 10 * time.Millisecond, Err: drivers.ErrLost})
 			}
 		}},
-		{"the front reader delivers a flood", func(s *scene) {
+		{"the front reader delivers a flood", func(s *fixture) {
 			for i := range 2000 {
 				s.front.Script = append(s.front.Script, drivertest.Step{Wait: 500 * time.Microsecond, Data: fmt.Appendf(nil, "garbage %d", i)})
 			}
 		}},
-		{"a code is held before the front reader", func(s *scene) {
+		{"a code is held before the front reader", func(s *fixture) {
 			held := s.code(s.key, 0)
 			for range 50 {
 				s.front.Script = append(s.front.Script, drivertest.Step{Wait: 20 * time.Millisecond, Data: held})
 			}
 		}},
-		{"the front lane admits at the same moments", func(s *scene) {
+		{"the front lane admits at the same moments", func(s *fixture) {
 			for range codes {
 				s.front.Script = append(s.front.Script, drivertest.Step{Wait: 100 * time.Millisecond, Data: s.code(s.key, 0)})
 			}
@@ -51,7 +51,7 @@ func TestLanesDoNotDisturbEachOther(t *testing.T) {
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newScene(t)
+				s := newFixture(t)
 				c.front(s)
 				for range codes {
 					s.side.Script = append(s.side.Script, drivertest.Step{Wait: 100 * time.Millisecond, Data: s.code(s.key, 0)})
@@ -87,16 +87,16 @@ func TestLanesDoNotDisturbEachOther(t *testing.T) {
 func TestGateOutOfServiceIsSeenFromAfar(t *testing.T) {
 	for _, c := range []struct {
 		rule        string
-		change, end func(s *scene)
+		change, end func(s *fixture)
 	}{
-		{"before it is enrolled", func(s *scene) { s.gate.Use(nil) }, func(s *scene) { s.gate.Use(s.journal) }},
-		{"while it is revoked", func(s *scene) { s.gate.Revoke(true) }, func(s *scene) { s.gate.Revoke(false) }},
-		{"while its clock is refused", func(s *scene) { s.gate.o.RefuseUnsure = true; s.clock.set(visit.ClockUntrusted) }, func(s *scene) { s.clock.set(visit.ClockSynced) }},
-		{"while the disk is full", func(s *scene) { s.board.Set(health.JournalFull, "", "") }, func(s *scene) { s.board.Clear(health.JournalFull, "") }},
+		{"before it is enrolled", func(s *fixture) { s.gate.Use(nil) }, func(s *fixture) { s.gate.Use(s.journal) }},
+		{"while it is revoked", func(s *fixture) { s.gate.Revoke(true) }, func(s *fixture) { s.gate.Revoke(false) }},
+		{"while its clock is refused", func(s *fixture) { s.gate.opts.RefuseUntrusted = true; s.clock.set(visit.ClockUntrusted) }, func(s *fixture) { s.clock.set(visit.ClockSynced) }},
+		{"while the disk is full", func(s *fixture) { s.board.Set(health.JournalFull, "", "") }, func(s *fixture) { s.board.Clear(health.JournalFull, "") }},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newScene(t)
+				s := newFixture(t)
 				s.board.Set(health.ReaderLost, "another", "") // a fault that does not mean out of service
 				want := func(l drivers.Light) {
 					t.Helper()

@@ -10,14 +10,14 @@ import (
 )
 
 const (
-	reopenFirst = 100 * time.Millisecond
-	reopenMost  = time.Second
+	minReopen   = 100 * time.Millisecond
+	maxReopen   = time.Second
 	steadyAfter = 2 * time.Second // a run this long ends the patience with a flapping device
 )
 
 // supervise keeps one reader running until ctx ends: a lost device is opened again, ever more patiently up to a second.
 func supervise(ctx context.Context, r drivers.Reader, emit func(drivers.Read), board *health.Board) {
-	pause := reopenFirst
+	pause := minReopen
 	for {
 		start := time.Now()
 		err := r.Run(ctx, emit)
@@ -29,27 +29,27 @@ func supervise(ctx context.Context, r drivers.Reader, emit func(drivers.Read), b
 		}
 		board.Set(health.ReaderLost, r.String(), err.Error())
 		if time.Since(start) > steadyAfter {
-			pause = reopenFirst
+			pause = minReopen
 		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
 			return
 		}
-		pause = min(2*pause, reopenMost)
+		pause = min(2*pause, maxReopen)
 	}
 }
 
-// watch keeps the board true to a reader's own word until ctx ends, and switches the reader off while the gate is out
+// watchReader keeps the board true to a reader's own word until ctx ends, and switches the reader off while the gate is out
 // of service, where the device has a switch.
-func watch(ctx context.Context, r drivers.Reader, inService func() bool, board *health.Board) {
+func watchReader(ctx context.Context, r drivers.Reader, inService func() bool, board *health.Board) {
 	tick := time.NewTicker(checkEvery)
 	defer tick.Stop()
 	active := true // as every reader begins
 	for {
 		select {
 		case <-tick.C:
-			judge(r, r.Check(), board)
+			reportReader(r, r.Check(), board)
 			if wanted := inService(); wanted != active {
 				active = wanted
 				if s, ok := r.(drivers.Switchable); ok {
@@ -63,7 +63,8 @@ func watch(ctx context.Context, r drivers.Reader, inService func() bool, board *
 	}
 }
 
-func judge(r drivers.Reader, err error, board *health.Board) {
+// reportReader notes what a reader says of itself.
+func reportReader(r drivers.Reader, err error, board *health.Board) {
 	switch {
 	case err == nil:
 		board.Clear(health.ReaderLost, r.String())

@@ -14,10 +14,11 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kipass/kipass/configs"
+	"github.com/kipass/kipass/drivers"
 	"github.com/kipass/kipass/firmware"
 	"github.com/kipass/kipass/firmware/clock"
 	"github.com/kipass/kipass/firmware/health"
-	"github.com/kipass/kipass/firmware/journal"
+	"github.com/kipass/kipass/firmware/provision"
 	"github.com/kipass/kipass/firmware/screen"
 	"github.com/kipass/kipass/protocol/token"
 	"github.com/kipass/kipass/uplink"
@@ -29,51 +30,79 @@ import (
 func Run(ctx context.Context, config configs.Gate, out io.Writer, log *slog.Logger) error {
 	log.Info("starting", "version", version, "config", config)
 	board := health.NewBoard(time.Now, log)
-	kept, err := openState(ctx, config, board, log)
-	if err != nil || kept == nil {
+	opened, err := openState(ctx, config, board, log)
+	if err != nil || opened == nil {
 		return err
 	}
-	return errors.Join(serve(ctx, config, kept.identity, kept.journal, board, out, log), kept.journal.Close())
+	p := &parts{config: config, state: opened, board: board, log: log}
+	return errors.Join(p.serve(ctx, out), opened.journal.Close())
 }
 
-// serve wires the parts around an open journal and runs them until ctx ends.
-func serve(ctx context.Context, config configs.Gate, identity *uplink.Identity, store *journal.Journal, board *health.Board, out io.Writer, log *slog.Logger) error {
-	readers, err := openReaders(config, log)
+// parts are the parts of a gate that is being served, joined to each other here and in adapters.go.
+type parts struct {
+	*state
+	config configs.Gate
+	board  *health.Board
+	log    *slog.Logger
+
+	clock       *clock.Clock
+	trust       *token.Trust
+	screen      *screen.Screen
+	gate        *firmware.Gate
+	provisioner *provision.Provisioner
+	uplink      *uplink.Uplink
+}
+
+// serve makes the parts around the open state and runs them until ctx ends.
+func (p *parts) serve(ctx context.Context, out io.Writer) error {
+	readers, err := openReaders(p.config, p.log)
 	if err != nil {
 		return err
 	}
-	indicators, err := openIndicators(config, log)
+	indicators, err := openIndicators(p.config, p.log)
 	if err != nil {
 		return err
 	}
-	watch := clock.New(clock.Options{Skew: config.Clock.Skew.Duration, Floor: store.TimeFloor()})
-	s := &station{journal: store, clock: watch, trust: token.NewTrust(config.Trust.Root.Key()), board: board, log: log}
-	var link *uplink.Uplink
-	face, err := newScreen(config, log, func() screen.Status { return s.status(link) })
-	if err != nil {
-		return err
+	if err := p.assemble(readers, indicators); err != nil {
+		return errors.Join(err, halt(indicators))
 	}
-	s.gate = firmware.New(firmware.Options{
-		Readers: readers, Indicators: indicators, Display: face, Trust: s.trust, Clock: timekeeper{watch, store},
-		RefuseUnsure: config.Clock.Untrusted == "refuse", Languages: spoken(config), Board: board, Log: log,
+	monitor := &health.Monitor{Board: p.board, Journal: p.journal, Clock: p.clock, Trust: p.trust}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return p.screen.Run(ctx) })
+	group.Go(func() error { return p.gate.Run(ctx) })
+	group.Go(func() error { return ended(ctx, p.clock.Run(ctx)) })
+	group.Go(func() error { monitor.Run(ctx); return nil })
+	group.Go(func() error { p.journal.RunRetention(ctx, p.trustedTime); return nil })
+	group.Go(func() error { return p.uplink.Run(ctx) })
+	fmt.Fprintln(out, "ready", p.screen.URL())
+	return group.Wait()
+}
+
+// assemble makes all that is neither state nor device, and puts a provision from before the start into use.
+func (p *parts) assemble(readers []drivers.Reader, indicators []firmware.Lane) (err error) {
+	p.clock = clock.New(clock.Options{
+		Skew: p.config.Clock.Skew.Duration, Floor: p.journal.TimeFloor(), OnEvidence: p.journal.RaiseTimeFloor,
 	})
-	if p, ok := identity.Provision(); ok {
-		if err := s.Provision(p); err != nil {
-			log.Error("the provision kept on the disk is refused; a new one is asked for", "error", err)
+	p.trust = token.NewTrust(p.config.Trust.Root.Key())
+	if p.screen, err = newScreen(p.config, p.log, p.screenStatus); err != nil {
+		return err
+	}
+	p.gate = firmware.New(firmware.Options{
+		Readers: readers, Indicators: indicators, Display: p.screen, Trust: p.trust, Clock: p.clock,
+		RefuseUntrusted: p.config.Clock.Untrusted == "refuse", Languages: spoken(p.config), Board: p.board, Logger: p.log,
+	})
+	p.provisioner = provision.New(provision.Options{
+		Journal: p.journal, Trust: p.trust, Begin: func() { p.gate.Use(p.journal) }, Logger: p.log,
+	})
+	if kept, ok := p.identity.Provision(); ok {
+		if err := p.Provision(kept); err != nil {
+			p.log.Error("the provision kept on the disk is refused; a new one is asked for", "error", err)
 		}
 	}
-	if link, err = newUplink(config, identity, s); err != nil {
-		return errors.Join(err, face.Close())
+	if p.uplink, err = p.newUplink(); err != nil {
+		return errors.Join(err, p.screen.Close())
 	}
-
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return face.Run(ctx) })
-	group.Go(func() error { return s.gate.Run(ctx) })
-	group.Go(func() error { return ended(ctx, watch.Run(ctx)) })
-	group.Go(func() error { s.watch(ctx); return nil })
-	group.Go(func() error { return link.Run(ctx) })
-	fmt.Fprintln(out, "ready", face.URL())
-	return group.Wait()
+	return nil
 }
 
 // ended forgives a part for ending because it was asked to.
@@ -84,19 +113,19 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
-func newUplink(config configs.Gate, identity *uplink.Identity, s *station) (*uplink.Uplink, error) {
-	server, err := url.Parse(config.Server.URL)
+func (p *parts) newUplink() (*uplink.Uplink, error) {
+	server, err := url.Parse(p.config.Server.URL)
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
-	authorities, err := certificates(config.Server.CA)
+	authorities, err := certificates(p.config.Server.CA)
 	if err != nil {
 		return nil, err
 	}
 	return uplink.New(uplink.Options{
-		Server: server, CA: authorities, Facility: config.Place.Facility, Gate: config.Place.Name,
-		Code: config.Server.EnrolmentCode.Reveal(), Identity: identity, Source: s.journal, Provision: s,
-		Heartbeat: s.heartbeat, OnServerTime: s.clock.ServerTime, OnStatus: s.connected, Now: s.now, Log: s.log,
+		Server: server, CA: authorities, Facility: p.config.Place.Facility, Gate: p.config.Place.Name,
+		Code: p.config.Server.EnrolmentCode.Reveal(), Identity: p.identity, Source: p.journal, Provision: p,
+		Heartbeat: p.heartbeat, OnServerTime: p.clock.ServerTime, OnStatus: p.setDelivery, Now: p.latest, Log: p.log,
 	})
 }
 

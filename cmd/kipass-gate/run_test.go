@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -19,47 +18,34 @@ import (
 	"github.com/kipass/kipass/configs"
 	"github.com/kipass/kipass/drivers/drivertest"
 	"github.com/kipass/kipass/firmware/journal"
+	"github.com/kipass/kipass/internal/testkit"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
-// within is how long a test waits for what must happen; far more than it takes.
-const within = 30 * time.Second
-
-// bench is one gate as a program, with a reader's line and a visit server.
-type bench struct {
+// fixture is one gate as a program, with a reader's line and a visit server.
+type fixture struct {
 	t       *testing.T
 	central *central
 	line    *drivertest.Pty
 	config  configs.Gate
-	log     *lockedBuffer
+	log     *testkit.Buffer
 	url     string // of the screen, once the gate is ready
 	starts  int    // how often it was
 	stop    func() error
 }
 
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func newBench(t *testing.T) *bench {
+func newFixture(t *testing.T) *fixture {
 	dir := t.TempDir()
 	line, err := drivertest.OpenPty(filepath.Join(dir, "reader"))
-	check(t, err)
+	testkit.Check(t, err)
 	t.Cleanup(func() { _ = line.Close() })
-	b := &bench{t: t, central: newCentral(t), line: line, log: &lockedBuffer{}}
-	b.config, err = configs.Parse(filepath.Join(dir, "gate.toml"), fmt.Appendf(nil, `version = 1
+	f := &fixture{t: t, central: newCentral(t), line: line, log: &testkit.Buffer{}}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the gate's log:\n%s", f.log)
+		}
+	})
+	f.config, err = configs.Parse(filepath.Join(dir, "gate.toml"), fmt.Appendf(nil, `version = 1
 [gate]
 facility = %q
 name = %q
@@ -79,187 +65,202 @@ device = %q
 enabled = false
 [screen]
 listen = "127.0.0.1:0"
-`, facility, gateName, b.central.url, b.central.caFile(dir), oneTime, hex.EncodeToString(b.central.root), line.Path()))
-	check(t, err)
-	return b
+`, facility, gateName, f.central.url, f.central.caFile(dir), oneTime, hex.EncodeToString(f.central.root), line.Path()))
+	testkit.Check(t, err)
+	return f
 }
 
 // start runs the gate and returns the lines it writes. stop ends it as SIGTERM does.
-func (b *bench) start() *bufio.Scanner {
+func (f *fixture) start() *bufio.Scanner {
 	ctx, cancel := context.WithCancel(context.Background())
 	r, w := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		err := Run(ctx, b.config, w, slog.New(slog.NewTextHandler(b.log, nil)))
+		err := Run(ctx, f.config, w, slog.New(slog.NewTextHandler(f.log, nil)))
 		w.CloseWithError(err)
 		ended <- err
 	}()
-	b.stop = sync.OnceValue(func() error {
+	f.stop = sync.OnceValue(func() error {
 		cancel()
-		select {
-		case err := <-ended:
-			return err
-		case <-time.After(within):
-			return fmt.Errorf("the gate did not end; log:\n%s", b.log)
-		}
+		return testkit.Soon(f.t, "the gate's end", ended)
 	})
-	b.t.Cleanup(func() { _ = b.stop() })
+	f.t.Cleanup(func() { _ = f.stop() })
 	return bufio.NewScanner(r)
 }
 
 // ready waits until the gate serves and its reader is open: what a line holds from before is thrown away.
-func (b *bench) ready(out *bufio.Scanner) {
-	b.t.Helper()
+func (f *fixture) ready(out *bufio.Scanner) {
+	f.t.Helper()
 	if !out.Scan() {
-		b.t.Fatalf("the gate ended: %v", out.Err())
+		f.t.Fatalf("the gate ended: %v", out.Err())
 	}
 	url, ok := strings.CutPrefix(out.Text(), "ready ")
 	if !ok {
-		b.t.Fatalf("the gate wrote %q", out.Text())
+		f.t.Fatalf("the gate wrote %q", out.Text())
 	}
-	b.url = strings.TrimSuffix(url, "/")
-	b.starts++
-	b.eventually("reader opened", func() bool { return strings.Count(b.log.String(), "reader opened") == b.starts })
-}
-
-// eventually waits until something holds.
-func (b *bench) eventually(what string, holds func() bool) {
-	b.t.Helper()
-	for deadline := time.Now().Add(within); !holds(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			b.t.Fatalf("%s: not within %v; log:\n%s", what, within, b.log)
-		}
-	}
+	f.url = strings.TrimSuffix(url, "/")
+	f.starts++
+	testkit.Eventually(f.t, "reader opened", func() bool { return f.log.Count("reader opened") == f.starts })
 }
 
 // shows tells whether the gate's metrics hold a line.
-func (b *bench) shows(line string) bool {
-	resp, err := http.Get(b.url + "/metrics")
+func (f *fixture) shows(line string) bool { return strings.Contains(f.metrics(), "\n"+line+"\n") }
+
+// metrics returns the gate's metrics, nothing while they cannot be had.
+func (f *fixture) metrics() string {
+	resp, err := http.Get(f.url + "/metrics")
 	if err != nil {
-		return false
+		return ""
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
-	return err == nil && strings.Contains(string(text), "\n"+line+"\n")
+	if err != nil {
+		return ""
+	}
+	return string(text)
 }
 
-func (b *bench) scan(text string) {
-	b.t.Helper()
-	_, err := b.line.Write([]byte(text + "\r"))
-	check(b.t, err)
+// outcomes returns how often presentations had an outcome since the gate's start.
+func (f *fixture) outcomes(outcome visit.Outcome) (n int) {
+	f.t.Helper()
+	testkit.Eventually(f.t, "metrics", func() bool {
+		_, text, found := strings.Cut(f.metrics(), fmt.Sprintf("\nkipass_gate_outcomes_total{outcome=%q} ", outcome))
+		if found {
+			_, err := fmt.Sscan(text, &n)
+			testkit.Check(f.t, err)
+		}
+		return found
+	})
+	return n
+}
+
+// admit scans new codes until one is admitted, and returns it. On a machine that is busy with other things the first may
+// be refused, since the disk does not answer in time.
+func (f *fixture) admit() (code string) {
+	f.t.Helper()
+	for admitted := f.outcomes(visit.Admitted); f.outcomes(visit.Admitted) == admitted; {
+		refused := f.outcomes(visit.OutOfService)
+		code = f.central.code(0)
+		f.scan(code)
+		testkit.Eventually(f.t, "an outcome", func() bool {
+			return f.outcomes(visit.Admitted) > admitted || f.outcomes(visit.OutOfService) > refused
+		})
+	}
+	return code
+}
+
+func (f *fixture) scan(text string) {
+	f.t.Helper()
+	_, err := f.line.Write([]byte(text + "\r"))
+	testkit.Check(f.t, err)
 }
 
 // A gate that is started for the first time enrols, admits, delivers, and ends well when asked to. Its log tells no code.
 func TestRun(t *testing.T) {
-	b := newBench(t)
-	b.ready(b.start())
-	b.eventually("in service", func() bool { return b.shows("kipass_gate_in_service 1") })
-	code, old := b.central.code(0), b.central.code(time.Hour)
-	b.scan(code)
-	b.eventually("admitted", func() bool { return b.shows(`kipass_gate_outcomes_total{outcome="admitted"} 1`) })
-	b.scan("8801062518210")
-	b.eventually("not a code", func() bool { return b.shows(`kipass_gate_outcomes_total{outcome="not-a-code"} 1`) })
-	b.eventually("the server's time known", func() bool { return b.shows(`kipass_gate_clock_state{state="untrusted"} 0`) })
-	b.scan(old)
-	b.eventually("expired", func() bool { return b.shows(`kipass_gate_outcomes_total{outcome="expired"} 1`) })
-	b.eventually("delivered", func() bool { return b.central.holds() == 1 && b.shows("kipass_gate_backlog_visits 0") })
-	check(t, b.stop())
+	f := newFixture(t)
+	f.ready(f.start())
+	testkit.Eventually(f.t, "in service", func() bool { return f.shows("kipass_gate_in_service 1") })
+	code, old := f.admit(), f.central.code(time.Hour)
+	f.scan("8801062518210")
+	testkit.Eventually(f.t, "not a code", func() bool { return f.shows(`kipass_gate_outcomes_total{outcome="not-a-code"} 1`) })
+	testkit.Eventually(f.t, "the server's time known", func() bool { return f.shows(`kipass_gate_clock_state{state="untrusted"} 0`) })
+	f.scan(old)
+	testkit.Eventually(f.t, "expired", func() bool { return f.shows(`kipass_gate_outcomes_total{outcome="expired"} 1`) })
+	testkit.Eventually(f.t, "delivered", func() bool { return f.central.holds() > 0 && f.shows("kipass_gate_backlog_visits 0") })
+	testkit.Check(t, f.stop())
 	for _, secret := range []string{code, code[5:40], old[5:40], oneTime, "8801062518210"} {
-		if strings.Contains(b.log.String(), secret) {
+		if strings.Contains(f.log.String(), secret) {
 			t.Errorf("the log holds %q", secret)
 		}
 	}
-	ledger, err := journal.Contents(filepath.Join(b.config.Place.State, "journal"))
-	check(t, err)
-	if ledger.Head.Seq != 1 || ledger.Delivered != 1 {
-		t.Errorf("%d records, %d delivered, want 1", ledger.Head.Seq, ledger.Delivered)
+	ledger, err := journal.Contents(filepath.Join(f.config.Place.State, "journal"))
+	testkit.Check(t, err)
+	if ledger.Head.Seq == 0 || ledger.Delivered != ledger.Head.Seq || ledger.Delivered != f.central.holds() {
+		t.Errorf("%d records, %d delivered, %d with the server: want all", ledger.Head.Seq, ledger.Delivered, f.central.holds())
 	}
 }
 
 // An enrolled gate needs no server: it serves, keeps, and delivers after its next start.
 func TestRunWithoutAServer(t *testing.T) {
-	b := newBench(t)
-	b.ready(b.start())
-	b.eventually("in service", func() bool { return b.shows("kipass_gate_in_service 1") })
-	check(t, b.stop())
-	online := b.config.Server.URL
-	b.config.Server.URL = "https://127.0.0.1:1"
-	b.ready(b.start())
-	b.scan(b.central.code(0))
-	b.eventually("admitted", func() bool { return b.shows(`kipass_gate_outcomes_total{outcome="admitted"} 1`) })
-	check(t, b.stop())
-	if b.central.holds() != 0 {
+	f := newFixture(t)
+	f.ready(f.start())
+	testkit.Eventually(f.t, "in service", func() bool { return f.shows("kipass_gate_in_service 1") })
+	testkit.Check(t, f.stop())
+	online := f.config.Server.URL
+	f.config.Server.URL = "https://127.0.0.1:1"
+	f.ready(f.start())
+	f.admit()
+	testkit.Check(t, f.stop())
+	if f.central.holds() != 0 {
 		t.Fatal("delivered without a server")
 	}
-	b.config.Server.URL = online
-	b.ready(b.start())
-	b.eventually("delivered", func() bool { return b.central.holds() == 1 })
-	check(t, b.stop())
+	f.config.Server.URL = online
+	f.ready(f.start())
+	testkit.Eventually(f.t, "delivered", func() bool { return f.central.holds() > 0 })
+	testkit.Check(t, f.stop())
 }
 
 // A gate whose disk cannot be used at its start waits for it, says so, and can be ended meanwhile.
 func TestRunWaitsForItsDisk(t *testing.T) {
 	for rule, part := range map[string]string{"the folder itself": "", "the identity's folder": "identity", "the journal's folder": "journal"} {
 		t.Run(rule, func(t *testing.T) {
-			b := newBench(t)
-			path := filepath.Join(b.config.Place.State, part)
-			check(t, os.MkdirAll(filepath.Dir(path), 0o700))
-			check(t, os.WriteFile(path, nil, 0o600)) // where a folder should be
-			b.start()
-			b.eventually("the fault told", func() bool { return strings.Contains(b.log.String(), "code=journal-failed") })
-			check(t, b.stop())
+			f := newFixture(t)
+			path := filepath.Join(f.config.Place.State, part)
+			testkit.Check(t, os.MkdirAll(filepath.Dir(path), 0o700))
+			testkit.Check(t, os.WriteFile(path, nil, 0o600)) // where a folder should be
+			f.start()
+			testkit.Eventually(f.t, "the fault told", func() bool { return strings.Contains(f.log.String(), "code=journal-failed") })
+			testkit.Check(t, f.stop())
 
-			out := b.start()
-			b.eventually("the fault told again", func() bool { return strings.Count(b.log.String(), "code=journal-failed") == 2 })
-			check(t, os.Remove(path))
-			b.ready(out)
-			b.eventually("in service", func() bool { return b.shows("kipass_gate_in_service 1") })
-			check(t, b.stop())
+			out := f.start()
+			testkit.Eventually(f.t, "the fault told again", func() bool { return f.log.Count("code=journal-failed") == 2 })
+			testkit.Check(t, os.Remove(path))
+			f.ready(out)
+			testkit.Eventually(f.t, "in service", func() bool { return f.shows("kipass_gate_in_service 1") })
+			testkit.Check(t, f.stop())
 		})
 	}
 }
 
 // Two gates may not share one journal: the second says so and ends.
 func TestRunRefusesAJournalInUse(t *testing.T) {
-	b := newBench(t)
-	b.ready(b.start())
-	err := Run(t.Context(), b.config, io.Discard, slog.New(slog.DiscardHandler))
+	f := newFixture(t)
+	f.ready(f.start())
+	err := Run(t.Context(), f.config, io.Discard, slog.New(slog.DiscardHandler))
 	if err == nil || !strings.Contains(err.Error(), "in use by another process") {
 		t.Errorf("%v", err)
 	}
-	check(t, b.stop())
+	testkit.Check(t, f.stop())
 }
 
 // A journal that failed takes the gate out of service, and its recovery puts it back without any visitor's help.
 func TestRunRecoversWithItsDisk(t *testing.T) {
-	b := newBench(t)
-	b.ready(b.start())
-	b.eventually("in service", func() bool { return b.shows("kipass_gate_in_service 1") })
-	b.scan(b.central.code(0))
-	b.eventually("admitted", func() bool { return b.shows(`kipass_gate_outcomes_total{outcome="admitted"} 1`) })
-	folder := filepath.Join(b.config.Place.State, "journal")
-	check(t, os.Rename(folder, folder+".away"))
-	b.scan(b.central.code(0))
-	b.eventually("out of service", func() bool {
-		return b.shows(`kipass_gate_outcomes_total{outcome="out-of-service"} 1`) && b.shows("kipass_gate_in_service 0")
+	f := newFixture(t)
+	f.ready(f.start())
+	testkit.Eventually(f.t, "in service", func() bool { return f.shows("kipass_gate_in_service 1") })
+	f.admit()
+	folder := filepath.Join(f.config.Place.State, "journal")
+	testkit.Check(t, os.Rename(folder, folder+".away"))
+	refused := f.outcomes(visit.OutOfService)
+	f.scan(f.central.code(0))
+	testkit.Eventually(f.t, "out of service", func() bool {
+		return f.outcomes(visit.OutOfService) == refused+1 && f.shows("kipass_gate_in_service 0")
 	})
-	check(t, os.Rename(folder+".away", folder))
-	b.eventually("back in service", func() bool { return b.shows("kipass_gate_in_service 1") })
-	b.scan(b.central.code(0))
-	b.eventually("admitted", func() bool { return b.shows(`kipass_gate_outcomes_total{outcome="admitted"} 2`) })
-	check(t, b.stop())
+	testkit.Check(t, os.Rename(folder+".away", folder))
+	testkit.Eventually(f.t, "back in service", func() bool { return f.shows("kipass_gate_in_service 1") })
+	f.admit()
+	testkit.Check(t, f.stop())
 }
 
 // A gate whose only reader is gone does not ask for codes nobody would see.
 func TestRunWithoutAReader(t *testing.T) {
-	b := newBench(t)
-	b.ready(b.start())
-	b.eventually("in service", func() bool { return b.shows("kipass_gate_in_service 1") })
-	check(t, b.line.Unplug(drivertest.Closed))
-	b.eventually("out of service", func() bool { return b.shows("kipass_gate_in_service 0") })
-	check(t, b.line.Replug())
-	b.eventually("back in service", func() bool { return b.shows("kipass_gate_in_service 1") })
-	b.scan(b.central.code(0))
-	b.eventually("admitted", func() bool { return b.shows(`kipass_gate_outcomes_total{outcome="admitted"} 1`) })
-	check(t, b.stop())
+	f := newFixture(t)
+	f.ready(f.start())
+	testkit.Eventually(f.t, "in service", func() bool { return f.shows("kipass_gate_in_service 1") })
+	testkit.Check(t, f.line.Unplug(drivertest.Closed))
+	testkit.Eventually(f.t, "out of service", func() bool { return f.shows("kipass_gate_in_service 0") })
+	testkit.Check(t, f.line.Replug())
+	testkit.Eventually(f.t, "back in service", func() bool { return f.shows("kipass_gate_in_service 1") })
+	f.admit()
+	testkit.Check(t, f.stop())
 }

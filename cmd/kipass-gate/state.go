@@ -47,14 +47,14 @@ func openState(ctx context.Context, config configs.Gate, board *health.Board, lo
 		return opened, err
 	}
 	board.Set(health.JournalFailed, "", err.Error())
-	face, err := newScreen(config, log, func() screen.Status { return screen.Status{Faults: board.Shown()} })
+	display, err := newScreen(config, log, func() screen.Status { return screen.Status{Faults: board.Shown()} })
 	if err != nil {
 		return nil, err
 	}
 	waiting, stop := context.WithCancel(ctx)
 	defer stop()
 	group, waiting := errgroup.WithContext(waiting)
-	group.Go(func() error { return face.Run(waiting) })
+	group.Go(func() error { return display.Run(waiting) })
 	group.Go(func() error {
 		defer stop()
 		for {
@@ -63,9 +63,9 @@ func openState(ctx context.Context, config configs.Gate, board *health.Board, lo
 			case <-waiting.Done():
 				return nil
 			}
-			kept, err := open()
+			retried, err := open()
 			if err == nil || errors.Is(err, journal.ErrLocked) {
-				opened = kept
+				opened = retried
 				return err
 			}
 			board.Set(health.JournalFailed, "", err.Error())

@@ -41,6 +41,14 @@ type Reading struct {
 	Source string           // what the time rests on: "kernel", "server", "rtc" or "none"
 }
 
+// Latest returns the best estimate, or what is known for certain where that is later.
+func (r Reading) Latest() time.Time {
+	if r.Floor.After(r.Now) {
+		return r.Floor
+	}
+	return r.Now
+}
+
 // KernelTime is what the kernel says of its clock.
 type KernelTime struct {
 	MaxError time.Duration // bound of the error; it grows by 500 µs per second without an NTP daemon's word
@@ -54,12 +62,15 @@ type Options struct {
 	Monotonic func() time.Duration       // a clock that nobody sets and that runs on during suspend (CLOCK_BOOTTIME)
 	Kernel    func() (KernelTime, error) // adjtimex(2)
 	RTC       func() bool                // whether the kernel took the wall clock's time from a battery-kept clock at boot
-	Steps     StepWatch                  // tells of wall clock steps as they happen
+	Steps     StepNotifier               // tells of wall clock steps as they happen
+
+	// OnEvidence is told the floor after each genuine code, to be kept across restarts. It must not block; nil is told nothing.
+	OnEvidence func(floor time.Time)
 }
 
 // Clock is safe for concurrent use.
 type Clock struct {
-	opt Options
+	opts Options
 
 	mu     sync.Mutex
 	anchor anchor
@@ -94,26 +105,26 @@ const (
 )
 
 // New returns a clock that has looked at the kernel once.
-func New(opt Options) *Clock {
-	opt.Skew = min(max(opt.Skew, 0), MaxConfigSkew)
-	if opt.Now == nil {
-		opt.Now = time.Now
+func New(opts Options) *Clock {
+	opts.Skew = min(max(opts.Skew, 0), MaxConfigSkew)
+	if opts.Now == nil {
+		opts.Now = time.Now
 	}
-	if opt.Monotonic == nil {
-		opt.Monotonic = boottime
+	if opts.Monotonic == nil {
+		opts.Monotonic = boottime
 	}
-	if opt.Kernel == nil {
-		opt.Kernel = kernelTime
+	if opts.Kernel == nil {
+		opts.Kernel = kernelTime
 	}
-	if opt.RTC == nil {
-		opt.RTC = rtcSetsClock
+	if opts.RTC == nil {
+		opts.RTC = rtcSetsClock
 	}
-	if opt.Steps == nil {
-		opt.Steps = watchSteps
+	if opts.Steps == nil {
+		opts.Steps = notifySteps
 	}
-	c := &Clock{opt: opt, floor: newFloor(opt.Floor)}
+	c := &Clock{opts: opts, floor: newFloor(opts.Floor)}
 	c.wall, c.mono = c.look()
-	if opt.RTC() && !c.wall.Before(opt.Floor) {
+	if opts.RTC() && !c.wall.Before(opts.Floor) {
 		c.anchor = anchor{source: sourceRTC, at: c.wall, mono: c.mono, extra: rtcUncertainty, seen: c.mono}
 	}
 	c.Read()
@@ -122,7 +133,7 @@ func New(opt Options) *Clock {
 
 // look reads both clocks.
 func (c *Clock) look() (wall time.Time, mono time.Duration) {
-	return c.opt.Now().Round(0), c.opt.Monotonic()
+	return c.opts.Now().Round(0), c.opts.Monotonic()
 }
 
 // Read judges the clock now.
@@ -139,17 +150,17 @@ func (c *Clock) read() Reading {
 		c.jumped = true
 	}
 	c.wall, c.mono = wall, mono
-	if k, err := c.opt.Kernel(); err == nil && k.MaxError >= 0 && k.MaxError < kernelError {
+	if k, err := c.opts.Kernel(); err == nil && k.MaxError >= 0 && k.MaxError < kernelError {
 		c.jumped = false
 		c.anchor = anchor{source: sourceKernel, at: wall, mono: mono, seen: mono}
 		c.floor.support(sourceKernel, wall)
-		return Reading{Now: wall, State: visit.ClockSynced, Skew: c.opt.Skew, Floor: c.floor.time(), Source: sourceKernel}
+		return Reading{Now: wall, State: visit.ClockSynced, Skew: c.opts.Skew, Floor: c.floor.time(), Source: sourceKernel}
 	}
 	a := c.anchor
 	r := Reading{Now: wall, State: visit.ClockUntrusted, Skew: MaxSkew, Floor: c.floor.time(), Source: sourceNone}
 	if a.source != "" {
 		r.Now, r.Source = a.estimate(mono), a.source
-		skew := c.opt.Skew + a.extra + a.drift(mono)
+		skew := c.opts.Skew + a.extra + a.drift(mono)
 		switch {
 		case c.jumped || skew > MaxSkew:
 		case a.source == sourceServer && mono-a.seen <= serverHolds:
@@ -198,6 +209,9 @@ func (c *Clock) Evidence(issuer string, iat time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.floor.support(issuerPrefix+issuer, iat)
+	if c.opts.OnEvidence != nil {
+		c.opts.OnEvidence(c.read().Floor)
+	}
 }
 
 // MayBeFresh is all that can be said of a genuine code's age under an untrusted clock: whether a code of issuer with time

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,8 +14,8 @@ import (
 
 var noon = time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)
 
-// world is a machine whose real time, wall clock and kernel state a test sets.
-type world struct {
+// fixture is a machine whose real time, wall clock and kernel state a test sets.
+type fixture struct {
 	real   time.Time
 	mono   time.Duration
 	wall   time.Time
@@ -25,18 +26,18 @@ type world struct {
 
 const unsynced = 16 * time.Second // what the kernel says after boot or after its clock was set
 
-func newWorld() *world {
-	return &world{real: noon, wall: noon, mono: time.Hour, kernel: KernelTime{MaxError: unsynced}}
+func newFixture() *fixture {
+	return &fixture{real: noon, wall: noon, mono: time.Hour, kernel: KernelTime{MaxError: unsynced}}
 }
 
-func (w *world) options() Options {
+func (w *fixture) options() Options {
 	return Options{
 		Skew: DefaultSkew, Now: func() time.Time { return w.wall }, Monotonic: func() time.Duration { return w.mono },
 		Kernel: func() (KernelTime, error) { return w.kernel, w.failed }, RTC: func() bool { return w.rtc },
 	}
 }
 
-func (w *world) pass(d time.Duration) {
+func (w *fixture) pass(d time.Duration) {
 	w.real, w.wall, w.mono = w.real.Add(d), w.wall.Add(d), w.mono+d
 }
 
@@ -52,98 +53,98 @@ func TestStates(t *testing.T) {
 	const s, us = time.Second, time.Microsecond
 	for _, row := range []struct {
 		rule  string
-		act   func(w *world, c *Clock)
+		act   func(w *fixture, c *Clock)
 		state visit.ClockState
 		off   time.Duration // of the reading from real time
 		skew  time.Duration
 	}{
-		{"booted without a clock is untrusted", func(w *world, c *Clock) {}, visit.ClockUntrusted, 0, 30 * s},
-		{"a kernel error below a second is synced", func(w *world, c *Clock) { w.kernel.MaxError = 999_999 * us }, visit.ClockSynced, 0, 2 * s},
-		{"a kernel error of a second is not", func(w *world, c *Clock) { w.kernel.MaxError = s }, visit.ClockUntrusted, 0, 30 * s},
-		{"a kernel that cannot be asked is not", func(w *world, c *Clock) { w.kernel.MaxError = 0; w.failed = errors.New("no") }, visit.ClockUntrusted, 0, 30 * s},
-		{"holdover begins where the kernel's sync ended", func(w *world, c *Clock) {
+		{"booted without a clock is untrusted", func(w *fixture, c *Clock) {}, visit.ClockUntrusted, 0, 30 * s},
+		{"a kernel error below a second is synced", func(w *fixture, c *Clock) { w.kernel.MaxError = 999_999 * us }, visit.ClockSynced, 0, 2 * s},
+		{"a kernel error of a second is not", func(w *fixture, c *Clock) { w.kernel.MaxError = s }, visit.ClockUntrusted, 0, 30 * s},
+		{"a kernel that cannot be asked is not", func(w *fixture, c *Clock) { w.kernel.MaxError = 0; w.failed = errors.New("no") }, visit.ClockUntrusted, 0, 30 * s},
+		{"holdover begins where the kernel's sync ended", func(w *fixture, c *Clock) {
 			w.kernel.MaxError = 0
 			c.Read()
 			w.kernel.MaxError = unsynced
 			w.pass(20_000 * s)
 		}, visit.ClockHoldover, 0, 3 * s},
-		{"holdover ends where δ would pass 30 s", func(w *world, c *Clock) {
+		{"holdover ends where δ would pass 30 s", func(w *fixture, c *Clock) {
 			w.kernel.MaxError = 0
 			c.Read()
 			w.kernel.MaxError = unsynced
 			w.pass(560_001 * s)
 		}, visit.ClockUntrusted, 0, 30 * s},
-		{"just before that δ is 30 s", func(w *world, c *Clock) {
+		{"just before that δ is 30 s", func(w *fixture, c *Clock) {
 			w.kernel.MaxError = 0
 			c.Read()
 			w.kernel.MaxError = unsynced
 			w.pass(560_000 * s)
 		}, visit.ClockHoldover, 0, 30 * s},
-		{"the server's time corrects a wrong wall clock by half the round trip", func(w *world, c *Clock) {
+		{"the server's time corrects a wrong wall clock by half the round trip", func(w *fixture, c *Clock) {
 			w.wall = w.wall.Add(-90 * s)
 			c.Read()
 			c.ServerTime(w.real.Add(-200*time.Millisecond), 400*time.Millisecond)
 		}, visit.ClockSynced, 0, 2 * s},
-		{"the server's time holds for an hour", func(w *world, c *Clock) {
+		{"the server's time holds for an hour", func(w *fixture, c *Clock) {
 			c.ServerTime(w.real, 0)
 			w.pass(time.Hour)
 		}, visit.ClockSynced, 0, 2*s + 180*time.Millisecond},
-		{"and not longer", func(w *world, c *Clock) {
+		{"and not longer", func(w *fixture, c *Clock) {
 			c.ServerTime(w.real, 0)
 			w.pass(time.Hour + s)
 		}, visit.ClockHoldover, 0, 2*s + 180050*us},
-		{"a slow answer widens δ", func(w *world, c *Clock) { c.ServerTime(w.real.Add(-3*s), 6*s) }, visit.ClockSynced, 0, 4 * s},
-		{"a very slow answer says nothing", func(w *world, c *Clock) { c.ServerTime(w.real.Add(-11*s), 22*s) }, visit.ClockUntrusted, 0, 30 * s},
-		{"a slow answer confirms a quick one", func(w *world, c *Clock) {
+		{"a slow answer widens δ", func(w *fixture, c *Clock) { c.ServerTime(w.real.Add(-3*s), 6*s) }, visit.ClockSynced, 0, 4 * s},
+		{"a very slow answer says nothing", func(w *fixture, c *Clock) { c.ServerTime(w.real.Add(-11*s), 22*s) }, visit.ClockUntrusted, 0, 30 * s},
+		{"a slow answer confirms a quick one", func(w *fixture, c *Clock) {
 			c.ServerTime(w.real, 0)
 			w.pass(59 * time.Minute)
 			c.ServerTime(w.real.Add(-3*s), 4*s)
 			w.pass(59 * time.Minute)
 		}, visit.ClockSynced, 0, 2*s + 354*time.Millisecond},
-		{"a synced kernel is believed rather than the server", func(w *world, c *Clock) {
+		{"a synced kernel is believed rather than the server", func(w *fixture, c *Clock) {
 			w.kernel.MaxError = 0
 			c.ServerTime(w.real.Add(time.Minute), 0)
 		}, visit.ClockSynced, 0, 2 * s},
-		{"a wall clock that jumps is untrusted, and time goes on from what was known", func(w *world, c *Clock) {
+		{"a wall clock that jumps is untrusted, and time goes on from what was known", func(w *fixture, c *Clock) {
 			c.ServerTime(w.real, 0)
 			w.wall = w.wall.Add(-time.Hour)
 		}, visit.ClockUntrusted, 0, 30 * s},
-		{"a jump of which the kernel is certain is a correction", func(w *world, c *Clock) {
+		{"a jump of which the kernel is certain is a correction", func(w *fixture, c *Clock) {
 			w.wall = w.wall.Add(-time.Hour)
 			c.Read()
 			w.wall, w.kernel.MaxError = w.real, 0
 		}, visit.ClockSynced, 0, 2 * s},
-		{"the server's word ends the distrust after a jump", func(w *world, c *Clock) {
+		{"the server's word ends the distrust after a jump", func(w *fixture, c *Clock) {
 			w.wall = w.wall.Add(-time.Hour)
 			c.Read()
 			c.ServerTime(w.real, 0)
 		}, visit.ClockSynced, 0, 2 * s},
-		{"slewing is no jump", func(w *world, c *Clock) {
+		{"slewing is no jump", func(w *fixture, c *Clock) {
 			c.ServerTime(w.real, 0)
 			w.pass(1000 * s)
 			w.wall = w.wall.Add(1400 * time.Millisecond)
 		}, visit.ClockSynced, 0, 2*s + 50*time.Millisecond},
-		{"two issuers far ahead of a holdover clock end its trust", func(w *world, c *Clock) {
+		{"two issuers far ahead of a holdover clock end its trust", func(w *fixture, c *Clock) {
 			w.kernel.MaxError = 0
 			c.Read()
 			w.kernel.MaxError = unsynced
 			c.Evidence("naver", w.real.Add(5*s))
 			c.Evidence("kakao", w.real.Add(5*s))
 		}, visit.ClockUntrusted, 5 * s, 30 * s},
-		{"one issuer far ahead does not", func(w *world, c *Clock) {
+		{"one issuer far ahead does not", func(w *fixture, c *Clock) {
 			w.kernel.MaxError = 0
 			c.Read()
 			w.kernel.MaxError = unsynced
 			c.Evidence("naver", w.real.Add(5*s))
 		}, visit.ClockHoldover, 0, 2 * s},
-		{"the floor never overrides a synced clock", func(w *world, c *Clock) {
+		{"the floor never overrides a synced clock", func(w *fixture, c *Clock) {
 			w.kernel.MaxError = 0
 			c.Evidence("naver", w.real.Add(time.Hour))
 			c.Evidence("kakao", w.real.Add(time.Hour))
 		}, visit.ClockSynced, 0, 2 * s},
 	} {
 		t.Run(row.rule, func(t *testing.T) {
-			w := newWorld()
+			w := newFixture()
 			c := New(w.options())
 			row.act(w, c)
 			sees(t, c.Read(), row.state, w.real.Add(row.off), row.skew)
@@ -152,23 +153,23 @@ func TestStates(t *testing.T) {
 }
 
 func TestABatteryKeptClockIsHoldover(t *testing.T) {
-	w := newWorld()
+	w := newFixture()
 	w.rtc = true
 	sees(t, New(w.options()).Read(), visit.ClockHoldover, noon, 10*time.Second)
-	o := w.options()
-	o.Floor = noon.Add(time.Minute)
-	if r := New(o).Read(); r.State != visit.ClockUntrusted || !r.Now.Equal(o.Floor) {
+	opts := w.options()
+	opts.Floor = noon.Add(time.Minute)
+	if r := New(opts).Read(); r.State != visit.ClockUntrusted || !r.Now.Equal(opts.Floor) {
 		t.Fatalf("one that is behind the floor reads %v, %v; want untrusted at the floor", r.State, r.Now)
 	}
 }
 
 func TestSkewIsCutToWhatAConfigMayAskFor(t *testing.T) {
 	for asked, want := range map[time.Duration]time.Duration{-1: 0, 0: 0, time.Minute: MaxConfigSkew} {
-		w := newWorld()
+		w := newFixture()
 		w.kernel.MaxError = 0
-		o := w.options()
-		o.Skew = asked
-		sees(t, New(o).Read(), visit.ClockSynced, noon, want)
+		opts := w.options()
+		opts.Skew = asked
+		sees(t, New(opts).Read(), visit.ClockSynced, noon, want)
 	}
 }
 
@@ -195,11 +196,11 @@ func TestFloor(t *testing.T) {
 		{"the server needs no second", func(c *Clock) { c.ServerTime(at(9*h), 0) }, at(9 * h)},
 	} {
 		t.Run(row.rule, func(t *testing.T) {
-			w := newWorld()
+			w := newFixture()
 			w.wall = known.Add(-1000 * h)
-			o := w.options()
-			o.Floor = known
-			c := New(o)
+			opts := w.options()
+			opts.Floor = known
+			c := New(opts)
 			row.act(c)
 			r := c.Read()
 			if !r.Floor.Equal(row.want) {
@@ -213,10 +214,10 @@ func TestFloor(t *testing.T) {
 }
 
 func TestAnIssuerDatingAheadShutsOutItselfOnly(t *testing.T) {
-	w := newWorld()
-	o := w.options()
-	o.Floor = noon
-	c := New(o)
+	w := newFixture()
+	opts := w.options()
+	opts.Floor = noon
+	c := New(opts)
 	now := noon.Add(10 * time.Minute)
 	c.Evidence("rogue", now.Add(48*time.Hour))
 	const life = 15 * time.Second
@@ -238,16 +239,45 @@ func TestAnIssuerDatingAheadShutsOutItselfOnly(t *testing.T) {
 	}
 }
 
+// What genuine codes prove of the time is handed on, so that it can outlive the clock.
+func TestEvidenceIsHandedOn(t *testing.T) {
+	w := newFixture()
+	opts := w.options()
+	var told []time.Time
+	opts.Floor = noon.Add(-time.Minute)
+	opts.OnEvidence = func(floor time.Time) { told = append(told, floor) }
+	c := New(opts)
+	c.Evidence("naver", noon.Add(time.Minute))
+	c.Evidence("naver", noon)
+	w.kernel.MaxError = 0
+	w.pass(time.Hour)
+	c.Evidence("kakao", noon)
+	want := []time.Time{noon.Add(time.Minute), noon.Add(time.Minute), noon.Add(time.Hour)}
+	if !slices.EqualFunc(told, want, time.Time.Equal) {
+		t.Errorf("told %v, want %v", told, want)
+	}
+}
+
+func TestLatestIsTheEstimateOrWhatIsCertain(t *testing.T) {
+	for _, c := range []struct{ now, floor, want time.Time }{
+		{noon, time.Time{}, noon}, {noon, noon.Add(-1), noon}, {noon, noon.Add(1), noon.Add(1)},
+	} {
+		if got := (Reading{Now: c.now, Floor: c.floor}).Latest(); !got.Equal(c.want) {
+			t.Errorf("at %v with floor %v: %v, want %v", c.now, c.floor, got, c.want)
+		}
+	}
+}
+
 func TestRunLooksAtTheKernelAndEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		looks := 0
 		start := time.Now()
-		o := Options{
+		opts := Options{
 			Monotonic: func() time.Duration { return time.Since(start) }, RTC: func() bool { return false },
 			Kernel: func() (KernelTime, error) { looks++; return KernelTime{}, nil },
 			Steps:  func(ctx context.Context, stepped func()) error { stepped(); <-ctx.Done(); return nil },
 		}
-		c := New(o)
+		c := New(opts)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*lookEvery+time.Second)
 		defer cancel()
 		if err := c.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -260,10 +290,10 @@ func TestRunLooksAtTheKernelAndEndsWithItsContext(t *testing.T) {
 }
 
 func TestRunTellsThatStepsCannotBeWatched(t *testing.T) {
-	w := newWorld()
-	o := w.options()
-	o.Steps = func(context.Context, func()) error { return fmt.Errorf("no timer") }
-	if err := New(o).Run(t.Context()); err == nil || errors.Is(err, context.Canceled) {
+	w := newFixture()
+	opts := w.options()
+	opts.Steps = func(context.Context, func()) error { return fmt.Errorf("no timer") }
+	if err := New(opts).Run(t.Context()); err == nil || errors.Is(err, context.Canceled) {
 		t.Fatalf("Run returned %v", err)
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// StepWatch calls stepped whenever the wall clock was set, from one goroutine, until ctx ends; it then returns nil.
-type StepWatch func(ctx context.Context, stepped func()) error
+// StepNotifier calls stepped whenever the wall clock was set, from one goroutine, until ctx ends; it then returns nil.
+type StepNotifier func(ctx context.Context, stepped func()) error
 
 // lookEvery is how often Run looks at the kernel, so that the end of its synchronisation is noticed in time.
 const lookEvery = 16 * time.Second
@@ -21,17 +21,17 @@ const lookEvery = 16 * time.Second
 func (c *Clock) Run(ctx context.Context) error {
 	inner, stop := context.WithCancel(ctx)
 	defer stop()
-	watch := make(chan error, 1)
-	go func() { watch <- c.opt.Steps(inner, func() { c.Read() }) }()
+	steps := make(chan error, 1)
+	go func() { steps <- c.opts.Steps(inner, func() { c.Read() }) }()
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			stop()
-			<-watch
+			<-steps
 			return ctx.Err()
-		case err := <-watch:
+		case err := <-steps:
 			if err != nil && ctx.Err() == nil {
 				return fmt.Errorf("watching for clock steps: %w", err)
 			}
@@ -43,9 +43,9 @@ func (c *Clock) Run(ctx context.Context) error {
 	}
 }
 
-// watchSteps waits on a timer that the kernel cancels when the wall clock is set (timerfd_create(2),
+// notifySteps waits on a timer that the kernel cancels when the wall clock is set (timerfd_create(2),
 // TFD_TIMER_CANCEL_ON_SET).
-func watchSteps(ctx context.Context, stepped func()) error {
+func notifySteps(ctx context.Context, stepped func()) error {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_REALTIME, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
 	if err != nil {
 		return fmt.Errorf("creating a timer: %w", err)

@@ -58,7 +58,7 @@ func (j *Journal) Destroy(now time.Time) (int, error) {
 	}
 	if n > 0 {
 		j.compact()
-		j.log.Warn("records destroyed at the end of their retention", "records", n, "oldest_kept", oldest.String())
+		j.log.Warn("records destroyed undelivered at the end of their retention", "count", n, "oldest_kept", oldest.String())
 	}
 	if err != nil {
 		return n, fmt.Errorf("destroying records of before %v: %w", oldest, err)

@@ -1,7 +1,9 @@
 package journal
 
 import (
+	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/kipass/kipass/internal/testkit"
@@ -114,4 +116,38 @@ func TestDestroyingManyGoesInPieces(t *testing.T) {
 	if st := j.Stats(); st.Backlog != 0 || st.Destroyed != n {
 		t.Fatalf("%+v", st)
 	}
+}
+
+// A clock that is not trusted ends nothing; once it is, what is past its day goes at the next look.
+func TestRetentionWaitsForATrustedClock(t *testing.T) {
+	s := newFixture(t)
+	j := s.open()
+	s.appendOn(j, seoulNoon, visit.ClockSynced, 3)
+	destroyed := func() uint64 { return j.Stats().Destroyed }
+	synctest.Test(t, func(t *testing.T) {
+		end := day.Of(seoulNoon).DestroyAt()
+		at, trusted := end, false
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			j.RunRetention(ctx, func() (time.Time, bool) { return at, trusted })
+			close(ended)
+		}()
+		time.Sleep(destroyEvery + time.Second)
+		if n := destroyed(); n != 0 {
+			t.Errorf("%d records destroyed by a clock that is not trusted", n)
+		}
+		at, trusted = end.Add(-time.Second), true
+		time.Sleep(destroyEvery)
+		if n := destroyed(); n != 0 {
+			t.Errorf("%d records destroyed before their time", n)
+		}
+		at = end
+		time.Sleep(destroyEvery)
+		if n := destroyed(); n != 3 {
+			t.Errorf("%d records destroyed, want 3", n)
+		}
+		cancel()
+		<-ended
+	})
 }

@@ -57,10 +57,10 @@ func TestScansLogged(t *testing.T) {
 		want int
 		ok   bool
 	}{
-		"scans are found among other lines": {"time=x level=INFO msg=starting\ntime=x level=INFO msg=scan outcome=admitted reader=front took=2.34ms\n" +
-			"ready http://127.0.0.1:1\ntime=x level=INFO msg=scan outcome=admitted reader=front took=910µs\n", 2, true},
-		"an outcome that is not green is an error": {"time=x level=INFO msg=scan outcome=expired reader=front took=2.34ms\n", 0, false},
-		"a duration that is none is an error":      {"time=x level=INFO msg=scan outcome=admitted reader=front took=soon\n", 0, false},
+		"scans are found among other lines": {"time=x level=INFO msg=starting\ntime=x level=INFO msg=scan outcome=admitted reader=front duration=2.34ms\n" +
+			"ready http://127.0.0.1:1\ntime=x level=INFO msg=scan outcome=admitted reader=front duration=910µs\n", 2, true},
+		"an outcome that is not green is an error": {"time=x level=INFO msg=scan outcome=expired reader=front duration=2.34ms\n", 0, false},
+		"a duration that is none is an error":      {"time=x level=INFO msg=scan outcome=admitted reader=front duration=soon\n", 0, false},
 	} {
 		path := filepath.Join(t.TempDir(), "log")
 		if err := os.WriteFile(path, []byte(c.log), 0o600); err != nil {

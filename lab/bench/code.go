@@ -110,7 +110,7 @@ func admit(text []byte, trust *token.Trust, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	facts := firmware.Facts{InService: true, Reading: firmware.Genuine, Freshness: c.Fresh(now, 2*time.Second), Durable: true}
+	facts := firmware.Facts{InService: true, Authenticity: firmware.Genuine, Freshness: c.Fresh(now, 2*time.Second), Durable: true}
 	if o := firmware.Decide(facts); o != visit.Admitted {
 		return fmt.Errorf("a good code is decided %v", o)
 	}

@@ -90,7 +90,7 @@ func (c *counter) start(ctx context.Context) (stop func() error, err error) {
 		Clock: clock.New(clock.Options{Kernel: func() (clock.KernelTime, error) {
 			return clock.KernelTime{MaxError: time.Millisecond}, nil
 		}}),
-		Languages: []string{"ko", "en"}, Board: health.NewBoard(time.Now, log), Log: log,
+		Languages: []string{"ko", "en"}, Board: health.NewBoard(time.Now, log), Logger: log,
 	})
 	gate.Use(c.disk.journal)
 	ctx, cancel := context.WithCancel(ctx)

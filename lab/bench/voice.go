@@ -113,7 +113,7 @@ func (k *kiosk) heard(clip string) (int, error) {
 	return len(matches), err
 }
 
-var scanLogged = regexp.MustCompile(`(?m) msg=scan outcome=(\S+) .*\btook=(\S+)`)
+var scanLogged = regexp.MustCompile(`(?m) msg=scan outcome=(\S+) .*\bduration=(\S+)`)
 
 // scansLogged reads from the gate's log how long each scan took up to its cue.
 func scansLogged(path string) (laps, error) {

@@ -1,0 +1,86 @@
+package health
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kipass/kipass/firmware/clock"
+	"github.com/kipass/kipass/firmware/journal"
+	"github.com/kipass/kipass/protocol/visit"
+)
+
+// Journal is the gate's journal as a monitor sees it.
+type Journal interface {
+	Stats() journal.Stats
+	Probe() error // tries what an append does, but for the record
+}
+
+// Clock is the gate's clock as a monitor sees it.
+type Clock interface {
+	Read() clock.Reading
+}
+
+// Trust is the gate's trust list as a monitor sees it.
+type Trust interface {
+	Version() uint64 // 0 for none
+	Stale(now time.Time) bool
+}
+
+// Monitor keeps a board true to journal, clock and trust list, which note no faults of their own. All its fields must be
+// set before it is used.
+type Monitor struct {
+	Board   *Board
+	Journal Journal
+	Clock   Clock
+	Trust   Trust
+}
+
+const lookEvery = 2 * time.Second
+
+// Run looks every two seconds until ctx ends.
+func (m *Monitor) Run(ctx context.Context) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		m.Look()
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Look brings the board up to date once.
+func (m *Monitor) Look() {
+	at := m.Clock.Read()
+	m.Board.set(ClockUntrusted, at.State == visit.ClockUntrusted, "")
+	m.Board.set(TrustStale, m.Trust.Version() > 0 && m.Trust.Stale(at.Latest()), "")
+	stats := m.Journal.Stats()
+	m.Board.set(JournalFull, stats.Full != nil, text(stats.Full))
+	m.Board.set(JournalReplaced, stats.Damage != "" || len(stats.Replaced) > 0, strings.Join(slices.Concat([]string{stats.Damage}, stats.Replaced), " "))
+	m.Board.set(Quarantined, stats.Quarantined > 0, strconv.FormatUint(stats.Quarantined, 10))
+	m.Board.set(Undelivered, stats.Destroyed > 0, strconv.FormatUint(stats.Destroyed, 10))
+	m.recover(stats)
+}
+
+// recover finds out whether a journal that has failed works again. No visitor would: they use the paper register meanwhile.
+func (m *Monitor) recover(stats journal.Stats) {
+	switch {
+	case stats.Full != nil: // says it all
+		m.Board.Clear(JournalFailed, "")
+	case stats.Failed != nil || slices.Contains(m.Board.Codes(), JournalFailed):
+		err := m.Journal.Probe()
+		m.Board.set(JournalFailed, err != nil, text(err))
+	}
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}

@@ -1,0 +1,202 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kipass/kipass/firmware/clock"
+	"github.com/kipass/kipass/firmware/journal"
+	"github.com/kipass/kipass/internal/testkit"
+	"github.com/kipass/kipass/protocol/visit"
+)
+
+// fixture is a board, a monitor, and what the monitor looks at.
+type fixture struct {
+	board   *Board
+	monitor *Monitor
+	log     *testkit.Buffer
+
+	stats  journal.Stats
+	probe  error
+	probes int
+	at     clock.Reading
+	list   uint64    // version of the trust list
+	expiry time.Time // of the trust list
+}
+
+func newFixture(*testing.T) *fixture {
+	log, buffer := testkit.NewLogger()
+	f := &fixture{log: buffer, at: clock.Reading{Now: time.Now(), State: visit.ClockSynced}, list: 1, expiry: time.Now().Add(time.Hour)}
+	f.board = NewBoard(time.Now, log)
+	f.monitor = &Monitor{Board: f.board, Journal: f, Clock: f, Trust: f}
+	return f
+}
+
+func (f *fixture) Stats() journal.Stats     { return f.stats }
+func (f *fixture) Probe() error             { f.probes++; return f.probe }
+func (f *fixture) Read() clock.Reading      { return f.at }
+func (f *fixture) Version() uint64          { return f.list }
+func (f *fixture) Stale(now time.Time) bool { return now.After(f.expiry) }
+
+func TestMonitorNotesAndForgets(t *testing.T) {
+	for rule, c := range map[string]struct {
+		fail   func(f *fixture)
+		want   Code
+		detail string
+	}{
+		"an untrusted clock":    {func(f *fixture) { f.at.State = visit.ClockUntrusted }, ClockUntrusted, ""},
+		"an expired trust list": {func(f *fixture) { f.at.Now = f.expiry.Add(1) }, TrustStale, ""},
+		"a list that had expired by what is known for certain": {func(f *fixture) {
+			f.at.Now, f.at.Floor = time.Unix(0, 0), f.expiry.Add(1)
+		}, TrustStale, ""},
+		"a full disk":                {func(f *fixture) { f.stats.Full = journal.ErrFull }, JournalFull, "journal has no space left"},
+		"a damaged journal":          {func(f *fixture) { f.stats.Damage = "torn" }, JournalReplaced, "torn"},
+		"a file set aside":           {func(f *fixture) { f.stats.Replaced = []string{"old.damaged"} }, JournalReplaced, " old.damaged"},
+		"refused records":            {func(f *fixture) { f.stats.Quarantined = 3 }, Quarantined, "3"},
+		"records past their day":     {func(f *fixture) { f.stats.Destroyed = 12 }, Undelivered, "12"},
+		"a journal that still fails": {func(f *fixture) { f.stats.Failed, f.probe = errors.New("once"), errors.New("again") }, JournalFailed, "again"},
+	} {
+		t.Run(rule, func(t *testing.T) {
+			f := newFixture(t)
+			f.monitor.Look()
+			if shown := f.board.Shown(); len(shown) != 0 {
+				t.Fatalf("faults of a sound gate: %+v", shown)
+			}
+			sound := *f
+			c.fail(f)
+			for range 2 {
+				f.monitor.Look()
+			}
+			if shown := f.board.Shown(); len(shown) != 1 || shown[0].Code != c.want || shown[0].Detail != c.detail {
+				t.Errorf("faults %+v, want %s: %q", shown, c.want, c.detail)
+			}
+			f.at, f.stats, f.probe = sound.at, sound.stats, nil
+			f.monitor.Look()
+			if shown := f.board.Shown(); len(shown) != 0 {
+				t.Errorf("faults stay: %+v", shown)
+			}
+		})
+	}
+}
+
+// Without a list no visitor is admitted; that is told as not enrolled, not as an expired list.
+func TestNoTrustListIsNotAStaleOne(t *testing.T) {
+	f := newFixture(t)
+	f.list, f.expiry = 0, time.Time{}
+	f.monitor.Look()
+	if shown := f.board.Shown(); len(shown) != 0 {
+		t.Errorf("faults %+v", shown)
+	}
+}
+
+// Appends note that the journal failed; only a probe can find that it works again, and a sound journal is not probed.
+func TestMonitorProbesAJournalThatFailed(t *testing.T) {
+	f := newFixture(t)
+	f.monitor.Look()
+	if f.probes != 0 {
+		t.Error("a sound journal was probed")
+	}
+	f.board.Set(JournalFailed, "", "by an append")
+	f.probe = errors.New("still")
+	f.monitor.Look()
+	if shown := f.board.Shown(); len(shown) != 1 || shown[0].Detail != "still" || f.probes != 1 {
+		t.Errorf("faults %+v after %d probes", shown, f.probes)
+	}
+	f.stats.Full = journal.ErrFull // the reason, which needs no probe
+	f.monitor.Look()
+	if shown := f.board.Shown(); len(shown) != 1 || shown[0].Code != JournalFull || f.probes != 1 {
+		t.Errorf("faults %+v after %d probes", shown, f.probes)
+	}
+}
+
+func TestMonitorLooksEveryTwoSecondsUntilItsContextEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.at.State = visit.ClockUntrusted
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { f.monitor.Run(ctx); close(ended) }()
+		synctest.Wait()
+		if shown := f.board.Shown(); len(shown) != 1 {
+			t.Errorf("faults at once: %+v", shown)
+		}
+		f.at.State = visit.ClockSynced
+		time.Sleep(lookEvery)
+		synctest.Wait()
+		if shown := f.board.Shown(); len(shown) != 0 {
+			t.Errorf("faults two seconds later: %+v", shown)
+		}
+		cancel()
+		<-ended
+	})
+}
+
+func TestDelivery(t *testing.T) {
+	good := Delivery{Enrolled: true, Provisioned: true, Reached: true}
+	for rule, c := range map[string]struct {
+		change   func(d *Delivery)
+		want     Code
+		severity Severity
+		detail   string
+	}{
+		"never enrolled":                     {func(d *Delivery) { d.Enrolled, d.Provisioned, d.LastError = false, false, "no code" }, NotEnrolled, Down, "no code"},
+		"the certificate was lost":           {func(d *Delivery) { d.Enrolled = false }, CertificateLost, Degraded, ""},
+		"withdrawn":                          {func(d *Delivery) { d.Revoked = true }, Revoked, Down, ""},
+		"a record is not understood":         {func(d *Delivery) { d.Blocked = 77 }, RecordBlocked, Degraded, "77"},
+		"the server saw the sequence jump":   {func(d *Delivery) { d.Alerts = []string{"fork", "gap"} }, JournalJumped, Notice, "fork, gap"},
+		"the server has not been heard from": {func(d *Delivery) { d.Reached, d.LastError = false, "timeout" }, Offline, Notice, "timeout"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFixture(t)
+			f.board.SetDelivery(good)
+			if shown := f.board.Shown(); len(shown) != 0 {
+				t.Errorf("%s: faults before: %+v", rule, shown)
+			}
+			d := good
+			c.change(&d)
+			f.board.SetDelivery(d)
+			time.Sleep(KindOf(c.want).Grace)
+			if shown := f.board.Shown(); len(shown) != 1 || shown[0].Code != c.want || shown[0].Detail != c.detail || KindOf(c.want).Severity != c.severity {
+				t.Errorf("%s: faults %+v, want %s, %v: %q", rule, shown, c.want, c.severity, c.detail)
+			}
+			f.board.SetDelivery(good)
+			if shown := f.board.Shown(); len(shown) != 0 {
+				t.Errorf("%s: faults stay: %+v", rule, shown)
+			}
+		})
+	}
+}
+
+func TestBoardShowsTheWorstFirstAndEachCodeOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.board.Set(Quarantined, "", "")
+		f.board.Set(ReaderLost, "side", "")
+		f.board.Set(ReaderLost, "front", "")
+		if got := fmt.Sprint(f.board.Codes()); got != "[quarantined]" {
+			t.Errorf("within a reader's grace: %s", got)
+		}
+		time.Sleep(KindOf(ReaderLost).Grace)
+		f.board.Set(JournalFull, "", "")
+		if got := fmt.Sprint(f.board.Codes()); got != "[journal-full reader-lost quarantined]" {
+			t.Errorf("codes %s", got)
+		}
+		if shown := f.board.Shown(); len(shown) != 4 || shown[1].Subject != "front" || shown[2].Subject != "side" {
+			t.Errorf("shown %+v", shown)
+		}
+		began := f.board.Shown()[1].Since
+		f.board.Set(ReaderLost, "front", "said again") // which renews the detail alone
+		if again := f.board.Shown()[1]; again.Since != began || again.Detail != "said again" {
+			t.Errorf("said again: %+v", again)
+		}
+		f.board.Clear(ReaderLost, "front")
+		f.board.Clear(ReaderLost, "front")
+		if n := f.log.Count("fault cleared"); n != 1 {
+			t.Errorf("logged %d times that the fault was cleared", n)
+		}
+	})
+}
