@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,6 +24,7 @@ type fixture struct {
 	stats  journal.Stats
 	probe  error
 	probes int
+	mu     sync.Mutex
 	at     clock.Reading
 	list   uint64    // version of the trust list
 	expiry time.Time // of the trust list
@@ -36,9 +38,20 @@ func newFixture(*testing.T) *fixture {
 	return f
 }
 
+func (f *fixture) Read() clock.Reading {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.at
+}
+
+func (f *fixture) trust(s visit.ClockState) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.at.State = s
+}
+
 func (f *fixture) Stats() journal.Stats     { return f.stats }
 func (f *fixture) Probe() error             { f.probes++; return f.probe }
-func (f *fixture) Read() clock.Reading      { return f.at }
 func (f *fixture) Version() uint64          { return f.list }
 func (f *fixture) Stale(now time.Time) bool { return now.After(f.expiry) }
 
@@ -66,7 +79,7 @@ func TestMonitorNotesAndForgets(t *testing.T) {
 			if shown := f.board.Shown(); len(shown) != 0 {
 				t.Fatalf("faults of a sound gate: %+v", shown)
 			}
-			sound := *f
+			at, stats := f.at, f.stats
 			c.fail(f)
 			for range 2 {
 				f.monitor.Look()
@@ -74,7 +87,7 @@ func TestMonitorNotesAndForgets(t *testing.T) {
 			if shown := f.board.Shown(); len(shown) != 1 || shown[0].Code != c.want || shown[0].Detail != c.detail {
 				t.Errorf("faults %+v, want %s: %q", shown, c.want, c.detail)
 			}
-			f.at, f.stats, f.probe = sound.at, sound.stats, nil
+			f.at, f.stats, f.probe = at, stats, nil
 			f.monitor.Look()
 			if shown := f.board.Shown(); len(shown) != 0 {
 				t.Errorf("faults stay: %+v", shown)
@@ -116,7 +129,7 @@ func TestMonitorProbesAJournalThatFailed(t *testing.T) {
 func TestMonitorLooksEveryTwoSecondsUntilItsContextEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t)
-		f.at.State = visit.ClockUntrusted
+		f.trust(visit.ClockUntrusted)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { f.monitor.Run(ctx); close(ended) }()
@@ -124,7 +137,7 @@ func TestMonitorLooksEveryTwoSecondsUntilItsContextEnds(t *testing.T) {
 		if shown := f.board.Shown(); len(shown) != 1 {
 			t.Errorf("faults at once: %+v", shown)
 		}
-		f.at.State = visit.ClockSynced
+		f.trust(visit.ClockSynced)
 		time.Sleep(lookEvery)
 		synctest.Wait()
 		if shown := f.board.Shown(); len(shown) != 0 {

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -126,23 +127,33 @@ func TestRetentionWaitsForATrustedClock(t *testing.T) {
 	destroyed := func() uint64 { return j.Stats().Destroyed }
 	synctest.Test(t, func(t *testing.T) {
 		end := day.Of(seoulNoon).DestroyAt()
+		var mu sync.Mutex
 		at, trusted := end, false
+		set := func(t time.Time) {
+			mu.Lock()
+			defer mu.Unlock()
+			at, trusted = t, true
+		}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() {
-			j.RunRetention(ctx, func() (time.Time, bool) { return at, trusted })
+			j.RunRetention(ctx, func() (time.Time, bool) {
+				mu.Lock()
+				defer mu.Unlock()
+				return at, trusted
+			})
 			close(ended)
 		}()
 		time.Sleep(destroyEvery + time.Second)
 		if n := destroyed(); n != 0 {
 			t.Errorf("%d records destroyed by a clock that is not trusted", n)
 		}
-		at, trusted = end.Add(-time.Second), true
+		set(end.Add(-time.Second))
 		time.Sleep(destroyEvery)
 		if n := destroyed(); n != 0 {
 			t.Errorf("%d records destroyed before their time", n)
 		}
-		at = end
+		set(end)
 		time.Sleep(destroyEvery)
 		if n := destroyed(); n != 3 {
 			t.Errorf("%d records destroyed, want 3", n)
