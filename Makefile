@@ -35,7 +35,7 @@ help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 run: build ## the whole chain on this machine: make run SCANS=200 OUTAGE=20s KILL=3s
-	@$(BIN)/kipass-lab run -scans $(SCANS) -outage $(OUTAGE) -kill $(KILL)
+	@$(BIN)/kipass-lab run --scans $(SCANS) --outage $(OUTAGE) --kill $(KILL)
 
 test: needs-test ## all tests
 	$(GO) vet ./...
@@ -55,7 +55,7 @@ bench: needs-build build ## our figures against bare limits taken in the same ru
 
 hil: ## drivers and journal on a real kernel without hardware: make hil CYCLES=200 REPLUGS=100 ONLY=serial,journal
 	@packaging/install-missing $(HIL_NEEDS)
-	@kernel=$$(lab/hil/build-kernel) && $(GO) run ./cmd/kipass-hil -kernel "$$kernel" -cycles $(CYCLES) -replugs $(REPLUGS) -only "$(ONLY)"
+	@kernel=$$(lab/hil/build-kernel) && $(GO) run ./cmd/kipass-hil run --kernel "$$kernel" --cycles $(CYCLES) --replugs $(REPLUGS) $(if $(ONLY),--only $(ONLY))
 
 build: needs-build ## the programs, into bin/
 	@mkdir -p $(BIN)

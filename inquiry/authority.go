@@ -72,7 +72,7 @@ func Init(dir string) error {
 func Open(dir string, now func() time.Time) (*Authority, error) {
 	text, err := os.ReadFile(filepath.Join(dir, authorityFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s has no authority: make it with 'kipass-inquiry keygen authority'", dir)
+		return nil, fmt.Errorf("%s has no authority: make it with 'kipass-inquiry init'", dir)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the authority's key: %w", err)

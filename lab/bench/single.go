@@ -96,7 +96,7 @@ func newGate(ctx context.Context, server *central) (*batches, sender, error) {
 func startBare(ctx context.Context, s *site) (*central, error) {
 	c := &central{dir: s.path("bare")}
 	var err error
-	c.process, c.url, err = s.programs.Start(ctx, "ready", nil, "kipass-lab", "bare-server", "-data", c.dir)
+	c.process, c.url, err = s.programs.Start(ctx, "ready", nil, "kipass-lab", "bare-server", "--data", c.dir)
 	return c, err
 }
 

@@ -65,6 +65,6 @@ var vocabulary = map[string]string{
 	"replugs": "N",
 	"scans":   "N",
 	"seed":    "N", // repeats a run
-	"sound":   "off|capture|device",
+	"sound":   "capture|device",
 	"sources": "DIR",
 }

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kipass/kipass/internal/cli"
+	"github.com/kipass/kipass/lab/chain"
+)
+
+func runCommand() *cobra.Command {
+	opts := chain.Options{Baud: 115200, Pace: 250 * time.Millisecond}
+	about := "발급, 스캔, 기록, 동기화, 역학조사를 모두 실행합니다 / codes issued, scanned, journalled, synced, traced"
+	cmd := cli.Command("run", about, func(cmd *cobra.Command, _ []string) error {
+		opts.Log = cmd.ErrOrStderr()
+		return run(cmd.Context(), opts, cmd.OutOrStdout())
+	})
+	flags := cli.FlagsOf(cmd)
+	flags.Int(&opts.Scans, "scans", "스캔 횟수, 0은 ^C까지 / number of scans; 0 goes on until ^C")
+	flags.Duration(&opts.Outage, "outage", "중간에 방문 서버를 끊는 시간 / cut the visit server off for this long in the middle")
+	flags.Duration(&opts.Kill, "kill", "게이트를 SIGKILL로 강제 종료하는 주기, 0은 하지 않음 / kill the gate with SIGKILL this often; 0 never")
+	flags.Int(&opts.Baud, "baud", "직렬 속도, bit/s / speed of the serial line, bit/s")
+	flags.Uint64(&opts.Seed, "seed", "같은 방문 순서를 되풀이할 번호, 0은 매번 다름 / repeats a run's order of visitors; 0 takes another each time")
+	flags.Duration(&opts.Pace, "pace", "스캔 간격 / time between two scans")
+	flags.Choice(&opts.Sound, "sound", []string{"capture", "device"},
+		"음성을 세어 보거나(capture) 이 컴퓨터의 스피커로 냄(device), 기본값은 --scans가 있으면 capture, 없으면 소리 없음 / "+
+			"count the voice's samples (capture) or play it on this machine's speaker (device); default capture with --scans, else no sound")
+	flags.String(&opts.Dir, "data", cli.Dir,
+		"자료와 기록을 남길 새 폴더, 기본값은 성공하면 지우는 임시 폴더 / "+
+			"folder for data and logs, new or empty, kept; default a temporary one, removed after a good run")
+	binFlag(cmd, &opts.Bin)
+	return cmd
+}
+
+func run(ctx context.Context, opts chain.Options, stdout io.Writer) error {
+	summary, err := chain.Run(ctx, opts)
+	if summary.Outcomes != nil {
+		err = errors.Join(err, json.NewEncoder(stdout).Encode(summary))
+	}
+	return err
+}
