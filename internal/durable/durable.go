@@ -43,6 +43,12 @@ func (d Disk) fill(f *os.File, data []byte, mode fs.FileMode) error {
 	return errors.Join(err, f.Close())
 }
 
+// Append writes to the end of a file that was opened with os.O_APPEND. It is durable after Sync; after an error or a crash
+// any part of it may be there.
+func (d Disk) Append(f *os.File, data []byte) error {
+	return d.step("append", func() error { _, err := f.Write(data); return err })
+}
+
 // Sync makes the content of an open file durable, whoever wrote it.
 func (d Disk) Sync(f *os.File) error { return d.step("sync", f.Sync) }
 

@@ -86,6 +86,13 @@ func TestFaultsOfEachStep(t *testing.T) {
 			}
 			return errors.Join(err, f.Close())
 		}, before, []string{after}, after, "sync"},
+		{"Append", func(d Disk, p string) error {
+			f, err := os.OpenFile(p, os.O_WRONLY|os.O_TRUNC|os.O_APPEND, 0)
+			if err == nil {
+				err = d.Append(f, []byte(after))
+			}
+			return errors.Join(err, f.Close())
+		}, before, []string{"", after}, after, "append"},
 		{"Remove", func(d Disk, p string) error { return d.Remove(p) }, before, []string{""}, "", "remove sync folder"},
 		{"Erase", func(d Disk, p string) error { return d.Erase(p) }, before, []string{"", "noise"}, "",
 			"write chmod sync remove sync folder"},
