@@ -26,30 +26,30 @@ func VerifierKey(origin string, pub ed25519.PublicKey) (string, error) {
 
 // signer signs notes with a raw key; note's own takes keys in a text form only.
 type signer struct {
-	name string
-	hash uint32
-	key  ed25519.PrivateKey
+	name   string
+	hash   uint32
+	logKey ed25519.PrivateKey
 }
 
-func newSigner(origin string, key ed25519.PrivateKey) (signer, note.Verifier, error) {
-	pub, ok := key.Public().(ed25519.PublicKey)
-	if !ok || len(key) != ed25519.PrivateKeySize {
-		return signer{}, nil, fmt.Errorf("audit key of %d bytes, must be %d", len(key), ed25519.PrivateKeySize)
+func newSigner(origin string, logKey ed25519.PrivateKey) (signer, note.Verifier, error) {
+	pub, ok := logKey.Public().(ed25519.PublicKey)
+	if !ok || len(logKey) != ed25519.PrivateKeySize {
+		return signer{}, nil, fmt.Errorf("log key of %d bytes, must be %d", len(logKey), ed25519.PrivateKeySize)
 	}
 	vkey, err := VerifierKey(origin, pub)
 	if err != nil {
-		return signer{}, nil, fmt.Errorf("audit key: %w", err)
+		return signer{}, nil, fmt.Errorf("log key: %w", err)
 	}
 	v, err := note.NewVerifier(vkey)
 	if err != nil {
 		return signer{}, nil, fmt.Errorf("audit log's origin %q cannot name a key: %w", origin, err)
 	}
-	return signer{name: origin, hash: v.KeyHash(), key: key}, v, nil
+	return signer{name: origin, hash: v.KeyHash(), logKey: logKey}, v, nil
 }
 
 func (s signer) Name() string                    { return s.name }
 func (s signer) KeyHash() uint32                 { return s.hash }
-func (s signer) Sign(msg []byte) ([]byte, error) { return ed25519.Sign(s.key, msg), nil }
+func (s signer) Sign(msg []byte) ([]byte, error) { return ed25519.Sign(s.logKey, msg), nil }
 
 func (c checkpoint) sign(s signer) ([]byte, error) {
 	text := fmt.Sprintf("%s\n%d\n%s\n", s.name, c.size, base64.StdEncoding.EncodeToString(c.root[:]))

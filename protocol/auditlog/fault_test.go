@@ -2,121 +2,111 @@ package auditlog
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/kipass/kipass/internal/durable"
+	"github.com/kipass/kipass/internal/testkit"
 )
 
-var errPlayed = errors.New("played fault")
+// appendSteps are the steps of one append: the entry, then the checkpoint that vouches for it.
+var appendSteps = strings.Fields("append sync create write chmod sync rename sync-folder")
 
-// faulty fails the operation fail, after having done it where persisted is set.
-type faulty struct {
-	disk
-	fail      string
-	persisted bool
-	armed     bool
-}
-
-func (f *faulty) play(op string, do func() error) error {
-	if !f.armed || op != f.fail {
-		return do()
-	}
-	f.armed = false
-	if f.persisted {
-		if err := do(); err != nil {
-			return err
+// TestFaultsOfAppend plays every step of an append as failed and as failed but persisted, on a disk that had one bad
+// moment and on one that is lost with the process. After any of them the log holds every acknowledged entry, in order, at
+// its number, and nothing that was never handed in; the entry that failed is there only if its checkpoint has been put in
+// place.
+func TestFaultsOfAppend(t *testing.T) {
+	renamed := slices.Index(appendSteps, "rename")
+	for at, step := range appendSteps {
+		for _, persisted := range []bool{false, true} {
+			for _, restart := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%d %s, persisted %v, restart %v", at, step, persisted, restart), func(t *testing.T) {
+					testFault(t, fault{
+						at: at, persisted: persisted, restart: restart,
+						kept: at > renamed || at == renamed && persisted,
+					})
+				})
+			}
 		}
 	}
-	return errPlayed
 }
 
-func (f *faulty) OpenAppend(path string) (appendFile, error) {
-	a, err := f.disk.OpenAppend(path)
-	return faultyFile{a, f}, err
+type fault struct {
+	at                 int // index into appendSteps
+	persisted, restart bool
+	kept               bool // the entry that failed is in the log afterwards
 }
 
-func (f *faulty) Replace(path string, data []byte) error {
-	return f.play("replace", func() error { return f.disk.Replace(path, data) })
-}
-
-type faultyFile struct {
-	appendFile
-	f *faulty
-}
-
-func (a faultyFile) Write(b []byte) (n int, err error) {
-	if a.f.armed && a.f.fail == "half-write" {
-		a.f.armed = false
-		n, _ = a.appendFile.Write(b[:len(b)/2])
-		return n, errPlayed
+func testFault(t *testing.T, f fault) {
+	dir := t.TempDir()
+	older := written(t, dir, 2)
+	crash := &testkit.Crash{At: f.at + 1, Persisted: f.persisted, Once: !f.restart}
+	l := testkit.Must(open(dir, testKey(1), origin, crash.Disk()))(t)
+	if _, err := l.Append(entry(2)); !errors.Is(err, testkit.ErrFault) {
+		t.Fatalf("Append under fault = %v", err)
 	}
-	err = a.f.play("write", func() error { n, err = a.appendFile.Write(b); return err })
-	return n, err
+	if got, want := strings.ReplaceAll(crash.Steps[f.at], " ", "-"), appendSteps[f.at]; got != want {
+		t.Fatalf("step %d is %s, want %s", f.at, got, want)
+	}
+	want := []int{0, 1}
+	if f.kept {
+		want = append(want, 2)
+	}
+	checkAfterFault(t, dir, l, f.restart, want, older[2])
 }
 
-func (a faultyFile) Sync() error { return a.f.play("sync", a.appendFile.Sync) }
-
-// After any fault the log holds every acknowledged entry, in order, at its number, and nothing that was never handed in;
-// the entry that failed may be there only if its checkpoint was persisted. It holds on the same Log and after reopening.
-func TestFaultsOfAppend(t *testing.T) {
-	tests := []struct {
-		fail      string
-		persisted bool
-		kept      bool // the failed entry is in the log afterwards
-	}{
-		{"write", false, false}, {"write", true, false}, {"half-write", false, false},
-		{"sync", false, false}, {"sync", true, false},
-		{"replace", false, false}, {"replace", true, true},
+// checkAfterFault adds one more entry and holds the log against the entries it has to have.
+func checkAfterFault(t *testing.T, dir string, l *Log, restart bool, want []int, older []byte) {
+	t.Helper()
+	if restart {
+		testkit.Check(t, l.Close())
+		l = testkit.Must(Open(dir, testKey(1), origin))(t)
 	}
-	for _, tt := range tests {
-		for _, reopen := range []bool{false, true} {
-			name := tt.fail + map[bool]string{false: " failed", true: " failed but persisted"}[tt.persisted] +
-				map[bool]string{false: ", same process", true: ", restarted"}[reopen]
-			t.Run(name, func(t *testing.T) {
-				dir := t.TempDir()
-				f := &faulty{fail: tt.fail, persisted: tt.persisted}
-				l, err := open(dir, testKey(1), origin, f)
-				if err != nil {
-					t.Fatal(err)
-				}
-				var want []string
-				add := func(i int) {
-					t.Helper()
-					n, err := l.Append(entry(i))
-					if err != nil || n != uint64(len(want)) {
-						t.Fatalf("Append = %d, %v, want %d", n, err, len(want))
-					}
-					want = append(want, entry(i).Case)
-				}
-				add(0)
-				add(1)
-				older := l.Checkpoint()
-				f.armed = true
-				if _, err := l.Append(entry(2)); !errors.Is(err, errPlayed) {
-					t.Fatalf("Append under fault = %v", err)
-				}
-				if tt.kept {
-					want = append(want, entry(2).Case)
-				}
-				if reopen {
-					l.Close()
-					if l, err = open(dir, testKey(1), origin, disk{}); err != nil {
-						t.Fatal(err)
-					}
-				}
-				add(3)
-				l.Close()
-				r, err := Verify(dir, public(testKey(1)), origin, older)
-				if err != nil {
-					t.Fatal(err)
-				}
-				var got []string
-				for _, e := range r.Entries {
-					got = append(got, e.Case)
-				}
-				if strings.Join(got, " ") != strings.Join(want, " ") {
-					t.Errorf("log holds %v, want %v", got, want)
-				}
-			})
+	if n, err := l.Append(entry(3)); err != nil || n != uint64(len(want)) {
+		t.Fatalf("Append after the fault = %d, %v, want %d", n, err, len(want))
+	}
+	testkit.Check(t, l.Close())
+	r := testkit.Must(Verify(dir, public(testKey(1)), origin, older))(t)
+	var got []string
+	for _, e := range r.Entries {
+		got = append(got, e.Case)
+	}
+	var cases []string
+	for _, i := range append(want, 3) {
+		cases = append(cases, entry(i).Case)
+	}
+	if !slices.Equal(got, cases) {
+		t.Errorf("log holds %v, want %v", got, cases)
+	}
+}
+
+func TestEntryThatIsWrittenInPartIsCutOff(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		dir := t.TempDir()
+		older := written(t, dir, 2)
+		leaf := testkit.Must(entry(2).leaf())(t)
+		failed := false
+		half := durable.Disk{Step: func(name string, do func() error) error {
+			if name != "append" || failed {
+				return do()
+			}
+			failed = true
+			f := testkit.Must(openAppend(filepath.Join(dir, EntriesFile)))(t)
+			testkit.Must(f.Write(leaf[:len(leaf)/2]))(t)
+			return errors.Join(testkit.ErrFault, f.Close())
+		}}
+		l := testkit.Must(open(dir, testKey(1), origin, half))(t)
+		if _, err := l.Append(entry(2)); !errors.Is(err, testkit.ErrFault) {
+			t.Fatalf("Append under fault = %v", err)
+		}
+		checkAfterFault(t, dir, l, restart, []int{0, 1}, older[2])
+		if entries := testkit.Must(os.ReadFile(filepath.Join(dir, EntriesFile)))(t); strings.Contains(string(entries), entry(2).Case) {
+			t.Error("a part of the entry is left")
 		}
 	}
 }

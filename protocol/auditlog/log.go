@@ -27,7 +27,7 @@ const (
 	CheckpointFile = "checkpoint"
 )
 
-// ErrTampered is wrapped by every error that shows the files not to be what was signed.
+// ErrTampered is wrapped by every error that shows that the files are not what was signed.
 var ErrTampered = errors.New("audit log does not match its signed checkpoint")
 
 // ErrInUse says that another process has the log open.
@@ -35,31 +35,31 @@ var ErrInUse = errors.New("audit log is open in another process")
 
 // Log is a log open for appending. It is safe for concurrent use; one process may have it open.
 type Log struct {
-	dir    string
-	files  filesystem
-	signer signer
-	verify note.Verifier
-	lock   *os.File
+	dir      string
+	disk     durable.Disk
+	signer   signer
+	verifier note.Verifier
+	lock     *os.File
 
 	mu      sync.Mutex
-	entries appendFile
+	entries *os.File
 	length  int64 // bytes of signed entries
 	tree    tree
 	signed  []byte // checkpoint in force
-	failed  bool   // what the disk holds is unknown: recover before anything else
+	failed  bool   // what the disk holds is unknown: repair before anything else
 	cut     int64  // bytes of unsigned tail removed when the log was opened
 }
 
-// Open opens the log in dir, and makes it if dir is empty or missing. Every entry is hashed and held against the signed
+// Open opens the log in dir, and makes it if dir is empty or missing. All entries are hashed and compared with the signed
 // checkpoint; a mismatch gives an error wrapping [ErrTampered] and changes nothing. Bytes after the last signed entry
-// are of an append that was never acknowledged: they are cut off, see [Log.Cut]. origin names the log to auditors, for
+// belong to an append that was never acknowledged: they are cut off, see [Log.Cut]. origin names the log to auditors, for
 // example "visits.example.kr/audit"; it holds neither spaces nor '+'.
-func Open(dir string, key ed25519.PrivateKey, origin string) (*Log, error) {
-	return open(dir, key, origin, disk{})
+func Open(dir string, logKey ed25519.PrivateKey, origin string) (*Log, error) {
+	return open(dir, logKey, origin, durable.Disk{})
 }
 
-func open(dir string, key ed25519.PrivateKey, origin string, files filesystem) (*Log, error) {
-	s, v, err := newSigner(origin, key)
+func open(dir string, logKey ed25519.PrivateKey, origin string, disk durable.Disk) (*Log, error) {
+	s, v, err := newSigner(origin, logKey)
 	if err != nil {
 		return nil, err
 	}
@@ -70,23 +70,23 @@ func open(dir string, key ed25519.PrivateKey, origin string, files filesystem) (
 	if err != nil {
 		return nil, err
 	}
-	l := &Log{dir: dir, files: files, signer: s, verify: v, lock: lock}
-	if err := errors.Join(durable.Disk{}.Sweep(dir), l.recover()); err != nil {
+	l := &Log{dir: dir, disk: disk, signer: s, verifier: v, lock: lock}
+	if err := errors.Join(disk.Sweep(dir), l.repair()); err != nil {
 		_ = lock.Close()
 		return nil, fmt.Errorf("opening audit log in %s: %w", dir, err)
 	}
 	return l, nil
 }
 
-// recover reads the files anew and brings them to the state of the signed checkpoint. Caller holds mu or owns l alone.
-func (l *Log) recover() error {
+// repair reads the files anew and brings them to the state of the signed checkpoint. Caller holds mu or owns l alone.
+func (l *Log) repair() error {
 	if l.entries != nil {
 		_ = l.entries.Close()
 		l.entries = nil
 	}
 	signed, err := os.ReadFile(filepath.Join(l.dir, CheckpointFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		if signed, err = l.begin(); err != nil {
+		if signed, err = l.create(); err != nil {
 			return err
 		}
 	} else if err != nil {
@@ -96,16 +96,16 @@ func (l *Log) recover() error {
 	if err != nil {
 		return fmt.Errorf("reading the entries: %w", err)
 	}
-	t, length, err := load(data, signed, l.verify)
+	t, length, err := load(data, signed, l.verifier)
 	if err != nil {
 		return err
 	}
-	f, err := l.files.OpenAppend(filepath.Join(l.dir, EntriesFile))
+	f, err := openAppend(filepath.Join(l.dir, EntriesFile))
 	if err != nil {
 		return fmt.Errorf("opening the entries: %w", err)
 	}
 	if tail := int64(len(data)) - length; tail > 0 {
-		if err := errors.Join(f.Truncate(length), f.Sync()); err != nil {
+		if err := errors.Join(f.Truncate(length), l.disk.Sync(f)); err != nil {
 			return errors.Join(fmt.Errorf("cutting off %d bytes after the last signed entry: %w", tail, err), f.Close())
 		}
 		l.cut += tail
@@ -114,17 +114,21 @@ func (l *Log) recover() error {
 	return nil
 }
 
-// begin makes an empty log. Entries without a checkpoint are no new log but one that has lost its checkpoint.
-func (l *Log) begin() ([]byte, error) {
+func openAppend(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+}
+
+// create makes an empty log. Entries without a checkpoint are not a new log but one that has lost its checkpoint.
+func (l *Log) create() ([]byte, error) {
 	path := filepath.Join(l.dir, EntriesFile)
 	if info, err := os.Stat(path); err == nil && info.Size() > 0 {
 		return nil, fmt.Errorf("%w: there are entries but no checkpoint", ErrTampered)
 	}
-	f, err := l.files.OpenAppend(path)
+	f, err := openAppend(path)
 	if err != nil {
 		return nil, fmt.Errorf("making the entries' file: %w", err)
 	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(l.disk.Sync(f), f.Close()); err != nil {
 		return nil, fmt.Errorf("making the entries' file: %w", err)
 	}
 	var empty tree
@@ -136,7 +140,7 @@ func (l *Log) begin() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("signing the first checkpoint: %w", err)
 	}
-	if err := l.files.Replace(filepath.Join(l.dir, CheckpointFile), signed); err != nil {
+	if err := l.disk.Replace(filepath.Join(l.dir, CheckpointFile), signed, 0o644); err != nil {
 		return nil, fmt.Errorf("writing the first checkpoint: %w", err)
 	}
 	return signed, nil
@@ -160,8 +164,8 @@ func (l *Log) Append(e Entry) (uint64, error) {
 		return 0, errors.New("appending to the audit log: it is closed")
 	}
 	if l.failed {
-		if err := l.recover(); err != nil {
-			return 0, fmt.Errorf("recovering the audit log: %w", err)
+		if err := l.repair(); err != nil {
+			return 0, fmt.Errorf("repairing the audit log: %w", err)
 		}
 	}
 	n := l.tree.size
@@ -176,10 +180,10 @@ func (l *Log) Append(e Entry) (uint64, error) {
 
 // write puts the entry on disk before the checkpoint that vouches for it.
 func (l *Log) write(leaf []byte) ([]byte, error) {
-	if _, err := l.entries.Write(append(bytes.Clone(leaf), '\n')); err != nil {
+	if err := l.disk.Append(l.entries, append(bytes.Clone(leaf), '\n')); err != nil {
 		return nil, err
 	}
-	if err := l.entries.Sync(); err != nil {
+	if err := l.disk.Sync(l.entries); err != nil {
 		return nil, err
 	}
 	if err := l.tree.add(leaf); err != nil {
@@ -193,7 +197,7 @@ func (l *Log) write(leaf []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return signed, l.files.Replace(filepath.Join(l.dir, CheckpointFile), signed)
+	return signed, l.disk.Replace(filepath.Join(l.dir, CheckpointFile), signed, 0o644)
 }
 
 // Checkpoint returns the newest signed checkpoint, for an auditor to keep.

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/kipass/kipass/internal/testkit"
 )
 
 const origin = "visits.example.kr/audit"
@@ -29,10 +31,7 @@ func entry(i int) Entry {
 // written makes a log of n entries and returns the checkpoint after each, the empty log's first.
 func written(t testing.TB, dir string, n int) [][]byte {
 	t.Helper()
-	l, err := Open(dir, testKey(1), origin)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := testkit.Must(Open(dir, testKey(1), origin))(t)
 	checkpoints := [][]byte{l.Checkpoint()}
 	for i := range n {
 		got, err := l.Append(entry(i))
@@ -41,27 +40,19 @@ func written(t testing.TB, dir string, n int) [][]byte {
 		}
 		checkpoints = append(checkpoints, l.Checkpoint())
 	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, l.Close())
 	return checkpoints
 }
 
 func TestAppendedEntriesAreThereAfterReopening(t *testing.T) {
 	dir := t.TempDir()
 	older := written(t, dir, 9)
-	l, err := Open(dir, testKey(1), origin)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := testkit.Must(Open(dir, testKey(1), origin))(t)
 	defer l.Close()
 	if n, err := l.Append(entry(9)); err != nil || n != 9 {
 		t.Fatalf("Append after reopening = %d, %v", n, err)
 	}
-	r, err := Verify(dir, public(testKey(1)), origin, older...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := testkit.Must(Verify(dir, public(testKey(1)), origin, older...))(t)
 	if r.Size != 10 || len(r.Entries) != 10 || r.Unsigned != 0 {
 		t.Fatalf("report = %d entries, %d unsigned bytes", r.Size, r.Unsigned)
 	}
@@ -74,7 +65,7 @@ func TestAppendedEntriesAreThereAfterReopening(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	vkey, _ := VerifierKey(origin, public(testKey(1)))
+	vkey := testkit.Must(VerifierKey(origin, public(testKey(1))))(t)
 	if r, err := Check(entries, signed, vkey); err != nil || r.Size != 10 {
 		t.Errorf("Check of the snapshot = %d entries, %v", r.Size, err)
 	}
@@ -82,10 +73,7 @@ func TestAppendedEntriesAreThereAfterReopening(t *testing.T) {
 
 func TestConcurrentAppendsGetDistinctNumbers(t *testing.T) {
 	dir := t.TempDir()
-	l, err := Open(dir, testKey(1), origin)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := testkit.Must(Open(dir, testKey(1), origin))(t)
 	defer l.Close()
 	numbers := make([]uint64, 16)
 	var wg sync.WaitGroup
@@ -99,10 +87,7 @@ func TestConcurrentAppendsGetDistinctNumbers(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	r, err := Verify(dir, public(testKey(1)), origin)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := testkit.Must(Verify(dir, public(testKey(1)), origin))(t)
 	for i, n := range numbers {
 		if n >= r.Size || r.Entries[n].Case != fmt.Sprint("case-", i) {
 			t.Errorf("append %d was given number %d, which is another entry", i, n)
@@ -112,24 +97,15 @@ func TestConcurrentAppendsGetDistinctNumbers(t *testing.T) {
 
 func TestOneProcessAtATime(t *testing.T) {
 	dir := t.TempDir()
-	l, err := Open(dir, testKey(1), origin)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := testkit.Must(Open(dir, testKey(1), origin))(t)
 	if _, err := Open(dir, testKey(1), origin); !errors.Is(err, ErrInUse) {
 		t.Errorf("second Open = %v, want ErrInUse", err)
 	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, l.Close())
 	if _, err := l.Append(entry(0)); err == nil {
 		t.Error("Append to a closed log succeeded")
 	}
-	l, err = Open(dir, testKey(1), origin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
+	testkit.Check(t, testkit.Must(Open(dir, testKey(1), origin))(t).Close())
 }
 
 func TestTamperingIsFound(t *testing.T) {
@@ -138,21 +114,16 @@ func TestTamperingIsFound(t *testing.T) {
 	}
 	rewritten := func(t *testing.T, key ed25519.PrivateKey, n int, change int) (entries, checkpoint []byte) {
 		dir := t.TempDir()
-		l, err := Open(dir, key, origin)
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := testkit.Must(Open(dir, key, origin))(t)
 		defer l.Close()
 		for i := range n {
 			e := entry(i)
 			if i == change {
 				e.Officer = "lee"
 			}
-			if _, err := l.Append(e); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(l.Append(e))(t)
 		}
-		entries, checkpoint, err = l.Snapshot()
+		entries, checkpoint, err := l.Snapshot()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -201,14 +172,9 @@ func TestTamperingIsFound(t *testing.T) {
 			dir := t.TempDir()
 			older := written(t, dir, 8)
 			path := filepath.Join(dir, EntriesFile)
-			entries, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
+			entries := testkit.Must(os.ReadFile(path))(t)
 			entries, checkpoint := tt.tamper(t, entries, bytes.Clone(older[8]))
-			if err := errors.Join(os.WriteFile(path, entries, 0o644), os.WriteFile(filepath.Join(dir, CheckpointFile), checkpoint, 0o644)); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, errors.Join(os.WriteFile(path, entries, 0o644), os.WriteFile(filepath.Join(dir, CheckpointFile), checkpoint, 0o644)))
 			if checkpoint == nil {
 				os.Remove(filepath.Join(dir, CheckpointFile))
 			}
@@ -239,11 +205,8 @@ func TestTamperingIsFound(t *testing.T) {
 func TestEveryFlippedBitIsFound(t *testing.T) {
 	dir := t.TempDir()
 	older := written(t, dir, 3)
-	entries, err := os.ReadFile(filepath.Join(dir, EntriesFile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	vkey, _ := VerifierKey(origin, public(testKey(1)))
+	entries := testkit.Must(os.ReadFile(filepath.Join(dir, EntriesFile)))(t)
+	vkey := testkit.Must(VerifierKey(origin, public(testKey(1))))(t)
 	for i := range entries {
 		entries[i] ^= 1 << (i % 8)
 		if _, err := Check(entries, older[3], vkey); !errors.Is(err, ErrTampered) {
@@ -260,19 +223,13 @@ func TestUnsignedTailIsCutAndReported(t *testing.T) {
 	for _, tail := range []string{`{"kind":"inq`, `{"kind":"inquiry","at":"2020-07-01T00:00:00Z","count":1}` + "\n"} {
 		dir := t.TempDir()
 		older := written(t, dir, 4)
-		f, err := os.OpenFile(filepath.Join(dir, EntriesFile), os.O_APPEND|os.O_WRONLY, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
+		f := testkit.Must(os.OpenFile(filepath.Join(dir, EntriesFile), os.O_APPEND|os.O_WRONLY, 0))(t)
 		f.WriteString(tail)
 		f.Close()
 		if r, err := Verify(dir, public(testKey(1)), origin, older...); err != nil || r.Size != 4 || r.Unsigned != int64(len(tail)) {
 			t.Errorf("Verify = %d entries, %d unsigned bytes, %v", r.Size, r.Unsigned, err)
 		}
-		l, err := Open(dir, testKey(1), origin)
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := testkit.Must(Open(dir, testKey(1), origin))(t)
 		if l.Cut() != int64(len(tail)) {
 			t.Errorf("Cut = %d, want %d", l.Cut(), len(tail))
 		}
@@ -287,8 +244,7 @@ func TestUnsignedTailIsCutAndReported(t *testing.T) {
 }
 
 func FuzzParseEntry(f *testing.F) {
-	leaf, _ := entry(1).leaf()
-	f.Add(leaf)
+	f.Add(testkit.Must(entry(1).leaf())(f))
 	f.Add([]byte(`{"kind":"x","at":"2020-07-01T00:00:00Z","count":0}{}`))
 	f.Fuzz(func(t *testing.T, leaf []byte) {
 		e, err := ParseEntry(leaf)
@@ -305,17 +261,10 @@ func FuzzParseEntry(f *testing.F) {
 // tried each beside its good counterpart, which no change to one of them alone may fit.
 func FuzzCheck(f *testing.F) {
 	older := written(f, f.TempDir(), 3)
-	vkey, err := VerifierKey(origin, public(testKey(1)))
-	if err != nil {
-		f.Fatal(err)
-	}
+	vkey := testkit.Must(VerifierKey(origin, public(testKey(1))))(f)
 	var good []byte
 	for i := range 3 {
-		leaf, err := entry(i).leaf()
-		if err != nil {
-			f.Fatal(err)
-		}
-		good = append(append(good, leaf...), '\n')
+		good = append(append(good, testkit.Must(entry(i).leaf())(f)...), '\n')
 	}
 	signed := Leaves(good)
 	f.Add(good, older[3])
