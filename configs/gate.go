@@ -8,6 +8,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/kipass/kipass/drivers/framing"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
@@ -104,7 +105,7 @@ type Reader struct {
 	Light string `toml:"light" oneof:"keep|on|off"`
 	// Terminator ends a code: "auto" is any of the others or an idle gap, "none" is an idle gap alone. With kind "evdev" "cr" is the Enter key, and there are neither "lf", "crlf" nor "etx".
 	Terminator string `toml:"terminator" oneof:"auto|cr|lf|crlf|tab|etx|none"`
-	// IdleGap is the silence after which a code counts as complete, "10ms" to "2s".
+	// IdleGap is the silence after which a code without terminator counts as complete, "10ms" to "2s"; a serial line notices none before "100ms".
 	IdleGap Duration `toml:"idle_gap"`
 	// Prefix is what the reader puts before each code and the gate takes away.
 	Prefix string `toml:"prefix"`
@@ -206,7 +207,10 @@ func Default() Gate {
 
 // DefaultReader returns what a [[reader]] section without any key amounts to.
 func DefaultReader() Reader {
-	return Reader{Kind: "serial", Baud: 115200, Model: "generic", Trigger: "reader", Light: "keep", Terminator: "auto", IdleGap: durationOf(50 * time.Millisecond)}
+	return Reader{
+		Kind: "serial", Baud: 115200, Model: "generic", Trigger: "reader", Light: "keep",
+		Terminator: string(framing.Auto), IdleGap: durationOf(framing.DefaultGap),
+	}
 }
 
 // DefaultLights returns what a [[lights]] section without any key amounts to.

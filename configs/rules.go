@@ -13,6 +13,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/kipass/kipass/drivers/framing"
 	"github.com/kipass/kipass/internal/spelling"
 	"github.com/kipass/kipass/protocol/visit"
 )
@@ -178,7 +179,7 @@ func samePlace(a, b string) bool {
 
 // frames checks what readers of every kind have in common.
 func (c *check) frames(path string, r Reader) {
-	c.duration(path+".idle_gap", r.IdleGap, 10*time.Millisecond, 2*time.Second)
+	c.duration(path+".idle_gap", r.IdleGap, 10*time.Millisecond, framing.MaxGap)
 	for key, text := range map[string]string{".prefix": r.Prefix, ".suffix": r.Suffix} {
 		if len(text) > 16 {
 			c.add(path+key, "is %d bytes long, may be 16", len(text))

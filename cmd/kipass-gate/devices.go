@@ -40,22 +40,25 @@ func openReaders(config configs.Gate, log *slog.Logger) ([]drivers.Reader, error
 const base45 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:"
 
 func openReader(r configs.Reader, log *slog.Logger) (drivers.Reader, error) {
+	rule := framing.Rule{
+		Terminator: framing.Terminator(r.Terminator), Gap: r.IdleGap.Duration, Prefix: r.Prefix, Suffix: r.Suffix,
+	}
 	switch r.Kind {
 	case "serial":
 		return serialscan.New(serialscan.Options{
-			Name: r.Name, Device: r.Device, Baud: r.Baud, Terminator: framing.Terminator(r.Terminator), IdleGap: r.IdleGap.Duration,
-			Prefix: r.Prefix, Suffix: r.Suffix, Model: serialscan.Model(r.Model), Trigger: serialscan.Trigger(r.Trigger),
-			Light: serialscan.Light(r.Light), Commands: commands(r.Commands), Log: log,
+			Name: r.Name, Device: r.Device, Baud: r.Baud, Framing: rule,
+			Model: serialscan.Model(r.Model), Trigger: serialscan.Trigger(r.Trigger),
+			Light: serialscan.Light(r.Light), Commands: commands(r.Commands), Logger: log,
 		})
 	case "evdev":
 		return evdevscan.New(evdevscan.Options{
-			Name: r.Name, Device: r.Device, Terminator: framing.Terminator(r.Terminator), IdleGap: r.IdleGap.Duration,
-			Prefix: r.Prefix, Suffix: r.Suffix, Begins: token.Prefix, Alphabet: base45, Log: log,
+			Name: r.Name, Device: r.Device, Framing: rule,
+			Begins: token.Prefix, Alphabet: base45, Logger: log,
 		})
 	case "net":
 		return netscan.New(netscan.Options{
-			Name: r.Name, Listen: r.Listen, Terminator: framing.Terminator(r.Terminator), IdleGap: r.IdleGap.Duration,
-			Prefix: r.Prefix, Suffix: r.Suffix, Log: log,
+			Name: r.Name, Listen: r.Listen, Framing: rule,
+			Logger: log,
 		})
 	default:
 		return nil, fmt.Errorf("kind %q: this program has no such reader", r.Kind)
@@ -101,7 +104,7 @@ func openLights(l configs.Lights, log *slog.Logger) ([]firmware.Lane, error) {
 	line := func(name, active string) gpio.Line { return gpio.Line{Name: name, ActiveLow: active == "low"} }
 	if l.Relay != "" {
 		relay, err := gpio.NewRelay(gpio.RelayOptions{
-			Name: name, Line: line(l.Relay, l.RelayActive), Pulse: l.RelayPulse.Duration, CoolDown: l.RelayCoolDown.Duration, Log: log,
+			Name: name, Line: line(l.Relay, l.RelayActive), Pulse: l.RelayPulse.Duration, CoolDown: l.RelayCoolDown.Duration, Logger: log,
 		})
 		if err != nil {
 			return nil, err
@@ -138,7 +141,7 @@ func openSpeaker(config configs.Gate, log *slog.Logger) (*speaker.Speaker, error
 	}
 	quiet := s.QuietHours
 	return speaker.New(speaker.Options{
-		Clips: clips, Volume: percent(s.Volume), Buffer: s.Buffer.Duration, Log: log,
+		Clips: clips, Volume: percent(s.Volume), Buffer: s.Buffer.Duration, Logger: log,
 		Quiet: speaker.Quiet{
 			From: time.Duration(quiet.From.Minutes()) * time.Minute, To: time.Duration(quiet.To.Minutes()) * time.Minute,
 			Volume: percent(quiet.Volume),

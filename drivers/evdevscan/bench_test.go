@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kipass/kipass/drivers/drivertest"
+	"github.com/kipass/kipass/drivers/framing"
 )
 
 const patience = 20 * time.Second
@@ -220,7 +221,7 @@ func newReader(t *testing.T, g *gadget, o Options) *Reader {
 		o.Device = g.path()
 	}
 	if testing.Verbose() {
-		o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		o.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	r, err := New(o)
 	if err != nil {
@@ -235,7 +236,7 @@ func TestReaderSuite(t *testing.T) {
 		return func(t *testing.T) drivertest.Bench {
 			g := newGadget(t, l)
 			g.clocks = clock
-			o.IdleGap = patientGap
+			o.Framing.Gap = patientGap
 			do := func(err error) {
 				if err != nil {
 					t.Error(err)
@@ -283,7 +284,7 @@ func TestReaderSuite(t *testing.T) {
 	t.Run("named end", func(t *testing.T) {
 		t.Parallel()
 		drivertest.ReaderSuite(t, func(t *testing.T) drivertest.Bench {
-			b := bench(Options{Terminator: "tab"}, layout64, nil, "\t")(t)
+			b := bench(Options{Framing: framing.Rule{Terminator: "tab"}}, layout64, nil, "\t")(t)
 			b.Replugs = 20
 			return b
 		})

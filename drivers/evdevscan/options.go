@@ -12,7 +12,6 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/kipass/kipass/drivers/framing"
 )
@@ -26,41 +25,33 @@ type Options struct {
 	// Name and number are looked up each time it is opened, since /dev/input/eventN changes from one plugging in to another.
 	Device string
 
-	Terminator framing.Terminator // what ends a code: Auto (Enter, keypad Enter, Tab or silence), CR (Enter), Tab, None; empty is Auto
-	IdleGap    time.Duration      // silence that ends a code without terminator; 0 is framing.DefaultGap
-	Prefix     string             // what the scanner was set up to type before each code; stripped
-	Suffix     string             // what it types behind, other than the terminator; stripped
+	Framing framing.Rule // what ends a code and what is stripped from it; of the terminators only those of Terminators can be typed
 
 	Begins   string // how every code that matters begins; a scanner set to another keyboard country is known by it; empty looks for none
 	Alphabet string // the characters of which such a code consists; others in it mean damage; empty is any
 
-	Log *slog.Logger // nil discards
+	Logger *slog.Logger // nil discards
 }
 
-// Terminators lists those a keyboard can type.
+// Terminators lists those a keyboard can type: Enter or keypad Enter is CR, and Auto is Enter, Tab or silence.
 var Terminators = []framing.Terminator{framing.Auto, framing.CR, framing.Tab, framing.None}
 
-func (o Options) withDefaults() (Options, error) {
-	o.Terminator = cmp.Or(o.Terminator, framing.Auto)
-	o.IdleGap = cmp.Or(o.IdleGap, framing.DefaultGap)
-	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
-	if o.Name == "" {
-		return o, errors.New("an input device needs a name")
+func (opts Options) withDefaults() (Options, error) {
+	opts.Framing = opts.Framing.WithDefaults()
+	opts.Logger = cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
+	if opts.Name == "" {
+		return opts, errors.New("an input device needs a name")
 	}
-	if _, err := parsePlace(o.Device); err != nil {
-		return o, err
+	if _, err := parsePlace(opts.Device); err != nil {
+		return opts, err
 	}
-	if !slices.Contains(Terminators, o.Terminator) {
-		return o, fmt.Errorf("terminator %q cannot be typed: use one of %s", o.Terminator, Terminators)
+	if !slices.Contains(Terminators, opts.Framing.Terminator) {
+		return opts, fmt.Errorf("terminator %q cannot be typed: use one of %s", opts.Framing.Terminator, Terminators)
 	}
-	if o.IdleGap < 0 || o.IdleGap > 2*time.Second {
-		return o, fmt.Errorf("idle gap %s is out of range: use up to 2s", o.IdleGap)
+	if err := opts.Framing.Check(); err != nil {
+		return opts, err
 	}
-	return o, nil
-}
-
-func (o Options) rule() framing.Rule {
-	return framing.Rule{Terminator: o.Terminator, Gap: o.IdleGap, Prefix: []byte(o.Prefix), Suffix: []byte(o.Suffix)}
+	return opts, nil
 }
 
 // place says where a device is to be found: by path, by vendor and product, or by name.

@@ -82,14 +82,14 @@ func (r *Reader) serve(ctx context.Context, emit func(drivers.Read)) error {
 	}
 	defer func() {
 		if closing := d.close(); closing != nil {
-			r.opts.Log.Debug("closing the input device", "reader", r.opts.Name, "error", closing)
+			r.opts.Logger.Debug("closing the input device", "reader", r.opts.Name, "error", closing)
 		}
 	}()
 	interrupted := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(interrupted)
 		if err := d.wait(time.Now()); err != nil {
-			r.opts.Log.Debug("ending the wait for an input device", "reader", r.opts.Name, "error", err)
+			r.opts.Logger.Debug("ending the wait for an input device", "reader", r.opts.Name, "error", err)
 		}
 	})
 	defer func() {
@@ -97,7 +97,7 @@ func (r *Reader) serve(ctx context.Context, emit func(drivers.Read)) error {
 			<-interrupted
 		}
 	}()
-	s := &session{framer: framing.New(r.opts.rule()), held: d.held, timed: d.timed, frame: func(f framing.Frame) {
+	s := &session{framer: framing.New(r.opts.Framing), held: d.held, timed: d.timed, frame: func(f framing.Frame) {
 		r.note(f)
 		if f.Data != nil && ctx.Err() == nil {
 			emit(drivers.Read{Data: f.Data, At: f.At, Reader: r.opts.Name})
@@ -124,7 +124,7 @@ func (r *Reader) opened(path string) {
 	r.state = nil
 	r.off = filepath.Join(r.roots.sys, filepath.Base(node), "device", "inhibited")
 	r.mu.Unlock()
-	r.opts.Log.Info("reader opened", "reader", r.opts.Name, "device", r.opts.Device, "path", node)
+	r.opts.Logger.Info("reader opened", "reader", r.opts.Name, "device", r.opts.Device, "path", node)
 }
 
 // listen reads until the device is lost or ctx ends.

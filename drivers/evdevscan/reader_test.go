@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kipass/kipass/drivers"
+	"github.com/kipass/kipass/drivers/framing"
 )
 
 // running runs a reader until the test ends and returns what it reads and what Run returned.
@@ -49,7 +50,7 @@ func do(t *testing.T, err error) {
 
 func TestLostEventsOverTheDevice(t *testing.T) {
 	g := newGadget(t, native)
-	reads, _ := running(t, newReader(t, g, Options{IdleGap: time.Second}))
+	reads, _ := running(t, newReader(t, g, Options{Framing: framing.Rule{Gap: time.Second}}))
 	do(t, g.put(typed([]byte("FIRST\rTO"))...))
 	if got := next(t, reads); got != "FIRST" {
 		t.Fatalf("got %q", got)
@@ -228,9 +229,9 @@ func TestOptionsAreChecked(t *testing.T) {
 	for words, o := range map[string]Options{
 		"needs a name":     {Device: "/dev/input/by-id/x"},
 		"needs its path":   {Name: "front"},
-		"cannot be typed":  {Name: "front", Device: "x", Terminator: "crlf"},
-		"is out of range":  {Name: "front", Device: "x", IdleGap: time.Minute},
-		"use one of [auto": {Name: "front", Device: "x", Terminator: "enter"},
+		"cannot be typed":  {Name: "front", Device: "x", Framing: framing.Rule{Terminator: "crlf"}},
+		"is out of range":  {Name: "front", Device: "x", Framing: framing.Rule{Gap: time.Minute}},
+		"use one of [auto": {Name: "front", Device: "x", Framing: framing.Rule{Terminator: "enter"}},
 	} {
 		if _, err := New(o); err == nil || !strings.Contains(err.Error(), words) {
 			t.Errorf("%+v: %v, want %q", o, err, words)

@@ -4,87 +4,17 @@ package framing
 
 import (
 	"bytes"
-	"fmt"
-	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/kipass/kipass/drivers"
 )
 
-// Terminator names what ends a frame.
-type Terminator string
-
-const (
-	Auto Terminator = "auto" // CR, LF, CR LF, TAB, ETX, or silence
-	CR   Terminator = "cr"
-	LF   Terminator = "lf"
-	CRLF Terminator = "crlf"
-	Tab  Terminator = "tab"
-	ETX  Terminator = "etx"
-	None Terminator = "none" // silence alone
-)
-
-// Terminators lists every terminator.
-var Terminators = []Terminator{Auto, CR, LF, CRLF, Tab, ETX, None}
-
-// DefaultGap is the silence that ends a frame where no terminator came.
-const DefaultGap = 80 * time.Millisecond
-
-// stale is the silence after which the beginning of a frame is forgotten where only a named terminator ends a frame: its
-// terminator was lost and it must not spoil the next frame.
-const stale = 2 * time.Second
-
-// ParseTerminator reads a terminator's name; the empty name is [Auto].
-func ParseTerminator(name string) (Terminator, error) {
-	if name == "" {
-		return Auto, nil
-	}
-	names := make([]string, len(Terminators))
-	for i, t := range Terminators {
-		if names[i] = string(t); strings.EqualFold(name, names[i]) {
-			return t, nil
-		}
-	}
-	return "", fmt.Errorf("unknown terminator %q: use one of %s", name, strings.Join(names, ", "))
-}
-
-// Rule says how frames of one reader look.
-type Rule struct {
-	Terminator     Terminator    // empty is Auto
-	Gap            time.Duration // silence that ends a frame for Auto and None; 0 is DefaultGap
-	Prefix, Suffix []byte        // what the reader adds to every code, stripped where it is there
-}
-
 // Frame is one frame, or the place where one had to be dropped.
 type Frame struct {
 	Data    []byte    // 1 to drivers.MaxFrame bytes, owned by the receiver; nil where a frame was dropped
 	At      time.Time // when its last byte arrived
 	Garbled bool      // it does not look like anything a reader set up rightly would send; true where dropped
-}
-
-// Tidy strips from the bytes between two terminators what is not the code: STX, ETX, EOT and line ends around it, the
-// rule's prefix and suffix, and an AIM symbology identifier (ISO/IEC 15424: a bracket, a letter, a digit). The result
-// shares raw's memory and may be empty.
-func (r Rule) Tidy(raw []byte) []byte {
-	const edges = "\x02\x03\x04\r\n"
-	b := bytes.Trim(raw, edges)
-	b, prefixed := bytes.CutPrefix(b, r.Prefix)
-	b = cutAIM(b)
-	if !prefixed || len(r.Prefix) == 0 {
-		b, _ = bytes.CutPrefix(b, r.Prefix)
-	}
-	return bytes.TrimSuffix(b, r.Suffix)
-}
-
-func cutAIM(b []byte) []byte {
-	if len(b) < 3 || b[0] != ']' || b[2] < '0' || b[2] > '9' {
-		return b
-	}
-	if c := b[1] | 0x20; c < 'a' || c > 'z' {
-		return b
-	}
-	return b[3:]
 }
 
 // Garbled tells whether data looks like noise, as a wrong baud rate makes it: bytes that are no UTF-8, or control
@@ -101,22 +31,17 @@ func Garbled(data []byte) bool {
 // Framer cuts one stream. Its owner is the goroutine that reads the stream.
 type Framer struct {
 	rule     Rule
-	room     int // bytes that a frame of MaxFrame may have before it is tidied
+	maxRaw   int // bytes that a frame of MaxFrame may have before it is tidied
 	buf      []byte
 	last     time.Time
 	overlong bool // what comes is dropped up to the next end
 }
 
-// New returns a framer at the beginning of a frame.
+// New returns a framer at the beginning of a frame, by a rule that may leave its defaults out.
 func New(r Rule) *Framer {
-	if r.Terminator == "" {
-		r.Terminator = Auto
-	}
-	if r.Gap <= 0 {
-		r.Gap = DefaultGap
-	}
+	r = r.WithDefaults()
 	const edges = 8 // STX, an AIM identifier, ETX, EOT, CR, LF
-	return &Framer{rule: r, room: drivers.MaxFrame + len(r.Prefix) + len(r.Suffix) + edges}
+	return &Framer{rule: r, maxRaw: drivers.MaxFrame + len(r.Prefix) + len(r.Suffix) + edges}
 }
 
 // Push takes bytes that arrived at the time given and emits every frame they end.
@@ -128,7 +53,7 @@ func (f *Framer) Push(at time.Time, p []byte, emit func(Frame)) {
 			f.finish(at, emit)
 		case f.overlong:
 			f.keepLast(c)
-		case len(f.buf) == f.room:
+		case len(f.buf) == f.maxRaw:
 			f.overlong = true
 			f.keepLast(c)
 		default:

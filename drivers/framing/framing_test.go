@@ -53,9 +53,9 @@ func TestFrames(t *testing.T) {
 		{"STX, ETX and EOT are stripped", Rule{}, "\x02a\x03\x04\x02b\x03\x04", []string{"a", "b"}, 0},
 		{"an AIM identifier is stripped", Rule{}, "]Q1a\r]Q6b\r]C0c\r", []string{"a", "b", "c"}, 0},
 		{"what only resembles one is not", Rule{}, "]QQa\r]1\r]\r]Q\rx]Q1\r", []string{"]QQa", "]1", "]", "]Q", "x]Q1"}, 0},
-		{"prefix and suffix are stripped", Rule{Prefix: []byte("s"), Suffix: []byte("!!")}, "sa!!\rb\r", []string{"a", "b"}, 0},
-		{"a prefix stands before or behind the AIM identifier", Rule{Prefix: []byte("#")}, "#]Q1a\r]Q1#b\r##c\r", []string{"a", "b", "#c"}, 0},
-		{"the longest frame passes", Rule{Prefix: []byte("pp")}, "\x02pp]Q1" + longest + "\r\n", []string{longest}, 0},
+		{"prefix and suffix are stripped", Rule{Prefix: "s", Suffix: "!!"}, "sa!!\rb\r", []string{"a", "b"}, 0},
+		{"a prefix stands before or behind the AIM identifier", Rule{Prefix: "#"}, "#]Q1a\r]Q1#b\r##c\r", []string{"a", "b", "#c"}, 0},
+		{"the longest frame passes", Rule{Prefix: "pp"}, "\x02pp]Q1" + longest + "\r\n", []string{longest}, 0},
 		{"one byte more is dropped", Rule{}, longest + "x\rb\r", []string{"b"}, 1},
 		{"an overlong frame is dropped up to its end", Rule{}, strings.Repeat(longest, 5) + "\rb\r", []string{"b"}, 1},
 		{"an overlong frame ends by cr lf too", Rule{Terminator: CRLF}, strings.Repeat(longest, 2) + "\rz\r\nb\r\n", []string{"b"}, 1},
@@ -197,7 +197,7 @@ func FuzzFramer(f *testing.F) {
 	f.Add(bytes.Repeat([]byte{0xff, 0x0d}, 700), uint8(1), uint8(1))
 	f.Add(bytes.Repeat([]byte("y"), 3000), uint8(3), uint8(200))
 	f.Fuzz(func(t *testing.T, in []byte, term, size uint8) {
-		r := Rule{Terminator: Terminators[int(term)%len(Terminators)], Prefix: []byte("p")}
+		r := Rule{Terminator: Terminators[int(term)%len(Terminators)], Prefix: "p"}
 		whole, d1 := cut(r, in, 1<<20)
 		split, d2 := cut(r, in, int(size)+1)
 		if strings.Join(whole, "\x00") != strings.Join(split, "\x00") || d1 != d2 {

@@ -29,7 +29,7 @@ type RelayOptions struct {
 	Line     Line
 	Pulse    time.Duration // how long the relay is on, up to MaxPulse; 0 is DefaultPulse
 	CoolDown time.Duration // least time between two pulses, from 0 to MaxPulse
-	Log      *slog.Logger  // for a pulse that lasted too long; nil is silent
+	Logger   *slog.Logger  // for a pulse that lasted too long; nil is silent
 }
 
 const (

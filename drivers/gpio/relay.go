@@ -29,13 +29,13 @@ func newRelay(o RelayOptions, open opener) (*Relay, error) {
 	if o.Pulse == 0 {
 		o.Pulse = DefaultPulse
 	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	b := newBank(open)
 	out := b.add("relay", o.Line)
 	out.fleeting = true
-	return &Relay{worker: start(b, &latch{bank: b, out: out, pulse: o.Pulse, coolDown: o.CoolDown, log: o.Log}), name: o.Name}, nil
+	return &Relay{worker: start(b, &latch{bank: b, out: out, pulse: o.Pulse, coolDown: o.CoolDown, log: o.Logger}), name: o.Name}, nil
 }
 
 // String returns "relay (gpio, NAME)".

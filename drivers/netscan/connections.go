@@ -44,13 +44,13 @@ func (r *Reader) serveConnections(ctx context.Context, frame func(framing.Frame)
 		}
 		// From another address of this device a loopback address can be reached too, but no scan service does so.
 		if from := conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr(); !loopback(from) {
-			r.opts.Log.Warn("connection of another host refused", "reader", r.opts.Name, "from", from.String())
+			r.opts.Logger.Warn("connection of another host refused", "reader", r.opts.Name, "from", from.String())
 			_ = conn.Close()
 			continue
 		}
 		open.begin(conn, func(l *line) {
 			if err := r.listen(l, frame); err != nil {
-				r.opts.Log.Debug("connection ended", "reader", r.opts.Name, "error", err)
+				r.opts.Logger.Debug("connection ended", "reader", r.opts.Name, "error", err)
 			}
 		})
 	}
@@ -70,7 +70,7 @@ func passing(err error) bool {
 // listen takes codes from one connection until it ends.
 func (r *Reader) listen(l *line, frame func(framing.Frame)) error {
 	endless := 0
-	framer, counted := framing.New(r.opts.rule()), func(f framing.Frame) {
+	framer, counted := framing.New(r.opts.Framing), func(f framing.Frame) {
 		if f.Data != nil {
 			endless = 0
 		}

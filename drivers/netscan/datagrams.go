@@ -25,10 +25,10 @@ func (r *Reader) serveDatagrams(ctx context.Context, frame func(framing.Frame)) 
 			return fmt.Errorf("%w: reading %s: %w", drivers.ErrLost, r.opts.Listen, err)
 		}
 		if !loopback(from.Addr()) {
-			r.opts.Log.Warn("datagram of another host refused", "reader", r.opts.Name, "from", from.Addr().String())
+			r.opts.Logger.Warn("datagram of another host refused", "reader", r.opts.Name, "from", from.Addr().String())
 			continue
 		}
-		f := framing.New(r.opts.rule())
+		f := framing.New(r.opts.Framing)
 		f.Push(time.Now(), buf[:n], frame)
 		f.End(frame)
 	}

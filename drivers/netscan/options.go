@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/kipass/kipass/drivers/framing"
 )
@@ -21,43 +20,32 @@ type Options struct {
 	Name   string // the reader's name in the config, for example "front"
 	Listen string // "tcp://127.0.0.1:58627" or "udp://[::1]:58627"; loopback addresses and localhost only; port 0 is any
 
-	Terminator framing.Terminator // what ends a code; empty is framing.Auto. The end of a datagram, or of a connection closed in good order, does too
-	IdleGap    time.Duration      // silence that ends a code without terminator; 0 is framing.DefaultGap
-	Prefix     string             // what the service puts before each code; stripped
-	Suffix     string             // what it puts behind, other than the terminator; stripped
+	Framing framing.Rule // what ends a code and what is stripped from it; so does the end of a datagram, or of a connection closed in good order
 
 	Connections int // how many there may be at a time over TCP; one more closes the one silent for longest; 0 is 8
 	Endless     int // bytes without a code after which a connection is closed; 0 is 16 MiB
 
-	Log *slog.Logger // nil discards
+	Logger *slog.Logger // nil discards
 }
 
-func (o Options) withDefaults() (Options, error) {
-	o.Terminator = cmp.Or(o.Terminator, framing.Auto)
-	o.IdleGap = cmp.Or(o.IdleGap, framing.DefaultGap)
-	o.Connections = cmp.Or(o.Connections, 8)
-	o.Endless = cmp.Or(o.Endless, 16<<20)
-	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
-	if o.Name == "" {
-		return o, errors.New("a socket reader needs a name")
+func (opts Options) withDefaults() (Options, error) {
+	opts.Framing = opts.Framing.WithDefaults()
+	opts.Connections = cmp.Or(opts.Connections, 8)
+	opts.Endless = cmp.Or(opts.Endless, 16<<20)
+	opts.Logger = cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
+	if opts.Name == "" {
+		return opts, errors.New("a socket reader needs a name")
 	}
-	if _, _, err := ParseListen(o.Listen); err != nil {
-		return o, err
+	if _, _, err := ParseListen(opts.Listen); err != nil {
+		return opts, err
 	}
-	if _, err := framing.ParseTerminator(string(o.Terminator)); err != nil {
-		return o, err
+	if err := opts.Framing.Check(); err != nil {
+		return opts, err
 	}
-	if o.IdleGap < 0 || o.IdleGap > 2*time.Second {
-		return o, fmt.Errorf("idle gap %s is out of range: use up to 2s", o.IdleGap)
+	if opts.Connections < 0 || opts.Endless < 0 {
+		return opts, errors.New("limits of connections and bytes are above 0")
 	}
-	if o.Connections < 0 || o.Endless < 0 {
-		return o, errors.New("limits of connections and bytes are above 0")
-	}
-	return o, nil
-}
-
-func (o Options) rule() framing.Rule {
-	return framing.Rule{Terminator: o.Terminator, Gap: o.IdleGap, Prefix: []byte(o.Prefix), Suffix: []byte(o.Suffix)}
+	return opts, nil
 }
 
 // ParseListen reads what Options.Listen holds: the network, "tcp" or "udp", and a loopback address. It refuses every other

@@ -89,7 +89,7 @@ func (r *Reader) opened(at netip.AddrPort) {
 	r.mu.Lock()
 	r.state, r.bound = nil, at
 	r.mu.Unlock()
-	r.opts.Log.Info("reader opened", "reader", r.opts.Name, "network", r.network, "address", at.String())
+	r.opts.Logger.Info("reader opened", "reader", r.opts.Name, "network", r.network, "address", at.String())
 }
 
 // note keeps count of noise.
@@ -113,7 +113,7 @@ func (r *Reader) Check() error {
 	case r.state != nil:
 		return r.state
 	case r.garbled >= garbledLimit:
-		return fmt.Errorf("%w: bytes arrive at %s but no code: check the scan service's output and terminator (now %s)", drivers.ErrGarbled, r.opts.Listen, r.opts.Terminator)
+		return fmt.Errorf("%w: bytes arrive at %s but no code: check the scan service's output and terminator (now %s)", drivers.ErrGarbled, r.opts.Listen, r.opts.Framing.Terminator)
 	default:
 		return nil
 	}

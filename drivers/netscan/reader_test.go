@@ -28,7 +28,7 @@ func newReader(t *testing.T, o Options) *Reader {
 	t.Helper()
 	o.Name = "front"
 	if testing.Verbose() {
-		o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		o.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	r, err := New(o)
 	if err != nil {
@@ -84,7 +84,7 @@ func (s *service) close() {
 func TestReaderSuite(t *testing.T) {
 	bench := func(o Options, ends ...string) func(*testing.T) drivertest.Bench {
 		return func(t *testing.T) drivertest.Bench {
-			o.IdleGap = patientGap
+			o.Framing.Gap = patientGap
 			s := &service{t: t, reader: newReader(t, o)}
 			t.Cleanup(s.close)
 			return drivertest.Bench{
@@ -100,7 +100,7 @@ func TestReaderSuite(t *testing.T) {
 	})
 	t.Run("tcp with a named end", func(t *testing.T) {
 		t.Parallel()
-		drivertest.ReaderSuite(t, bench(Options{Listen: "tcp://localhost:0", Terminator: framing.CRLF}, "\r\n"))
+		drivertest.ReaderSuite(t, bench(Options{Listen: "tcp://localhost:0", Framing: framing.Rule{Terminator: framing.CRLF}}, "\r\n"))
 	})
 	// A datagram comes whole: what is typed is gathered up to its end, which is not sent.
 	t.Run("udp", func(t *testing.T) {
@@ -189,7 +189,7 @@ func ended(t *testing.T, conn net.Conn) {
 }
 
 func TestConnectionsDoNotDisturbEachOther(t *testing.T) {
-	at, reads := running(t, newReader(t, Options{Listen: "tcp://127.0.0.1:0", IdleGap: time.Second}))
+	at, reads := running(t, newReader(t, Options{Listen: "tcp://127.0.0.1:0", Framing: framing.Rule{Gap: time.Second}}))
 	a, b := dial(t, "tcp", at), dial(t, "tcp", at)
 	write(t, a, "AA")
 	write(t, b, "BBBB\r")
@@ -203,7 +203,7 @@ func TestConnectionsDoNotDisturbEachOther(t *testing.T) {
 }
 
 func TestAConnectionClosedInGoodOrderEndsACode(t *testing.T) {
-	at, reads := running(t, newReader(t, Options{Listen: "tcp://127.0.0.1:0", IdleGap: 2 * time.Second}))
+	at, reads := running(t, newReader(t, Options{Listen: "tcp://127.0.0.1:0", Framing: framing.Rule{Gap: 2 * time.Second}}))
 	conn := dial(t, "tcp", at)
 	write(t, conn, "WHOLE")
 	conn.Close()
@@ -213,7 +213,7 @@ func TestAConnectionClosedInGoodOrderEndsACode(t *testing.T) {
 }
 
 func TestAConnectionResetTearsItsCode(t *testing.T) {
-	at, reads := running(t, newReader(t, Options{Listen: "tcp://127.0.0.1:0", IdleGap: 2 * time.Second}))
+	at, reads := running(t, newReader(t, Options{Listen: "tcp://127.0.0.1:0", Framing: framing.Rule{Gap: 2 * time.Second}}))
 	torn := dial(t, "tcp", at).(*net.TCPConn)
 	write(t, torn, "SIGN\rTORN")
 	if got := next(t, reads); got != "SIGN" {
@@ -294,7 +294,7 @@ func TestRunWaitsForAFrameUnderWay(t *testing.T) {
 
 func TestADatagramIsACode(t *testing.T) {
 	for _, term := range framing.Terminators {
-		at, reads := running(t, newReader(t, Options{Listen: "udp://[::1]:0", Terminator: term, Prefix: "<"}))
+		at, reads := running(t, newReader(t, Options{Listen: "udp://[::1]:0", Framing: framing.Rule{Terminator: term, Prefix: "<"}}))
 		conn := dial(t, "udp", at)
 		for i := range 3 {
 			want := fmt.Sprintf("CODE%d", i)
@@ -422,8 +422,8 @@ func TestOptionsAreChecked(t *testing.T) {
 	for words, o := range map[string]Options{
 		"needs a name":        {Listen: "tcp://127.0.0.1:1"},
 		"this device alone":   {Name: "front", Listen: "tcp://192.0.2.1:1"},
-		"unknown terminator":  {Name: "front", Listen: "tcp://127.0.0.1:1", Terminator: "enter"},
-		"out of range":        {Name: "front", Listen: "tcp://127.0.0.1:1", IdleGap: time.Minute},
+		"unknown terminator":  {Name: "front", Listen: "tcp://127.0.0.1:1", Framing: framing.Rule{Terminator: "enter"}},
+		"out of range":        {Name: "front", Listen: "tcp://127.0.0.1:1", Framing: framing.Rule{Gap: time.Minute}},
 		"limits of connectio": {Name: "front", Listen: "tcp://127.0.0.1:1", Connections: -1},
 	} {
 		if _, err := New(o); err == nil || !strings.Contains(err.Error(), words) {

@@ -120,8 +120,8 @@ func TestWrongOptionsAreExplained(t *testing.T) {
 		{"needs a device", func(o *Options) { o.Device = "" }},
 		{"baud rate 250000 is not supported: use one of 1200", func(o *Options) { o.Baud = 250000 }},
 		{"baud rate -1", func(o *Options) { o.Baud = -1 }},
-		{"unknown terminator", func(o *Options) { o.Terminator = "return" }},
-		{"idle gap", func(o *Options) { o.IdleGap = -time.Second }},
+		{"unknown terminator", func(o *Options) { o.Framing.Terminator = "return" }},
+		{"idle gap", func(o *Options) { o.Framing.Gap = -time.Second }},
 		{"unknown reader model", func(o *Options) { o.Model = "acme" }},
 		{"unknown trigger", func(o *Options) { o.Trigger = "foot" }},
 		{"unknown light", func(o *Options) { o.Light = "blue" }},
@@ -219,7 +219,7 @@ func TestNoiseIsReportedAndForgotten(t *testing.T) {
 
 func TestATerminatedCodeDoesNotWaitForSilence(t *testing.T) {
 	p := newPty(t)
-	_, got := running(t, p, Options{IdleGap: 2 * time.Second})
+	_, got := running(t, p, Options{Framing: framing.Rule{Gap: 2 * time.Second}})
 	say(t, p, "KIP1:A")
 	p.Drained(patience)
 	began := time.Now()
@@ -232,7 +232,7 @@ func TestATerminatedCodeDoesNotWaitForSilence(t *testing.T) {
 
 func TestSilenceEndsACodeAtTheTimeOfItsLastByte(t *testing.T) {
 	p := newPty(t)
-	r := newReader(t, Options{Device: p.Path(), Terminator: framing.None, IdleGap: 300 * time.Millisecond})
+	r := newReader(t, Options{Device: p.Path(), Framing: framing.Rule{Terminator: framing.None, Gap: 300 * time.Millisecond}})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	got, done := make(chan drivers.Read, 1), make(chan error, 1)
@@ -330,7 +330,7 @@ func TestNoCodeIsLogged(t *testing.T) {
 	var log bytes.Buffer
 	r, err := New(Options{
 		Name: "front", Device: p.Path(), Model: Honeywell,
-		Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -31,7 +31,7 @@ func newStation(t *testing.T, o Options, v drivertest.Vices) *station {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Device, o.IdleGap = p.Path(), patientGap
+	o.Device, o.Framing.Gap = p.Path(), patientGap
 	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	st := &station{t: t, ctx: ctx, pty: p, sim: sim, r: newReader(t, o), reads: make(chan drivers.Read, 1<<12)}
 	ended := make(chan struct{})

@@ -30,10 +30,7 @@ type Options struct {
 	Device string // the line, best as /dev/serial/by-id/…, which stays the same when the reader is plugged in again
 	Baud   int    // bit/s, 8 data bits, no parity, 1 stop bit; 0 is DefaultBaud; USB CDC-ACM readers ignore it
 
-	Terminator framing.Terminator // what ends a code; empty is framing.Auto
-	IdleGap    time.Duration      // silence that ends a code without terminator, noticed at 100 ms at the earliest; 0 is framing.DefaultGap
-	Prefix     string             // what the reader was set up to put before each code; stripped
-	Suffix     string             // what it puts behind, other than the terminator; stripped
+	Framing framing.Rule // what ends a code and what is stripped from it; silence is noticed at 100 ms at the earliest
 
 	Model    Model         // the command family; empty is Generic
 	Trigger  Trigger       // who starts a reading; empty is TriggerReader
@@ -41,7 +38,7 @@ type Options struct {
 	Commands Commands      // replaces single commands of the family
 	Recheck  time.Duration // how often volatile settings are renewed, for a reader that has reset itself; 0 is 30 s, negative never
 
-	Log *slog.Logger // nil discards
+	Logger *slog.Logger // nil discards
 }
 
 // Trigger says who starts a reading.
@@ -61,42 +58,34 @@ const (
 	LightOff  Light = "off"
 )
 
-func (o Options) withDefaults() (Options, error) {
-	o.Baud = cmp.Or(o.Baud, DefaultBaud)
-	o.Terminator = cmp.Or(o.Terminator, framing.Auto)
-	o.IdleGap = cmp.Or(o.IdleGap, framing.DefaultGap)
-	o.Model = cmp.Or(o.Model, Generic)
-	o.Trigger = cmp.Or(o.Trigger, TriggerReader)
-	o.Light = cmp.Or(o.Light, LightKeep)
-	o.Recheck = cmp.Or(o.Recheck, 30*time.Second)
-	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
-	if o.Name == "" {
-		return o, errors.New("a serial reader needs a name")
+func (opts Options) withDefaults() (Options, error) {
+	opts.Baud = cmp.Or(opts.Baud, DefaultBaud)
+	opts.Framing = opts.Framing.WithDefaults()
+	opts.Model = cmp.Or(opts.Model, Generic)
+	opts.Trigger = cmp.Or(opts.Trigger, TriggerReader)
+	opts.Light = cmp.Or(opts.Light, LightKeep)
+	opts.Recheck = cmp.Or(opts.Recheck, 30*time.Second)
+	opts.Logger = cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
+	if opts.Name == "" {
+		return opts, errors.New("a serial reader needs a name")
 	}
-	if o.Device == "" {
-		return o, errors.New("a serial reader needs a device, for example /dev/serial/by-id/…")
+	if opts.Device == "" {
+		return opts, errors.New("a serial reader needs a device, for example /dev/serial/by-id/…")
 	}
-	if !slices.Contains(Bauds, o.Baud) {
-		return o, fmt.Errorf("baud rate %d is not supported: use one of %s", o.Baud, strings.Trim(fmt.Sprint(Bauds), "[]"))
+	if !slices.Contains(Bauds, opts.Baud) {
+		return opts, fmt.Errorf("baud rate %d is not supported: use one of %s", opts.Baud, strings.Trim(fmt.Sprint(Bauds), "[]"))
 	}
-	if _, err := framing.ParseTerminator(string(o.Terminator)); err != nil {
-		return o, err
+	if err := opts.Framing.Check(); err != nil {
+		return opts, err
 	}
-	if o.IdleGap < 0 || o.IdleGap > 2*time.Second {
-		return o, fmt.Errorf("idle gap %s is out of range: use up to 2s", o.IdleGap)
+	if !slices.Contains(Models, opts.Model) {
+		return opts, fmt.Errorf("unknown reader model %q: use one of %s", opts.Model, strings.Trim(fmt.Sprint(Models), "[]"))
 	}
-	if !slices.Contains(Models, o.Model) {
-		return o, fmt.Errorf("unknown reader model %q: use one of %s", o.Model, strings.Trim(fmt.Sprint(Models), "[]"))
+	if !slices.Contains([]Trigger{TriggerReader, TriggerHost}, opts.Trigger) {
+		return opts, fmt.Errorf("unknown trigger %q: use %s or %s", opts.Trigger, TriggerReader, TriggerHost)
 	}
-	if !slices.Contains([]Trigger{TriggerReader, TriggerHost}, o.Trigger) {
-		return o, fmt.Errorf("unknown trigger %q: use %s or %s", o.Trigger, TriggerReader, TriggerHost)
+	if !slices.Contains([]Light{LightKeep, LightOn, LightOff}, opts.Light) {
+		return opts, fmt.Errorf("unknown light %q: use %s, %s or %s", opts.Light, LightKeep, LightOn, LightOff)
 	}
-	if !slices.Contains([]Light{LightKeep, LightOn, LightOff}, o.Light) {
-		return o, fmt.Errorf("unknown light %q: use %s, %s or %s", o.Light, LightKeep, LightOn, LightOff)
-	}
-	return o, nil
-}
-
-func (o Options) rule() framing.Rule {
-	return framing.Rule{Terminator: o.Terminator, Gap: o.IdleGap, Prefix: []byte(o.Prefix), Suffix: []byte(o.Suffix)}
+	return opts, nil
 }

@@ -68,13 +68,13 @@ func (r *Reader) serve(ctx context.Context, emit func(drivers.Read)) (err error)
 	}
 	defer func() {
 		if closing := l.close(); closing != nil {
-			r.opts.Log.Debug("closing the line", "reader", r.opts.Name, "error", closing)
+			r.opts.Logger.Debug("closing the line", "reader", r.opts.Name, "error", closing)
 		}
 	}()
 	r.mu.Lock()
 	r.state = nil
 	r.mu.Unlock()
-	r.opts.Log.Info("reader opened", "reader", r.opts.Name, "device", r.opts.Device, "baud", r.opts.Baud, "model", string(r.opts.Model))
+	r.opts.Logger.Info("reader opened", "reader", r.opts.Name, "device", r.opts.Device, "baud", r.opts.Baud, "model", string(r.opts.Model))
 
 	s := newSession(r, l, func(f framing.Frame) {
 		r.note(f)
@@ -122,7 +122,7 @@ func (r *Reader) Check() error {
 	case r.state != nil:
 		return r.state
 	case r.garbled >= garbledLimit:
-		return fmt.Errorf("%w: bytes arrive but no code: check baud (now %d) and terminator (now %s)", drivers.ErrGarbled, r.opts.Baud, r.opts.Terminator)
+		return fmt.Errorf("%w: bytes arrive but no code: check baud (now %d) and terminator (now %s)", drivers.ErrGarbled, r.opts.Baud, r.opts.Framing.Terminator)
 	case r.silent:
 		return fmt.Errorf("%s answers no command: check that it is a %s reader, and baud (now %d)", r.opts.Device, r.opts.Model, r.opts.Baud)
 	default:

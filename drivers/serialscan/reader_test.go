@@ -25,7 +25,7 @@ func newReader(t *testing.T, o Options) *Reader {
 	t.Helper()
 	o.Name = "front"
 	if testing.Verbose() {
-		o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		o.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	r, err := New(o)
 	if err != nil {
@@ -52,7 +52,7 @@ func benchOn(t *testing.T, o Options, how drivertest.Hangup, line **drivertest.P
 	p := newPty(t)
 	*line = p
 	o.Device = p.Path()
-	o.IdleGap = patientGap
+	o.Framing.Gap = patientGap
 	do := func(err error) {
 		if err != nil {
 			t.Error(err)
@@ -85,7 +85,7 @@ func TestReaderSuite(t *testing.T) {
 	t.Run("named end", func(t *testing.T) {
 		t.Parallel()
 		drivertest.ReaderSuite(t, func(t *testing.T) drivertest.Bench {
-			b := bench(Options{Terminator: framing.CRLF, Baud: 9600}, drivertest.Closed, "\r\n")(t)
+			b := bench(Options{Framing: framing.Rule{Terminator: framing.CRLF}, Baud: 9600}, drivertest.Closed, "\r\n")(t)
 			b.Replugs = 20
 			return b
 		})

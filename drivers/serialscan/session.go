@@ -24,7 +24,7 @@ type session struct {
 func newSession(r *Reader, l *line, frame func(framing.Frame)) *session {
 	s := &session{r: r}
 	s.dialogue = &dialogue{write: l.write, heard: s.answered, reset: func() { s.renewed = time.Time{} }, trail: r.fam.trail}
-	s.decoder = r.fam.newDecoder(r.opts.rule(), s.dialogue, func(f framing.Frame) {
+	s.decoder = r.fam.newDecoder(r.opts.Framing, s.dialogue, func(f framing.Frame) {
 		s.pulled = time.Time{}
 		frame(f)
 	})
@@ -64,6 +64,6 @@ func (s *session) answered(p purpose, v verdict) {
 	s.r.silent = v == partial
 	s.r.mu.Unlock()
 	if v != accepted {
-		s.r.opts.Log.Debug("reader did not accept a command", "reader", s.r.opts.Name, "command", string(p), "refused", v == refused)
+		s.r.opts.Logger.Debug("reader did not accept a command", "reader", s.r.opts.Name, "command", string(p), "refused", v == refused)
 	}
 }

@@ -306,9 +306,9 @@ func (l *loop) answer(err error) {
 func (l *loop) setFault(err error) {
 	switch {
 	case err == nil && l.fault != nil:
-		l.options.Log.Info("sound device works again")
+		l.options.Logger.Info("sound device works again")
 	case err != nil && (l.fault == nil || l.fault.Error() != err.Error()):
-		l.options.Log.Warn("no sound", "error", err)
+		l.options.Logger.Warn("no sound", "error", err)
 	}
 	l.fault = err
 }

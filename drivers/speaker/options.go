@@ -16,8 +16,8 @@ type Options struct {
 	// 30 s. It is the longest time after which Check notices that an idle device was unplugged.
 	IdleCheck time.Duration
 
-	Log *slog.Logger     // nil is silent
-	Now func() time.Time // the gate's local time, for quiet hours; nil is time.Now
+	Logger *slog.Logger     // nil is silent
+	Now    func() time.Time // the gate's local time, for quiet hours; nil is time.Now
 }
 
 // DefaultBuffer had the shortest time from a cue to its first sample without losses; docs/sound.md has the figures, and
@@ -46,8 +46,8 @@ func (o Options) withDefaults() Options {
 	if o.IdleCheck <= 0 {
 		o.IdleCheck = 30 * time.Second
 	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.Now == nil {
 		o.Now = time.Now

@@ -45,7 +45,7 @@ var rules = []struct {
 	{"drivers", nil, "the contracts say what to do, not what it means"},
 	{"drivers/", []string{"drivers", "drivers/framing", "drivers/internal/"}, "driver families never know codes, visits, firmware or each other"},
 	{"sounds", []string{"protocol/visit"}, "clips and words belong to outcomes"},
-	{"configs", []string{"protocol/visit", "internal/spelling"}, "a config names places and devices and opens none"},
+	{"configs", []string{"protocol/visit", "internal/spelling", "drivers", "drivers/framing"}, "a config names places, devices and how their frames end, and opens none"},
 	{"firmware/journal/boltcheck", nil, "it knows the database's file and nothing of what is in it"},
 	{"firmware/screen", []string{"firmware/health", "protocol/visit", "protocol/day", "sounds", "configs", "internal/httpserver"}, "the screen serves pages and is told outcomes only: it knows neither codes nor readers"},
 	{"firmware/journal", []string{"firmware/journal/boltcheck", "protocol/visit", "protocol/day", "internal/durable"}, "the journal keeps sealed visits in durable files and knows nothing else of the gate"},

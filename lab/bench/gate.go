@@ -81,7 +81,7 @@ func (c *counter) start(ctx context.Context) (stop func() error, err error) {
 		return nil, err
 	}
 	log := slog.New(slog.DiscardHandler)
-	reader, err := serialscan.New(serialscan.Options{Name: "front", Device: c.line.Path(), Log: log})
+	reader, err := serialscan.New(serialscan.Options{Name: "front", Device: c.line.Path(), Logger: log})
 	if err != nil {
 		return nil, err
 	}

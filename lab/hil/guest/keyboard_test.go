@@ -14,6 +14,7 @@ import (
 	"github.com/kipass/kipass/drivers"
 	"github.com/kipass/kipass/drivers/drivertest"
 	"github.com/kipass/kipass/drivers/evdevscan"
+	"github.com/kipass/kipass/drivers/framing"
 )
 
 const (
@@ -29,7 +30,7 @@ const eviocgrab = 0x40044590
 
 func keyboardDriver(t *testing.T, device string) *evdevscan.Reader {
 	t.Helper()
-	r, err := evdevscan.New(evdevscan.Options{Name: "front", Device: device, IdleGap: patientGap})
+	r, err := evdevscan.New(evdevscan.Options{Name: "front", Device: device, Framing: framing.Rule{Gap: patientGap}})
 	must(t, err)
 	return r
 }

@@ -35,7 +35,7 @@ func newSerialReader(t *testing.T, name string) *SerialReader {
 
 func driverOf(t *testing.T, r *SerialReader) *serialscan.Reader {
 	t.Helper()
-	d, err := serialscan.New(serialscan.Options{Name: "front", Device: r.Link, Log: slog.New(slog.DiscardHandler)})
+	d, err := serialscan.New(serialscan.Options{Name: "front", Device: r.Link, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
