@@ -27,7 +27,7 @@ func (x *execution) askVisits(ctx context.Context) (order.VisitAnswer, error) {
 			return order.VisitAnswer{}, err
 		}
 		if a.Order != x.order.ID {
-			return order.VisitAnswer{}, fmt.Errorf("it answers order %v, asked was %v", a.Order, x.order.ID)
+			return order.VisitAnswer{}, fmt.Errorf("it answers order %v instead of %v", a.Order, x.order.ID)
 		}
 		for _, s := range a.Scans {
 			if s.Facility != x.order.Facility || !x.order.Covers(s.At) {
@@ -108,7 +108,7 @@ func (x *execution) question(ctx context.Context, issuer string, n int, codes []
 			return order.IssuerAnswer{}, err
 		}
 		if a.Order != x.order.ID {
-			return order.IssuerAnswer{}, fmt.Errorf("it answers order %v, asked was %v", a.Order, x.order.ID)
+			return order.IssuerAnswer{}, fmt.Errorf("it answers order %v instead of %v", a.Order, x.order.ID)
 		}
 		if err := complete(a, codes); err != nil {
 			return order.IssuerAnswer{}, err
@@ -124,7 +124,7 @@ func complete(a order.IssuerAnswer, codes []order.Code) error {
 		asked[c.CTI] = true
 	}
 	if len(a.Holders)+len(a.Unopened) != len(asked) {
-		return fmt.Errorf("it answers about %d codes, asked were %d", len(a.Holders)+len(a.Unopened), len(asked))
+		return fmt.Errorf("it answers about %d codes, %d were asked for", len(a.Holders)+len(a.Unopened), len(asked))
 	}
 	for _, holder := range a.Holders {
 		if !asked[holder.CTI] {

@@ -145,7 +145,7 @@ func TestAnswersOfTheVisitServerThatAreNotBelieved(t *testing.T) {
 		}, "outside the order"},
 		"to another order": {func(t *testing.T, f *fixture) Endpoint {
 			return f.visitsParty(t, func(a *order.VisitAnswer) { a.Order = order.NewID() }, numbered(1))
-		}, "asked was"},
+		}, "instead of"},
 		"encrypted to somebody else": {func(t *testing.T, f *fixture) Endpoint {
 			return party(t, func([]byte) (string, []byte, error) {
 				sealed, err := order.SealVisitAnswer(f.master.Recipient().String(), order.VisitAnswer{Order: f.order.ID})
@@ -191,9 +191,9 @@ func TestAnswersOfAnIssuerThatAreNotBelieved(t *testing.T) {
 		change func(*order.IssuerAnswer)
 		says   string
 	}{
-		"to another order":        {func(a *order.IssuerAnswer) { a.Order = order.NewID() }, "asked was"},
+		"to another order":        {func(a *order.IssuerAnswer) { a.Order = order.NewID() }, "instead of"},
 		"about a code not asked":  {func(a *order.IssuerAnswer) { a.Holders[0].CTI = numbered(99) }, "not asked for"},
-		"silent about a code":     {func(a *order.IssuerAnswer) { a.Holders = a.Holders[:1] }, "asked were"},
+		"silent about a code":     {func(a *order.IssuerAnswer) { a.Holders = a.Holders[:1] }, "were asked for"},
 		"unopened, but not asked": {func(a *order.IssuerAnswer) { a.Holders = a.Holders[:1]; a.Unopened = []visit.CTI{numbered(98)} }, "not asked for"},
 	}
 	for name, tt := range tests {

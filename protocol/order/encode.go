@@ -45,7 +45,7 @@ func checkQuestion(w wireQuestion) error {
 	if n := len(w.Codes); n == 0 || n > MaxCodes {
 		return fmt.Errorf("%w: question of %d codes, must be 1 to %d", ErrMessage, n, MaxCodes)
 	}
-	seen := make(codes, len(w.Codes))
+	seen := make(seenCodes, len(w.Codes))
 	for i, c := range w.Codes {
 		if err := seen.add(i, c.CTI); err != nil {
 			return err
@@ -57,15 +57,15 @@ func checkQuestion(w wireQuestion) error {
 	return nil
 }
 
-// codes tells which codes a message has named already.
-type codes map[visit.CTI]bool
+// seenCodes holds the codes that a message has named so far.
+type seenCodes map[visit.CTI]bool
 
-func (c codes) add(i int, cti []byte) error {
+func (c seenCodes) add(i int, cti []byte) error {
 	if len(cti) != visit.CTISize {
 		return fmt.Errorf("%w: code %d is %d bytes long, must be %d", ErrMessage, i, len(cti), visit.CTISize)
 	}
 	if c[visit.CTI(cti)] {
-		return fmt.Errorf("%w: code %d stands twice", ErrMessage, i)
+		return fmt.Errorf("%w: code %d appears twice", ErrMessage, i)
 	}
 	c[visit.CTI(cti)] = true
 	return nil
@@ -179,7 +179,7 @@ func checkIssuerAnswer(w wireIssuerAnswer) error {
 	if n := len(w.Holders) + len(w.Unopened); n > MaxCodes {
 		return fmt.Errorf("%w: answer about %d codes, at most %d", ErrMessage, n, MaxCodes)
 	}
-	seen := make(codes, len(w.Holders)+len(w.Unopened))
+	seen := make(seenCodes, len(w.Holders)+len(w.Unopened))
 	for i, h := range w.Holders {
 		if err := seen.add(i, h.CTI); err != nil {
 			return err

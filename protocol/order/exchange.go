@@ -30,7 +30,7 @@ const (
 // Limits of the exchange.
 const (
 	MaxScans    = 500_000  // scans in one answer of the visit server; a fuller window must be cut into several orders
-	MaxCodes    = 10_000   // codes in one question to an issuer; more are asked for in several questions
+	MaxCodes    = 10_000   // codes in one question to an issuer; more need several questions
 	MaxQuestion = 1 << 20  // bytes
 	MaxAnswer   = 96 << 20 // bytes of an answer, encrypted
 	maxProblem  = 4 << 10  // bytes
@@ -74,7 +74,7 @@ type IssuerAnswer struct {
 	Entry    uint64 // number of the entry in the issuer's audit log under which the answer left
 	Order    ID
 	Holders  []Holder
-	Unopened []visit.CTI // not the issuer's, destroyed already, or scanned at a time at which the code cannot have been shown
+	Unopened []visit.CTI // not the issuer's, destroyed, or scanned when the code cannot have been shown
 }
 
 // Holder is who held a code.

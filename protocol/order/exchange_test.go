@@ -9,26 +9,18 @@ import (
 
 	"filippo.io/age"
 
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
 func TestAnswersAreReadableByTheAuthorityAlone(t *testing.T) {
-	authority, err := age.GenerateX25519Identity()
-	if err != nil {
-		t.Fatal(err)
-	}
-	other, err := age.GenerateX25519Identity()
-	if err != nil {
-		t.Fatal(err)
-	}
+	authority := testkit.Must(age.GenerateX25519Identity())(t)
+	other := testkit.Must(age.GenerateX25519Identity())(t)
 	visits := VisitAnswer{Entry: 7, Order: ID{1}, Scans: []Scan{
 		{At: time.UnixMilli(1593600000123).UTC(), Facility: "hongdae-12", Gate: "door-1", Issuer: "naver", CTI: visit.CTI{1}},
 		{At: time.UnixMilli(1593600000124).UTC(), Facility: "hongdae-12", Gate: "door-2", Issuer: "pass", CTI: visit.CTI{2}},
 	}}
-	sealed, err := SealVisitAnswer(authority.Recipient().String(), visits)
-	if err != nil {
-		t.Fatal(err)
-	}
+	sealed := testkit.Must(SealVisitAnswer(authority.Recipient().String(), visits))(t)
 	if got, err := OpenVisitAnswer(sealed, authority); err != nil || got.Entry != 7 || got.Order != visits.Order || len(got.Scans) != 2 || got.Scans[1] != visits.Scans[1] {
 		t.Errorf("OpenVisitAnswer = %d scans, %v", len(got.Scans), err)
 	}
@@ -36,9 +28,7 @@ func TestAnswersAreReadableByTheAuthorityAlone(t *testing.T) {
 		t.Error("another key opens the answer")
 	}
 	holders := IssuerAnswer{Entry: 9, Order: ID{1}, Holders: []Holder{{visit.CTI{1}, "김철수", "+821012345678"}}, Unopened: []visit.CTI{{2}}}
-	if sealed, err = SealIssuerAnswer(authority.Recipient().String(), holders); err != nil {
-		t.Fatal(err)
-	}
+	sealed = testkit.Must(SealIssuerAnswer(authority.Recipient().String(), holders))(t)
 	if bytes.Contains(sealed, []byte("김철수")) {
 		t.Error("the sealed answer shows a name")
 	}
@@ -57,10 +47,7 @@ func TestLimitsOfMessages(t *testing.T) {
 	for i := range MaxCodes {
 		full.Codes = append(full.Codes, Code{CTI: code(i), At: now})
 	}
-	raw, err := EncodeQuestion(full)
-	if err != nil {
-		t.Fatal(err)
-	}
+	raw := testkit.Must(EncodeQuestion(full))(t)
 	if len(raw) > MaxQuestion-MaxOrder {
 		t.Errorf("a full question takes %d bytes, and %d are read", len(raw)+MaxOrder, MaxQuestion)
 	}
@@ -90,10 +77,7 @@ func TestFullVisitAnswerFitsItsLimit(t *testing.T) {
 	for i := range a.Scans {
 		a.Scans[i] = Scan{At: now, Facility: visit.Facility(name), Gate: visit.Gate(name), Issuer: name[:16], CTI: visit.CTI{1}}
 	}
-	b, err := encodeVisitAnswer(a)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := testkit.Must(encodeVisitAnswer(a))(t)
 	if over := len(b) + len(b)/1000; over > MaxAnswer {
 		t.Errorf("%d scans take %d bytes, and %d are read", MaxScans, over, MaxAnswer)
 	}

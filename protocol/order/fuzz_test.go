@@ -4,20 +4,15 @@ import (
 	"bytes"
 	"testing"
 
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
 // FuzzVerify begins with one order whose salt is fixed: each worker is a process of its own, and all of them must hold
 // the same bytes to be good.
 func FuzzVerify(f *testing.F) {
-	signed, err := signAt(kim, sample(), place{facility: sample().Facility, salt: [16]byte{1}})
-	if err != nil {
-		f.Fatal(err)
-	}
-	good, err := Approve(lee, signed)
-	if err != nil {
-		f.Fatal(err)
-	}
+	signed := testkit.Must(signAt(kim, sample(), place{facility: sample().Facility, salt: [16]byte{1}}))(f)
+	good := testkit.Must(Approve(lee, signed))(f)
 	f.Add(good)
 	f.Add(good[:len(good)-1])
 	officers := register(f)
@@ -29,10 +24,7 @@ func FuzzVerify(f *testing.F) {
 }
 
 func FuzzUnmarshal(f *testing.F) {
-	b, err := sample().marshal([32]byte{1})
-	if err != nil {
-		f.Fatal(err)
-	}
+	b := testkit.Must(sample().marshal([32]byte{1}))(f)
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		o, digest, err := unmarshal(b)
@@ -47,22 +39,10 @@ func FuzzUnmarshal(f *testing.F) {
 }
 
 func FuzzMessages(f *testing.F) {
-	q, err := EncodeQuestion(Question{Order: []byte{1}, Codes: []Code{{visit.CTI{1}, now}}})
-	if err != nil {
-		f.Fatal(err)
-	}
-	v, err := encodeVisitAnswer(VisitAnswer{Scans: []Scan{{At: now, Facility: "f", Gate: "g", Issuer: "i"}}})
-	if err != nil {
-		f.Fatal(err)
-	}
-	a, err := encodeIssuerAnswer(IssuerAnswer{Holders: []Holder{{visit.CTI{1}, "n", "1"}}, Unopened: []visit.CTI{{2}}})
-	if err != nil {
-		f.Fatal(err)
-	}
-	p, err := EncodeProblem(Problem{Code: "bad-order", Detail: "x"})
-	if err != nil {
-		f.Fatal(err)
-	}
+	q := testkit.Must(EncodeQuestion(Question{Order: []byte{1}, Codes: []Code{{visit.CTI{1}, now}}}))(f)
+	v := testkit.Must(encodeVisitAnswer(VisitAnswer{Scans: []Scan{{At: now, Facility: "f", Gate: "g", Issuer: "i"}}}))(f)
+	a := testkit.Must(encodeIssuerAnswer(IssuerAnswer{Holders: []Holder{{visit.CTI{1}, "n", "1"}}, Unopened: []visit.CTI{{2}}}))(f)
+	p := testkit.Must(EncodeProblem(Problem{Code: "bad-order", Detail: "x"}))(f)
 	for _, b := range [][]byte{q, v, a, p} {
 		f.Add(b)
 	}

@@ -53,8 +53,8 @@ func (r Officers) All() []Officer {
 	return slices.SortedFunc(maps.Values(r.byKey), func(a, b Officer) int { return strings.Compare(a.Name, b.Name) })
 }
 
-// NewOfficers returns a register of these officers. A name or a key that stands twice is refused: one person must not
-// be able to act as two.
+// NewOfficers returns a register of these officers. A name or a key that appears twice is refused: one person must not be
+// able to act as two.
 func NewOfficers(officers ...Officer) (Officers, error) {
 	r := Officers{byKey: map[KeyID]Officer{}}
 	names := map[string]bool{}
@@ -67,7 +67,7 @@ func NewOfficers(officers ...Officer) (Officers, error) {
 		}
 		id := KeyIDOf(o.Public)
 		if _, twice := r.byKey[id]; twice || names[o.Name] {
-			return Officers{}, fmt.Errorf("officer %s: name or key %v stands twice in the register", o.Name, id)
+			return Officers{}, fmt.Errorf("officer %s: name or key %v appears twice in the register", o.Name, id)
 		}
 		names[o.Name] = true
 		r.byKey[id] = o
@@ -96,8 +96,8 @@ func ParsePublicKey(s string) (ed25519.PublicKey, error) {
 	return pub, nil
 }
 
-// ParseOfficers reads a register: one officer a line, the name and the public key apart by one space; empty lines and
-// lines that begin with '#' are passed over.
+// ParseOfficers reads a register: one officer a line, name and public key separated by one space; empty lines and lines
+// that begin with '#' are skipped.
 func ParseOfficers(text []byte) (Officers, error) {
 	var all []Officer
 	lines := bufio.NewScanner(bytes.NewReader(text))
@@ -139,7 +139,7 @@ func ReadOfficers(path string) (Officers, error) {
 }
 
 // AppendOfficer adds an officer to the register in the file path and returns after it is durable. The whole register is
-// checked as it would stand afterwards; nothing is written if it would not hold.
+// checked as it would be afterwards; nothing is written if the check fails.
 func AppendOfficer(path string, o Officer) error {
 	if err := checkOfficer(o.Name); err != nil {
 		return err // it would be read back as something else than one name

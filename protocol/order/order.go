@@ -23,13 +23,13 @@ import (
 
 // Limits of an order. They bound what two officers together can ask for.
 const (
-	// MaxWindow is the longest span an order may ask about: 14 days, the longest incubation the guidance reckons with.
+	// MaxWindow is the longest span an order may ask about: 14 days, the longest incubation period in the guidance.
 	MaxWindow = 14 * 24 * time.Hour
 	// MaxValidity is the longest time from IssuedAt to Expires.
 	MaxValidity = 7 * 24 * time.Hour
 	// MaxAhead is how far the window may reach beyond IssuedAt, for clocks that differ: an order looks back.
 	MaxAhead = 5 * time.Minute
-	// MaxOrder is the longest signed or approved order in bytes that is looked at.
+	// MaxOrder is the longest signed or approved order that is read, in bytes.
 	MaxOrder = 4 << 10
 
 	maxCase    = 64  // bytes
@@ -201,9 +201,9 @@ func (o Order) check() error {
 	return nil
 }
 
-func checkText(what, s string, most int) error {
-	if len(s) == 0 || len(s) > most || strings.TrimSpace(s) != s {
-		return fmt.Errorf("%w: %s must be 1 to %d bytes without spaces around it, is %d", ErrRefused, what, most, len(s))
+func checkText(what, s string, maxBytes int) error {
+	if len(s) == 0 || len(s) > maxBytes || strings.TrimSpace(s) != s {
+		return fmt.Errorf("%w: %s must be 1 to %d bytes without spaces around it, is %d", ErrRefused, what, maxBytes, len(s))
 	}
 	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return fmt.Errorf("%w: %s holds characters that cannot be printed", ErrRefused, what)

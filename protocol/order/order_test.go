@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/veraison/go-cose"
+
+	"github.com/kipass/kipass/internal/testkit"
 )
 
 func testKey(seed byte) ed25519.PrivateKey {
@@ -27,10 +29,7 @@ const recipient = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujw
 
 func register(t testing.TB) Officers {
 	t.Helper()
-	r, err := NewOfficers(Officer{"kim", pub(kim)}, Officer{"lee", pub(lee)}, Officer{"park", pub(park)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := testkit.Must(NewOfficers(Officer{"kim", pub(kim)}, Officer{"lee", pub(lee)}, Officer{"park", pub(park)}))(t)
 	return r
 }
 
@@ -44,51 +43,28 @@ func sample() Order {
 
 func approved(t testing.TB, o Order) []byte {
 	t.Helper()
-	signed, err := Sign(kim, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw, err := Approve(lee, signed)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return raw
+	return testkit.Must(Approve(lee, testkit.Must(Sign(kim, o))(t)))(t)
 }
 
 func TestApprovedOrderReadsBackWhole(t *testing.T) {
-	got, err := Verify(approved(t, sample()), register(t), now)
-	if err != nil {
-		t.Fatal(err)
-	}
+	got := testkit.Must(Verify(approved(t, sample()), register(t), now))(t)
 	if got.Order != sample() || got.Approver != "lee" {
 		t.Errorf("Verify = %+v, approved by %s", got.Order, got.Approver)
 	}
 }
 
 func TestOrdersThatDoNotHold(t *testing.T) {
-	pl, err := newPlace(sample().Facility)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := testkit.Must(newPlace(sample().Facility))(t)
 	layer := func(key ed25519.PrivateKey, content string, payload []byte) []byte {
-		raw, err := sign1(key, content, payload)
-		if err != nil {
-			t.Fatal(err)
-		}
+		raw := testkit.Must(sign1(key, content, payload))(t)
 		return raw
 	}
 	payload := func(o Order) []byte {
-		b, err := o.marshal(pl.digest())
-		if err != nil {
-			t.Fatal(err)
-		}
+		b := testkit.Must(o.marshal(p.digest()))(t)
 		return b
 	}
 	enclosed := func(signed []byte) []byte {
-		raw, err := pl.enclose(signed)
-		if err != nil {
-			t.Fatal(err)
-		}
+		raw := testkit.Must(p.enclose(signed))(t)
 		return raw
 	}
 	signedBy := func(key ed25519.PrivateKey) []byte { return layer(key, contentOrder, payload(sample())) }
@@ -96,26 +72,18 @@ func TestOrdersThatDoNotHold(t *testing.T) {
 	// changed alters the signed order within an approval and leaves the approval's signature as it was.
 	changed := func() []byte {
 		m := cose.NewSign1Message()
-		if err := m.UnmarshalCBOR(layer(lee, contentApproval, signedBy(kim))); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, m.UnmarshalCBOR(layer(lee, contentApproval, signedBy(kim))))
 		o := sample()
 		o.Case = "2020-0701-18"
 		m.Payload = layer(kim, contentOrder, payload(o))
-		raw, err := m.MarshalCBOR()
-		if err != nil {
-			t.Fatal(err)
-		}
+		raw := testkit.Must(m.MarshalCBOR())(t)
 		return enclosed(raw)
 	}
 	// elsewhere discloses another facility than the one signed for.
 	elsewhere := func() []byte {
-		other := pl
+		other := p
 		other.facility = "gangnam-1"
-		raw, err := other.enclose(layer(lee, contentApproval, signedBy(kim)))
-		if err != nil {
-			t.Fatal(err)
-		}
+		raw := testkit.Must(other.enclose(layer(lee, contentApproval, signedBy(kim))))(t)
 		return raw
 	}
 	flipped := func(signature []byte) []byte {
@@ -168,14 +136,8 @@ func TestOrdersThatDoNotHold(t *testing.T) {
 
 func TestAnIssuerCannotTellThePlace(t *testing.T) {
 	whole := approved(t, sample())
-	raw, err := WithoutPlace(whole)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := VerifyWithoutPlace(raw, register(t), now)
-	if err != nil {
-		t.Fatal(err)
-	}
+	raw := testkit.Must(WithoutPlace(whole))(t)
+	got := testkit.Must(VerifyWithoutPlace(raw, register(t), now))(t)
 	want := sample()
 	want.Facility = ""
 	if got.Order != want || got.Approver != "lee" {
@@ -185,10 +147,7 @@ func TestAnIssuerCannotTellThePlace(t *testing.T) {
 		t.Error("the facility's name is in what an issuer is given")
 	}
 	again := approved(t, sample())
-	other, err := WithoutPlace(again)
-	if err != nil {
-		t.Fatal(err)
-	}
+	other := testkit.Must(WithoutPlace(again))(t)
 	if bytes.Equal(raw, other) {
 		t.Error("two orders about one place look alike: the digest is not salted")
 	}
@@ -198,10 +157,7 @@ func TestAnIssuerCannotTellThePlace(t *testing.T) {
 }
 
 func TestApproveRefusesOwnOrder(t *testing.T) {
-	signed, err := Sign(kim, sample())
-	if err != nil {
-		t.Fatal(err)
-	}
+	signed := testkit.Must(Sign(kim, sample()))(t)
 	if _, err := Approve(kim, signed); !errors.Is(err, ErrRefused) {
 		t.Errorf("Approve = %v, want ErrRefused", err)
 	}
@@ -249,29 +205,14 @@ func TestLimitsOfAnOrder(t *testing.T) {
 // The verifying side holds the limits itself, whatever the signing side did.
 func TestLimitsAreHeldWhenReading(t *testing.T) {
 	o := sample()
-	pl, err := newPlace(o.Facility)
-	if err != nil {
-		t.Fatal(err)
-	}
-	digest := pl.digest()
-	b, err := encMode.Marshal(wireOrder{
+	p := testkit.Must(newPlace(o.Facility))(t)
+	digest := p.digest()
+	b := testkit.Must(encMode.Marshal(wireOrder{
 		Format: orderFormat, ID: o.ID[:], Case: o.Case, Officer: o.Officer, Purpose: o.Purpose, Place: digest[:],
 		From: o.To.Add(-MaxWindow - time.Second).Unix(), To: o.To.Unix(), Recipient: o.Recipient, IssuedAt: o.IssuedAt.Unix(), Expires: o.Expires.Unix(),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	signed, err := sign1(kim, contentOrder, b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if signed, err = pl.enclose(signed); err != nil {
-		t.Fatal(err)
-	}
-	raw, err := Approve(lee, signed)
-	if err != nil {
-		t.Fatal(err)
-	}
+	}))(t)
+	signed := testkit.Must(p.enclose(testkit.Must(sign1(kim, contentOrder, b))(t)))(t)
+	raw := testkit.Must(Approve(lee, signed))(t)
 	if _, err := Verify(raw, register(t), now); !errors.Is(err, ErrRefused) {
 		t.Errorf("Verify = %v, want ErrRefused", err)
 	}
@@ -294,9 +235,7 @@ func TestRegisterOfOfficers(t *testing.T) {
 		t.Errorf("missing register = %d officers, %v", r.Len(), err)
 	}
 	for _, o := range []Officer{{"kim", pub(kim)}, {"lee", pub(lee)}} {
-		if err := AppendOfficer(path, o); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, AppendOfficer(path, o))
 	}
 	for name, o := range map[string]Officer{
 		"name twice": {"kim", pub(stranger)}, "key twice": {"park", pub(kim)}, "name with a space": {"a b", pub(stranger)},

@@ -19,16 +19,16 @@ const (
 // Sign returns o signed by the officer it names: a tagged COSE_Sign1 (RFC 9052 section 4.2), EdDSA, and the place
 // beside it.
 func Sign(key ed25519.PrivateKey, o Order) ([]byte, error) {
-	pl, err := newPlace(o.Facility)
+	p, err := newPlace(o.Facility)
 	if err != nil {
 		return nil, err
 	}
-	return signAt(key, o, pl)
+	return signAt(key, o, p)
 }
 
-// signAt is Sign with the salt of pl.
-func signAt(key ed25519.PrivateKey, o Order, pl place) ([]byte, error) {
-	payload, err := o.marshal(pl.digest())
+// signAt is Sign with a given salt.
+func signAt(key ed25519.PrivateKey, o Order, p place) ([]byte, error) {
+	payload, err := o.marshal(p.digest())
 	if err != nil {
 		return nil, err
 	}
@@ -36,13 +36,13 @@ func signAt(key ed25519.PrivateKey, o Order, pl place) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pl.enclose(signed)
+	return p.enclose(signed)
 }
 
 // Approve returns the approved order: a second COSE_Sign1 whose payload is the first, byte for byte. It refuses the key
 // that signed the order. The caller has shown the approving officer what [ReadSigned] returned.
 func Approve(key ed25519.PrivateKey, signed []byte) ([]byte, error) {
-	inner, pl, err := disclose(signed)
+	inner, p, err := disclose(signed)
 	if err != nil {
 		return nil, err
 	}
@@ -61,12 +61,12 @@ func Approve(key ed25519.PrivateKey, signed []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pl.enclose(approval)
+	return p.enclose(approval)
 }
 
 // ReadSigned checks a signed order that awaits approval.
 func ReadSigned(signed []byte, officers Officers, now time.Time) (Order, error) {
-	inner, pl, err := disclose(signed)
+	inner, p, err := disclose(signed)
 	if err != nil {
 		return Order{}, err
 	}
@@ -74,7 +74,7 @@ func ReadSigned(signed []byte, officers Officers, now time.Time) (Order, error) 
 	if err != nil {
 		return Order{}, err
 	}
-	return pl.complete(o, digest)
+	return p.complete(o, digest)
 }
 
 // Approved is an order that holds, and who approved it.
@@ -87,7 +87,7 @@ type Approved struct {
 // different officers of the register, the inner one by the officer the order names, every limit, the place, and the
 // expiry. The error wraps [ErrMalformed] or [ErrRefused].
 func Verify(raw []byte, officers Officers, now time.Time) (Approved, error) {
-	approval, pl, err := disclose(raw)
+	approval, p, err := disclose(raw)
 	if err != nil {
 		return Approved{}, err
 	}
@@ -95,7 +95,7 @@ func Verify(raw []byte, officers Officers, now time.Time) (Approved, error) {
 	if err != nil {
 		return Approved{}, err
 	}
-	if a.Order, err = pl.complete(a.Order, digest); err != nil {
+	if a.Order, err = p.complete(a.Order, digest); err != nil {
 		return Approved{}, err
 	}
 	return a, nil
@@ -121,7 +121,7 @@ func verify(raw []byte, officers Officers, now time.Time) (Approved, [32]byte, e
 		return Approved{}, [32]byte{}, err
 	}
 	if o.Officer == approver.Name {
-		return Approved{}, [32]byte{}, fmt.Errorf("%w: officer %s approved the own order", ErrRefused, o.Officer)
+		return Approved{}, [32]byte{}, fmt.Errorf("%w: officer %s approved their own order", ErrRefused, o.Officer)
 	}
 	return Approved{Order: o, Approver: approver.Name}, digest, nil
 }
@@ -145,7 +145,7 @@ func readInner(signed []byte, officers Officers, now time.Time) (Order, [32]byte
 	case now.After(o.Expires):
 		err = fmt.Errorf("%w: order %v expired at %v", ErrRefused, o.ID, o.Expires.Format(time.RFC3339))
 	case now.Before(o.IssuedAt.Add(-MaxAhead)):
-		err = fmt.Errorf("%w: order %v is issued at %v, which is yet to come", ErrRefused, o.ID, o.IssuedAt.Format(time.RFC3339))
+		err = fmt.Errorf("%w: order %v is dated %v, in the future", ErrRefused, o.ID, o.IssuedAt.Format(time.RFC3339))
 	}
 	if err != nil {
 		return Order{}, [32]byte{}, err
