@@ -17,7 +17,7 @@ import (
 	"github.com/kipass/kipass/protocol/order"
 	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/protocol/wire"
-	"github.com/kipass/kipass/visitserver/rows"
+	"github.com/kipass/kipass/visitserver/rowcipher"
 	"github.com/kipass/kipass/visitserver/store/embedded"
 )
 
@@ -43,7 +43,7 @@ func newDirect(t testing.TB) *direct {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys, err := daykey.Open(dir+"/keys", make([]byte, masterKeySize), rows.Derive, durable.Disk{})
+	keys, err := daykey.Open(dir+"/keys", make([]byte, masterKeySize), rowcipher.Derive, durable.Disk{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/visit"
-	"github.com/kipass/kipass/visitserver/rows"
+	"github.com/kipass/kipass/visitserver/rowcipher"
 	"github.com/kipass/kipass/visitserver/store"
 )
 
@@ -33,7 +33,7 @@ type taken struct {
 
 // dayRows are the rows of one day of a segment, in its order.
 type dayRows struct {
-	key  *rows.Key
+	key  *rowcipher.Key
 	rows []store.Row
 }
 

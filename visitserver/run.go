@@ -15,7 +15,7 @@ import (
 	"github.com/kipass/kipass/internal/guard"
 	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/auditlog"
-	"github.com/kipass/kipass/visitserver/rows"
+	"github.com/kipass/kipass/visitserver/rowcipher"
 	"github.com/kipass/kipass/visitserver/store"
 )
 
@@ -73,7 +73,7 @@ func Run(ctx context.Context, c Config) (err error) {
 // open makes a server of what is in the folder and of the store. What has to be closed after it goes into parts, also
 // when there is an error.
 func open(ctx context.Context, c Config, parts *closers) (*Server, error) {
-	keys, err := daykey.Open(c.Folder.path("keys", "days"), c.Secrets.master, rows.Derive, durable.Disk{})
+	keys, err := daykey.Open(c.Folder.path("keys", "days"), c.Secrets.master, rowcipher.Derive, durable.Disk{})
 	if err != nil {
 		return nil, err
 	}

@@ -17,14 +17,14 @@ import (
 	"github.com/kipass/kipass/internal/daykey"
 	"github.com/kipass/kipass/internal/guard"
 	"github.com/kipass/kipass/protocol/visit"
-	"github.com/kipass/kipass/visitserver/rows"
+	"github.com/kipass/kipass/visitserver/rowcipher"
 	"github.com/kipass/kipass/visitserver/store"
 )
 
 // Parts are what a Server is made of. The Server does not close them.
 type Parts struct {
 	Store    store.Store
-	Keys     *daykey.Ring[*rows.Key]
+	Keys     *daykey.Ring[*rowcipher.Key]
 	Guard    *guard.Clock
 	Identity *Identity
 	Log      AuditLog
@@ -40,7 +40,7 @@ const (
 // Server answers terminals, facility managers and the health authority. Its handlers are in Handler and Admin.
 type Server struct {
 	store   store.Store
-	keys    *daykey.Ring[*rows.Key]
+	keys    *daykey.Ring[*rowcipher.Key]
 	guard   *guard.Clock
 	id      *Identity
 	seal    visit.SealPrivateKey

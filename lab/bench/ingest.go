@@ -19,7 +19,7 @@ import (
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/wire"
 	"github.com/kipass/kipass/visitserver"
-	"github.com/kipass/kipass/visitserver/rows"
+	"github.com/kipass/kipass/visitserver/rowcipher"
 	"github.com/kipass/kipass/visitserver/store"
 	"github.com/kipass/kipass/visitserver/store/embedded"
 )
@@ -130,7 +130,7 @@ func newIngest(ctx context.Context, s *site) (i *ingestServer, send sender, b *b
 			err = errors.Join(err, i.close())
 		}
 	}()
-	keys, err := daykey.Open(s.path("keys"), make([]byte, 32), rows.Derive, durable.Disk{})
+	keys, err := daykey.Open(s.path("keys"), make([]byte, 32), rowcipher.Derive, durable.Disk{})
 	if err != nil {
 		return nil, nil, nil, err
 	}

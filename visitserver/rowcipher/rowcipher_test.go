@@ -1,4 +1,4 @@
-package rows
+package rowcipher
 
 import (
 	"bytes"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/kipass/kipass/internal/daykey"
 	"github.com/kipass/kipass/internal/durable"
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/visitserver/store"
@@ -18,11 +19,7 @@ var visitDay = day.Of(time.Date(2020, 7, 1, 0, 0, 0, 0, day.Seoul()))
 
 func newRing(t *testing.T, dir string, master []byte) *daykey.Ring[*Key] {
 	t.Helper()
-	r, err := daykey.Open(dir, master, Derive, durable.Disk{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
+	return testkit.Must(daykey.Open(dir, master, Derive, durable.Disk{}))(t)
 }
 
 func newMaster() []byte {
@@ -39,19 +36,10 @@ func sample(issuer string) visit.Visit {
 
 func TestAKeyOpensWhatItSealedAlsoAfterOpeningAgain(t *testing.T) {
 	dir, master := t.TempDir(), newMaster()
-	k, err := newRing(t, dir, master).Make(visitDay)
-	if err != nil {
-		t.Fatal(err)
-	}
+	k := testkit.Must(newRing(t, dir, master).Make(visitDay))(t)
 	v := sample("naver")
-	row, err := k.Seal("cafe", "door", v.At, v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, err := newRing(t, dir, master).Key(visitDay)
-	if err != nil {
-		t.Fatal(err)
-	}
+	row := testkit.Must(k.Seal("cafe", "door", v.At, v))(t)
+	again := testkit.Must(newRing(t, dir, master).Key(visitDay))(t)
 	if got, err := again.Open("cafe", row); err != nil || got != v {
 		t.Errorf("opened another visit: %v", err)
 	}
@@ -62,19 +50,10 @@ func TestAKeyOpensWhatItSealedAlsoAfterOpeningAgain(t *testing.T) {
 
 func TestARowMovedOrChangedDoesNotOpen(t *testing.T) {
 	r := newRing(t, t.TempDir(), newMaster())
-	k, err := r.Make(visitDay)
-	if err != nil {
-		t.Fatal(err)
-	}
-	other, err := r.Make(visitDay + 1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	k := testkit.Must(r.Make(visitDay))(t)
+	other := testkit.Must(r.Make(visitDay + 1))(t)
 	v := sample("naver")
-	row, err := k.Seal("cafe", "door", v.At, v)
-	if err != nil {
-		t.Fatal(err)
-	}
+	row := testkit.Must(k.Seal("cafe", "door", v.At, v))(t)
 	change := func(f func(*store.Row)) store.Row {
 		r := row
 		r.Sealed = bytes.Clone(row.Sealed)

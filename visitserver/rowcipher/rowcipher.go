@@ -1,6 +1,6 @@
-// Package rows seals visits into rows of the store, under the key of their day. A row is found by a blind index and reads
-// under that key alone: once the day's secret is destroyed, see package daykey, it tells nothing.
-package rows
+// Package rowcipher seals visits into rows of the store, under the key of their day. A row is found by a blind index and
+// reads under that key alone: once the secret of the day is destroyed, see package daykey, it tells nothing.
+package rowcipher
 
 import (
 	"bytes"
@@ -67,13 +67,13 @@ func (k *Key) Seal(f visit.Facility, g visit.Gate, at time.Time, v visit.Visit) 
 		return store.Row{}, fmt.Errorf("encoding a visit: %w", err)
 	}
 	row := store.Row{At: at.Truncate(time.Millisecond), Blind: k.Blind(v.Issuer, v.CTI), Gate: g}
-	row.Sealed = k.aead.Seal(make([]byte, 0, len(record)+k.aead.Overhead()), nil, record, place(f, row))
+	row.Sealed = k.aead.Seal(make([]byte, 0, len(record)+k.aead.Overhead()), nil, record, associatedData(f, row))
 	return row, nil
 }
 
 // Open returns the visit of a row. Errors wrap [ErrDamaged].
 func (k *Key) Open(f visit.Facility, row store.Row) (visit.Visit, error) {
-	record, err := k.aead.Open(nil, nil, row.Sealed, place(f, row))
+	record, err := k.aead.Open(nil, nil, row.Sealed, associatedData(f, row))
 	if err != nil {
 		return visit.Visit{}, fmt.Errorf("stored visit: %w", ErrDamaged)
 	}
@@ -87,7 +87,8 @@ func (k *Key) Open(f visit.Facility, row store.Row) (visit.Visit, error) {
 	return v, nil
 }
 
-func place(f visit.Facility, r store.Row) []byte {
+// associatedData binds a ciphertext to where it stands: facility, gate, time and blind index, each length known.
+func associatedData(f visit.Facility, r store.Row) []byte {
 	b := make([]byte, 0, 96)
 	b = append(append(b, byte(len(f))), f...)
 	b = append(append(b, byte(len(r.Gate))), r.Gate...)
