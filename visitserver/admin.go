@@ -111,7 +111,7 @@ func addFacility(ctx context.Context, s *Server, args []string, _ []byte) (any, 
 	return result(map[string]string{"facility": string(f), "display": display}, s.AddFacility(ctx, f, display))
 }
 
-func parsePlace(args []string) (visit.Facility, visit.Gate, error) {
+func parseTerminal(args []string) (visit.Facility, visit.Gate, error) {
 	f, err := visit.ParseFacility(args[0])
 	if err != nil {
 		return "", "", err
@@ -121,7 +121,7 @@ func parsePlace(args []string) (visit.Facility, visit.Gate, error) {
 }
 
 func addTerminal(ctx context.Context, s *Server, args []string, _ []byte) (any, error) {
-	f, g, err := parsePlace(args)
+	f, g, err := parseTerminal(args)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ func addTerminal(ctx context.Context, s *Server, args []string, _ []byte) (any, 
 }
 
 func revokeTerminal(ctx context.Context, s *Server, args []string, _ []byte) (any, error) {
-	f, g, err := parsePlace(args)
+	f, g, err := parseTerminal(args)
 	if err != nil {
 		return nil, err
 	}

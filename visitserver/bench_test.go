@@ -24,7 +24,7 @@ func cpu(b *testing.B) time.Duration {
 // BenchmarkIngest takes batches of 1,000 visits as they come off the wire, through decoding, unsealing, chain, day key
 // and the durable store, to the receipt.
 func BenchmarkIngest(b *testing.B) {
-	d := newDirect(b)
+	d := newDirectFixture(b)
 	sealer, err := visit.NewSealer(d.seal, "cafe", "door", 1)
 	if err != nil {
 		b.Fatal(err)
@@ -64,9 +64,9 @@ func BenchmarkIngest(b *testing.B) {
 
 // BenchmarkOneVisitPerRequest sends single visits over a kept TLS connection; the processor time is both ends' together.
 func BenchmarkOneVisitPerRequest(b *testing.B) {
-	r := newRig(b)
-	r.facility("cafe")
-	g := r.gate("cafe", "door")
+	fx := newFixture(b)
+	fx.facility("cafe")
+	g := fx.gate("cafe", "door")
 	g.journalled(newVisit(noon))
 	g.deliver() // opens connection and epoch
 	before := cpu(b)
@@ -78,7 +78,7 @@ func BenchmarkOneVisitPerRequest(b *testing.B) {
 	}
 	used := cpu(b) - before
 	b.ReportMetric(float64(used.Microseconds())/float64(n), "cpu-us/visit")
-	if got := r.stored("cafe"); got != uint64(n)+1 {
+	if got := fx.stored("cafe"); got != uint64(n)+1 {
 		b.Fatal(fmt.Errorf("stored %d of %d", got, n+1))
 	}
 }

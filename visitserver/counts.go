@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -14,7 +13,6 @@ import (
 	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/visit"
-	"github.com/kipass/kipass/visitserver/store"
 )
 
 const tableManager = "manager" // by SHA-256 of the token
@@ -97,12 +95,4 @@ func (s *Server) DayCounts(ctx context.Context, f visit.Facility, d day.Day) (Da
 		out.Hours = append(out.Hours, HourCount{Gate: c.Gate, Hour: c.Hour, Visits: c.N})
 	}
 	return out, nil
-}
-
-// found makes a missing register value nil.
-func found(raw []byte, err error) ([]byte, error) {
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, nil
-	}
-	return raw, err
 }

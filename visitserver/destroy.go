@@ -18,7 +18,7 @@ import (
 
 const (
 	tableTombstone = "tombstone"
-	tellHeldBack   = time.Hour // how often it is logged that days are held back
+	heldBackPeriod = time.Hour // between two log lines about days that are held back
 )
 
 // Tombstone tells that a day's visits and their key are gone.
@@ -27,7 +27,7 @@ type Tombstone struct {
 	Visits    uint64    `json:"visits"`
 	Digest    string    `json:"digest"` // store.Tally.Digest, hexadecimal
 	Destroyed time.Time `json:"destroyed"`
-	Log       uint64    `json:"log"` // entry of the audit log
+	Entry     uint64    `json:"log"` // of the audit log
 }
 
 // HeldBack tells of days that are due by a clock which is in doubt, see [guard.Clock].
@@ -58,7 +58,7 @@ func (s *Server) DestroyDue(ctx context.Context) ([]Tombstone, error) {
 		if err != nil {
 			return nil, fmt.Errorf("destroying %v: %w", d, err)
 		}
-		s.log.Info("day of visit destroyed", "day", t.Day, "visits", t.Visits, "log", t.Log)
+		s.log.Info("day of visit destroyed", "day", t.Day, "count", t.Visits, "entry", t.Entry)
 		done = append(done, t)
 	}
 	if err := horizon.HeldBack(held); err != nil {
@@ -89,7 +89,7 @@ func (s *Server) due(ctx context.Context, horizon guard.Horizon) (due, held []da
 	}
 	due, held = horizon.Split(append(days, keyed...))
 	for _, t := range retired {
-		raw, err := found(s.store.Get(ctx, tableTombstone, t.Day.String()))
+		raw, err := optional(s.store.Get(ctx, tableTombstone, t.Day.String()))
 		if err != nil {
 			return nil, nil, err
 		}
@@ -122,7 +122,7 @@ func (s *Server) destroyDay(ctx context.Context, d day.Day) (Tombstone, error) {
 		return Tombstone{}, err
 	}
 	s.step("rows dropped")
-	if raw, err := found(s.store.Get(ctx, tableTombstone, d.String())); err != nil || raw != nil {
+	if raw, err := optional(s.store.Get(ctx, tableTombstone, d.String())); err != nil || raw != nil {
 		// A day closed before, found again because a key or folder of it had been left: its tombstone stands.
 		var t Tombstone
 		return t, errors.Join(err, json.Unmarshal(raw, &t))
@@ -155,12 +155,12 @@ func (s *Server) logDestruction(tally store.Tally) (Tombstone, error) {
 			return Tombstone{}, err
 		}
 		if e.Kind == auditlog.KindDestruction && e.Day == t.Day && e.Digest == t.Digest {
-			t.Log, t.Destroyed = uint64(n), e.At
+			t.Entry, t.Destroyed = uint64(n), e.At
 			return t, nil
 		}
 	}
 	t.Destroyed = s.now().UTC().Truncate(time.Millisecond)
-	t.Log, err = s.audit.Append(auditlog.Entry{
+	t.Entry, err = s.audit.Append(auditlog.Entry{
 		Kind: auditlog.KindDestruction, At: t.Destroyed, Day: t.Day, Count: t.Visits, Digest: t.Digest,
 		Note: "visits and day key destroyed; digest is over the day's counts",
 	})
@@ -176,7 +176,7 @@ func (s *Server) Destroyer(ctx context.Context, wake <-chan time.Time) {
 		case err == nil || ctx.Err() != nil:
 		case !errors.Is(err, guard.ErrHeldBack):
 			s.log.Error("destruction failed and will be tried again", "error", err)
-		case s.now().Sub(told).Abs() >= tellHeldBack:
+		case s.now().Sub(told).Abs() >= heldBackPeriod:
 			told = s.now()
 			s.log.Error("days are held back from destruction", "error", err)
 		}

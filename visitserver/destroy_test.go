@@ -3,9 +3,11 @@ package visitserver
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,13 +26,13 @@ import (
 )
 
 // opened is a server opened on a folder without serving.
-func opened(t *testing.T, f Folder, clock *driven) (*Server, *closers) {
+func opened(t *testing.T, f Folder, clock *testkit.Clock) (*Server, *closers) {
 	t.Helper()
 	parts := &closers{}
 	st := testkit.Must(embedded.Open(f.Visits(), embedded.Options{}))(t)
 	parts.add(st.Close)
 	s, err := open(t.Context(), Config{
-		Folder: f, Secrets: testkit.Must(f.Secrets())(t), Store: st, Now: clock.Now, Logger: discard(),
+		Folder: f, Secrets: testkit.Must(f.Secrets())(t), Store: st, Now: clock.Now, Logger: slog.New(slog.DiscardHandler),
 	}, parts)
 	if err != nil {
 		_ = parts.close()
@@ -65,25 +67,25 @@ func exists(t *testing.T, path string) bool {
 }
 
 func TestNotOneVisitIsDestroyedEarlyOrLate(t *testing.T) {
-	r := newRig(t)
-	r.facility("cafe")
-	g := r.gate("cafe", "door")
+	fx := newFixture(t)
+	fx.facility("cafe")
+	g := fx.gate("cafe", "door")
 	first := day.Of(noon)
 	for d := range 3 {
 		day := first + day.Day(d)
-		r.clock.Set((day + 1).Start().Add(-time.Millisecond))
+		fx.clock.Set((day + 1).Start().Add(-time.Millisecond))
 		g.journalled(newVisit(day.Start()), newVisit((day + 1).Start().Add(-time.Millisecond)))
 		g.deliver()
 	}
 	kept := func(d day.Day) bool {
-		key := exists(t, filepath.Join(r.folder.Dir, "keys", "days", d.String()+".key"))
-		rows := exists(t, filepath.Join(r.folder.Dir, "visits", "days", d.String()))
+		key := exists(t, filepath.Join(fx.folder.Dir, "keys", "days", d.String()+".key"))
+		rows := exists(t, filepath.Join(fx.folder.Dir, "visits", "days", d.String()))
 		if key != rows {
 			t.Errorf("%v: key kept %v, rows kept %v", d, key, rows)
 		}
 		return key
 	}
-	r.clock.Set(first.DestroyAt().Add(-time.Millisecond))
+	fx.clock.Set(first.DestroyAt().Add(-time.Millisecond))
 	for _, c := range []struct {
 		rule string
 		at   time.Time
@@ -96,15 +98,15 @@ func TestNotOneVisitIsDestroyedEarlyOrLate(t *testing.T) {
 		{"at the third's", (first + 2).DestroyAt(), 3},
 		{"the clock put back", first.Start(), 3},
 	} {
-		r.clock.Set(c.at)
-		r.wake <- c.at // the run before has ended: Destroyer waits again only then
-		r.wake <- c.at
+		fx.clock.Set(c.at)
+		fx.wake <- c.at // the run before has ended: Destroyer waits again only then
+		fx.wake <- c.at
 		for d := range 3 {
 			if kept(first+day.Day(d)) != (d >= c.gone) {
 				t.Errorf("%s: day %d kept %v", c.rule, d, !(d >= c.gone))
 			}
 		}
-		stones := tombstones(t, r.folder)
+		stones := tombstones(t, fx.folder)
 		if len(stones) != c.gone {
 			t.Errorf("%s: %d tombstones, want %d", c.rule, len(stones), c.gone)
 		}
@@ -114,22 +116,22 @@ func TestNotOneVisitIsDestroyedEarlyOrLate(t *testing.T) {
 			}
 		}
 	}
-	if n := r.stored("cafe"); n != 6 {
+	if n := fx.stored("cafe"); n != 6 {
 		t.Errorf("counts after destruction: %d, want 6", n)
 	}
 }
 
 func TestLateRecordsOfADestroyedDayAreRefused(t *testing.T) {
-	r := newRig(t)
-	r.facility("cafe")
-	g := r.gate("cafe", "door")
+	fx := newFixture(t)
+	fx.facility("cafe")
+	g := fx.gate("cafe", "door")
 	day := day.Of(noon)
 	g.journalled(newVisit(noon))
 	g.deliver()
 	late := newVisit(noon.Add(time.Minute))
-	r.clock.Set(day.DestroyAt())
-	r.wake <- r.clock.Now()
-	r.wake <- r.clock.Now()
+	fx.clock.Set(day.DestroyAt())
+	fx.wake <- fx.clock.Now()
+	fx.wake <- fx.clock.Now()
 	refused := func(rule string) {
 		t.Helper()
 		g.journalled(late)
@@ -139,11 +141,11 @@ func TestLateRecordsOfADestroyedDayAreRefused(t *testing.T) {
 		}
 	}
 	refused("at the moment of destruction")
-	r.clock.Set(noon)
+	fx.clock.Set(noon)
 	refused("the clock put back")
-	r.restart()
+	fx.restart()
 	refused("the clock put back, after a restart")
-	if n := r.stored("cafe"); n != 1 {
+	if n := fx.stored("cafe"); n != 1 {
 		t.Errorf("stored %d, want 1", n)
 	}
 }
@@ -151,28 +153,28 @@ func TestLateRecordsOfADestroyedDayAreRefused(t *testing.T) {
 // TestDestructionFinishesAfterACrashAtEachStep copies the server's whole folder at each durable step, as a crash would
 // leave it, and opens the copy.
 func TestDestructionFinishesAfterACrashAtEachStep(t *testing.T) {
-	r := newRig(t)
-	r.facility("cafe")
-	g := r.gate("cafe", "door")
+	fx := newFixture(t)
+	fx.facility("cafe")
+	g := fx.gate("cafe", "door")
 	day := day.Of(noon)
 	v := newVisit(noon)
 	g.journalled(v, newVisit(noon.Add(24*time.Hour-time.Minute)))
-	r.clock.Add(24 * time.Hour)
+	fx.clock.Add(24 * time.Hour)
 	g.deliver()
-	r.stop()
+	fx.stop()
 
 	images := map[string]string{}
 	order := []string{}
-	s, parts := opened(t, r.folder, r.clock)
+	s, parts := opened(t, fx.folder, fx.clock)
 	s.step = func(step string) {
 		dir := filepath.Join(shortDir(t), "image")
-		if err := os.CopyFS(dir, os.DirFS(r.folder.Dir)); err != nil {
+		if err := os.CopyFS(dir, os.DirFS(fx.folder.Dir)); err != nil {
 			t.Fatal(err)
 		}
 		images[step] = dir
 		order = append(order, step)
 	}
-	r.clock.Set(day.DestroyAt())
+	fx.clock.Set(day.DestroyAt())
 	done, err := s.DestroyDue(t.Context())
 	if err != nil || len(done) != 1 || done[0].Visits != 1 {
 		t.Fatalf("destroyed %+v, %v; want one day of one visit", done, err)
@@ -180,7 +182,7 @@ func TestDestructionFinishesAfterACrashAtEachStep(t *testing.T) {
 	if err := parts.close(); err != nil {
 		t.Fatal(err)
 	}
-	images["ended"], order = r.folder.Dir, append(order, "ended")
+	images["ended"], order = fx.folder.Dir, append(order, "ended")
 	if len(order) != 5 {
 		t.Fatalf("steps %v, want five", order)
 	}
@@ -188,7 +190,7 @@ func TestDestructionFinishesAfterACrashAtEachStep(t *testing.T) {
 		t.Run("after "+step, func(t *testing.T) {
 			f := Folder{Dir: images[step]}
 			for run := range 2 {
-				s, parts := opened(t, f, r.clock)
+				s, parts := opened(t, f, fx.clock)
 				again, err := s.DestroyDue(t.Context())
 				if err != nil {
 					t.Fatal(err)
@@ -220,17 +222,18 @@ func TestDestructionFinishesAfterACrashAtEachStep(t *testing.T) {
 }
 
 func TestTombstoneDigestIsOverTheCountsThatStay(t *testing.T) {
-	r := newRig(t)
-	r.facility("cafe")
-	g := r.gate("cafe", "door")
+	fx := newFixture(t)
+	fx.facility("cafe")
+	g := fx.gate("cafe", "door")
 	g.journalled(newVisit(noon), newVisit(noon))
 	g.deliver()
-	r.stop()
-	s, parts := opened(t, r.folder, r.clock)
+	fx.stop()
+	s, parts := opened(t, fx.folder, fx.clock)
 	defer parts.close()
-	r.clock.Set(day.Of(noon).DestroyAt())
+	fx.clock.Set(day.Of(noon).DestroyAt())
 	done, err := s.DestroyDue(context.Background())
-	want := sha256Hex("cafe door 12 2\n")
+	digest := sha256.Sum256([]byte("cafe door 12 2\n"))
+	want := hex.EncodeToString(digest[:])
 	if err != nil || len(done) != 1 || done[0].Digest != want {
 		t.Errorf("destroyed %+v, %v; want digest %s", done, err, want)
 	}
@@ -243,16 +246,16 @@ func TestTombstoneDigestIsOverTheCountsThatStay(t *testing.T) {
 // TestDataWithoutTheMasterKeyRevealsNoCode takes everything on the server's disk but the master key and looks for the
 // codes: in the clear, and through every door the server itself would use.
 func TestDataWithoutTheMasterKeyRevealsNoCode(t *testing.T) {
-	r := newRig(t)
-	r.facility("cafe")
-	g := r.gate("cafe", "door")
+	fx := newFixture(t)
+	fx.facility("cafe")
+	g := fx.gate("cafe", "door")
 	visits := []visit.Visit{newVisit(noon), newVisit(noon), newVisit(noon)}
 	g.journalled(visits...)
 	g.deliver()
-	r.restart() // flushes the memory tables to files
-	r.stop()
+	fx.restart() // flushes the memory tables to files
+	fx.stop()
 	stolen := Folder{Dir: filepath.Join(shortDir(t), "stolen")}
-	if err := os.CopyFS(stolen.Dir, os.DirFS(r.folder.Dir)); err != nil {
+	if err := os.CopyFS(stolen.Dir, os.DirFS(fx.folder.Dir)); err != nil {
 		t.Fatal(err)
 	}
 	master := filepath.Join(stolen.Dir, "master.key")
@@ -289,7 +292,7 @@ func TestDataWithoutTheMasterKeyRevealsNoCode(t *testing.T) {
 			t.Errorf("%s: the server's keys were read", rule)
 		}
 	}
-	if logged := r.log.Bytes(); !bytes.Contains(logged, []byte("facility=cafe gate=door")) {
+	if logged := fx.log.Bytes(); !bytes.Contains(logged, []byte("facility=cafe gate=door")) {
 		t.Error("the log does not tell who asked")
 	} else {
 		for _, v := range visits {
@@ -315,35 +318,35 @@ func auditEntries(t *testing.T, f Folder) []auditlog.Entry {
 }
 
 func TestAClockThatJumpsAheadDestroysNothingForADay(t *testing.T) {
-	r := newRig(t)
+	fx := newFixture(t)
 	var ran atomic.Int64 // nanoseconds
-	r.stop()
-	r.elapsed = func() time.Duration { return time.Duration(ran.Load()) }
-	r.start()
-	pass := func(d time.Duration) { ran.Add(int64(d)); r.clock.Add(d) }
-	look := func() { r.wake <- r.clock.Now(); r.wake <- r.clock.Now() }
-	r.facility("cafe")
-	g := r.gate("cafe", "door")
+	fx.stop()
+	fx.elapsed = func() time.Duration { return time.Duration(ran.Load()) }
+	fx.start()
+	pass := func(d time.Duration) { ran.Add(int64(d)); fx.clock.Add(d) }
+	look := func() { fx.wake <- fx.clock.Now(); fx.wake <- fx.clock.Now() }
+	fx.facility("cafe")
+	g := fx.gate("cafe", "door")
 	day := day.Of(noon)
 	g.journalled(newVisit(noon))
 	g.deliver()
 	pass(guard.Proof)
 	look()
-	key := filepath.Join(r.folder.Dir, "keys", "days", day.String()+".key")
+	key := filepath.Join(fx.folder.Dir, "keys", "days", day.String()+".key")
 	kept := func(rule string, left time.Duration) {
 		t.Helper()
 		look()
-		if err := r.tryAdmin(nil, AdminRequest{Command: "destroy"}); err == nil || !strings.Contains(err.Error(), guard.ErrHeldBack.Error()) {
+		if err := fx.tryAdmin(nil, AdminRequest{Command: "destroy"}); err == nil || !strings.Contains(err.Error(), guard.ErrHeldBack.Error()) {
 			t.Errorf("%s: destroy says %v, want that days are held back", rule, err)
 		}
-		if h := r.ledger().HeldBack; h == nil || !slices.Equal(h.Days, []string{day.String()}) || h.Left != left.String() {
+		if h := fx.ledger().HeldBack; h == nil || !slices.Equal(h.Days, []string{day.String()}) || h.Left != left.String() {
 			t.Errorf("%s: the ledger tells %+v", rule, h)
 		}
-		if !exists(t, key) || len(tombstones(t, r.folder)) != 0 {
+		if !exists(t, key) || len(tombstones(t, fx.folder)) != 0 {
 			t.Errorf("%s: the day was destroyed", rule)
 		}
 	}
-	r.clock.Set(day.DestroyAt().Add(time.Hour)) // no time has passed
+	fx.clock.Set(day.DestroyAt().Add(time.Hour)) // no time has passed
 	kept("a month ahead", guard.Proof)
 	g.journalled(newVisit(noon.Add(time.Hour)))
 	var problem *wire.Problem
@@ -352,32 +355,32 @@ func TestAClockThatJumpsAheadDestroysNothingForADay(t *testing.T) {
 	}
 	pass(guard.Proof - time.Minute)
 	kept("almost a day later", time.Minute)
-	if n := bytes.Count(r.log.Bytes(), []byte("days are held back from destruction")); n == 0 {
+	if n := bytes.Count(fx.log.Bytes(), []byte("days are held back from destruction")); n == 0 {
 		t.Error("the log does not tell")
 	}
 	ran.Store(0)
-	r.restart()
+	fx.restart()
 	kept("after a restart", time.Minute)
 
-	r.clock.Set(noon.Add(2 * guard.Proof))
+	fx.clock.Set(noon.Add(2 * guard.Proof))
 	look()
-	r.admin(nil, "destroy")
-	if h := r.ledger().HeldBack; h != nil || !exists(t, key) {
+	fx.admin(nil, "destroy")
+	if h := fx.ledger().HeldBack; h != nil || !exists(t, key) {
 		t.Errorf("put right: the ledger tells %+v", h)
 	}
-	r.restart() // for a certificate of now
+	fx.restart() // for a certificate of now
 	if receipt := g.deliver(); len(receipt.Settled.Refused) != 0 {
 		t.Errorf("put right: refused %v", receipt.Settled.Refused)
 	}
 
-	r.clock.Set(day.DestroyAt().Add(time.Hour))
+	fx.clock.Set(day.DestroyAt().Add(time.Hour))
 	kept("ahead again", guard.Proof)
-	if err := r.tryAdmin(nil, AdminRequest{Command: "destroy", Args: []string{"yes"}}); err == nil || !exists(t, key) {
+	if err := fx.tryAdmin(nil, AdminRequest{Command: "destroy", Args: []string{"yes"}}); err == nil || !exists(t, key) {
 		t.Errorf("another word than the one: %v", err)
 	}
 	var out struct{ Destroyed []Tombstone }
-	r.admin(&out, "destroy", ConfirmClock)
-	if len(out.Destroyed) != 1 || out.Destroyed[0].Day != day.String() || exists(t, key) || r.ledger().HeldBack != nil {
+	fx.admin(&out, "destroy", ConfirmClock)
+	if len(out.Destroyed) != 1 || out.Destroyed[0].Day != day.String() || exists(t, key) || fx.ledger().HeldBack != nil {
 		t.Errorf("confirmed: destroyed %+v", out.Destroyed)
 	}
 }

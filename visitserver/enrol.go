@@ -6,9 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -160,13 +158,4 @@ func (s *Server) certify(ctx context.Context, t caller, cert *x509.Certificate, 
 		return wire.Enrolment{}, err
 	}
 	return wire.Enrolment{Certificate: cert.Raw, Provision: p}, nil
-}
-
-// change is a register change of a value that is kept as JSON.
-func change(table, key string, old []byte, value any) (store.Change, error) {
-	b, err := json.Marshal(value)
-	if err != nil {
-		return store.Change{}, fmt.Errorf("encoding %s of the register: %w", table, err)
-	}
-	return store.Change{Table: table, Key: key, Old: old, New: b}, nil
 }

@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,13 +25,13 @@ import (
 )
 
 func TestEnrolmentCodes(t *testing.T) {
-	r := newRig(t)
-	r.facility("cafe")
+	fx := newFixture(t)
+	fx.facility("cafe")
 	_, csr := newKeyAndCSR(t)
 	_, other := newKeyAndCSR(t)
 	enrol := func(rule, code string, csr []byte, want string) {
 		t.Helper()
-		e, err := r.enrol(code, csr)
+		e, err := fx.enrol(code, csr)
 		if problem(err) != want || (err == nil) != (want == "") {
 			t.Errorf("%s: %v, want %q", rule, err, want)
 		}
@@ -38,37 +39,37 @@ func TestEnrolmentCodes(t *testing.T) {
 			t.Errorf("%s: no certificate", rule)
 		}
 	}
-	code := r.code("cafe", "door")
+	code := fx.code("cafe", "door")
 	enrol("a made-up code", "AAAA-AAAA-AAAA-AAAA", csr, wire.CodeBadCode)
 	enrol("a good code, typed in small letters without dashes", strings.ToLower(strings.ReplaceAll(code, "-", " ")), csr, "")
 	enrol("the same device asks again, its answer was lost", code, csr, "")
 	enrol("another device with the used code", code, other, wire.CodeBadCode)
-	old := r.code("cafe", "door")
-	code = r.code("cafe", "door")
+	old := fx.code("cafe", "door")
+	code = fx.code("cafe", "door")
 	enrol("a code that a newer one has replaced", old, csr, wire.CodeBadCode)
-	r.clock.Add(EnrolmentLife)
+	fx.clock.Add(EnrolmentLife)
 	enrol("at its last moment", code, csr, "")
-	code = r.code("cafe", "door")
-	r.clock.Add(EnrolmentLife + time.Millisecond)
+	code = fx.code("cafe", "door")
+	fx.clock.Add(EnrolmentLife + time.Millisecond)
 	enrol("after 24 hours", code, csr, wire.CodeBadCode)
 	enrol("after 24 hours, by whom it might be retried", code, csr, wire.CodeBadCode)
-	code = r.code("cafe", "door")
-	r.admin(nil, "terminal revoke", "cafe", "door")
+	code = fx.code("cafe", "door")
+	fx.admin(nil, "terminal revoke", "cafe", "door")
 	enrol("for a gate revoked meanwhile", code, csr, wire.CodeBadCode)
-	r.restart()
-	enrol("for a gate taken back into service", r.code("cafe", "door"), csr, "")
+	fx.restart()
+	enrol("for a gate taken back into service", fx.code("cafe", "door"), csr, "")
 }
 
 func TestACodeEnrolsOneOfManyRacingDevices(t *testing.T) {
-	r := newRig(t)
-	r.facility("cafe")
-	code := r.code("cafe", "door")
+	fx := newFixture(t)
+	fx.facility("cafe")
+	code := fx.code("cafe", "door")
 	const devices = 8
 	results := make(chan error, devices)
 	for range devices {
 		_, csr := newKeyAndCSR(t)
 		go func() {
-			_, err := r.enrol(code, csr)
+			_, err := fx.enrol(code, csr)
 			results <- err
 		}()
 	}
@@ -87,8 +88,8 @@ func TestACodeEnrolsOneOfManyRacingDevices(t *testing.T) {
 }
 
 func TestCertificateCarriesTheTerminalsNameOnly(t *testing.T) {
-	r := newRig(t)
-	r.facility("cafe")
+	fx := newFixture(t)
+	fx.facility("cafe")
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +100,7 @@ func TestCertificateCarriesTheTerminalsNameOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := r.enrol(r.code("cafe", "door"), csr)
+	e, err := fx.enrol(fx.code("cafe", "door"), csr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,8 +117,8 @@ func TestCertificateCarriesTheTerminalsNameOnly(t *testing.T) {
 }
 
 func TestRequestsThatAreNoECDSAP256Requests(t *testing.T) {
-	r := newRig(t)
-	r.facility("cafe")
+	fx := newFixture(t)
+	fx.facility("cafe")
 	_, edKey, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -137,56 +138,56 @@ func TestRequestsThatAreNoECDSAP256Requests(t *testing.T) {
 	_, forged := newKeyAndCSR(t)
 	forged = bytes.Clone(forged)
 	forged[len(forged)-1] ^= 1
-	code := r.code("cafe", "door")
+	code := fx.code("cafe", "door")
 	for rule, csr := range map[string][]byte{"Ed25519": ed, "P-384": p384, "not self-signed": forged, "empty": nil, "garbage": []byte("csr")} {
-		if _, err := r.enrol(code, csr); problem(err) != wire.CodeBadRequest {
+		if _, err := fx.enrol(code, csr); problem(err) != wire.CodeBadRequest {
 			t.Errorf("%s: %v, want bad-request", rule, err)
 		}
 	}
 	_, good := newKeyAndCSR(t)
-	if _, err := r.enrol(code, good); err != nil {
+	if _, err := fx.enrol(code, good); err != nil {
 		t.Errorf("the code was spent by requests that were refused: %v", err)
 	}
 }
 
-func renew(r *rig, g *gate, csr []byte) (wire.Enrolment, error) {
-	return ask[wire.Enrolment](r, g.client, wire.PathRenew, wire.TypeEnrol, wire.RenewRequest{CSR: csr}, wire.TypeEnrolment)
+func renew(fx *fixture, g *gate, csr []byte) (wire.Enrolment, error) {
+	return ask[wire.Enrolment](fx, g.client, wire.PathRenew, wire.TypeEnrol, wire.RenewRequest{CSR: csr}, wire.TypeEnrolment)
 }
 
 func TestRenewal(t *testing.T) {
-	r := newRig(t)
-	r.facility("cafe")
-	g := r.gate("cafe", "door")
+	fx := newFixture(t)
+	fx.facility("cafe")
+	g := fx.gate("cafe", "door")
 	key, csr := newKeyAndCSR(t)
-	r.clock.Add(terminalLife + time.Hour)
-	g.client = r.client(&g.cert)
-	g.journalled(newVisit(r.clock.Now()))
+	fx.clock.Add(terminalLife + time.Hour)
+	g.client = fx.client(&g.cert)
+	g.journalled(newVisit(fx.clock.Now()))
 	if _, err := g.send(g.segment(1)); problem(err) != wire.CodeUnauthenticated {
 		t.Errorf("an expired certificate: %v, want unauthenticated", err)
 	}
-	e, err := renew(r, g, csr)
+	e, err := renew(fx, g, csr)
 	if err != nil {
 		t.Fatalf("renewing an expired certificate: %v", err)
 	}
 	renewed := tls.Certificate{Certificate: [][]byte{e.Certificate}, PrivateKey: key}
 	old := g.client
-	g.client = r.client(&renewed)
+	g.client = fx.client(&renewed)
 	g.deliver()
-	r.admin(nil, "terminal revoke", "cafe", "door")
-	for rule, client := range map[string]*gate{"new certificate": g, "old certificate": {r: r, client: old}} {
-		if _, err := renew(r, client, csr); problem(err) != wire.CodeRevoked {
+	fx.admin(nil, "terminal revoke", "cafe", "door")
+	for rule, client := range map[string]*gate{"new certificate": g, "old certificate": {fx: fx, client: old}} {
+		if _, err := renew(fx, client, csr); problem(err) != wire.CodeRevoked {
 			t.Errorf("%s renewed after revocation: %v, want revoked", rule, err)
 		}
 	}
 }
 
 func TestACertificateInUseOutlivesAnyNumberOfRenewalsWhoseAnswerWasLost(t *testing.T) {
-	r := newRig(t)
-	r.facility("cafe")
-	g := r.gate("cafe", "door")
-	for range 3 * mostSerials {
+	fx := newFixture(t)
+	fx.facility("cafe")
+	g := fx.gate("cafe", "door")
+	for range 3 * maxSerials {
 		_, csr := newKeyAndCSR(t)
-		if _, err := renew(r, g, csr); err != nil {
+		if _, err := renew(fx, g, csr); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -195,40 +196,40 @@ func TestACertificateInUseOutlivesAnyNumberOfRenewalsWhoseAnswerWasLost(t *testi
 }
 
 func TestAServerWithoutATrustListSaysSoWithAnEmptyOne(t *testing.T) {
-	r := newRig(t)
-	r.facility("cafe")
-	g := r.gate("cafe", "door")
-	p, err := get[wire.Provision](r, g.client, wire.PathProvision, wire.TypeProvision)
+	fx := newFixture(t)
+	fx.facility("cafe")
+	g := fx.gate("cafe", "door")
+	p, err := get[wire.Provision](fx, g.client, wire.PathProvision, wire.TypeProvision)
 	if err != nil || p.TrustList == nil || len(p.TrustList) != 0 {
 		t.Errorf("trust list %v, %v; want an empty byte string", p.TrustList, err)
 	}
 }
 
 func TestRevocationHoldsFromTheNextRequestOfAnOpenConnection(t *testing.T) {
-	r := newRig(t)
-	r.facility("cafe")
-	g := r.gate("cafe", "door")
+	fx := newFixture(t)
+	fx.facility("cafe")
+	g := fx.gate("cafe", "door")
 	g.journalled(newVisit(noon))
 	g.deliver()
-	r.admin(nil, "terminal revoke", "cafe", "door")
+	fx.admin(nil, "terminal revoke", "cafe", "door")
 	g.journalled(newVisit(noon))
 	if _, err := g.send(g.segment(1)); problem(err) != wire.CodeRevoked {
 		t.Errorf("%v, want revoked", err)
 	}
-	if _, err := ask[wire.Receipt](r, g.client, wire.PathHeartbeat, wire.TypeHeartbeat, wire.Heartbeat{Clock: "synced"}, wire.TypeReceipt); problem(err) != wire.CodeRevoked {
+	if _, err := ask[wire.Receipt](fx, g.client, wire.PathHeartbeat, wire.TypeHeartbeat, wire.Heartbeat{Clock: "synced"}, wire.TypeReceipt); problem(err) != wire.CodeRevoked {
 		t.Errorf("heartbeat: %v, want revoked", err)
 	}
-	if n := r.stored("cafe"); n != 1 {
+	if n := fx.stored("cafe"); n != 1 {
 		t.Errorf("stored %d, want 1", n)
 	}
 }
 
 func TestANewDeviceReplacesTheOldOne(t *testing.T) {
-	r := newRig(t)
-	r.facility("cafe")
-	old := r.gate("cafe", "door")
+	fx := newFixture(t)
+	fx.facility("cafe")
+	old := fx.gate("cafe", "door")
 	old.journalled(newVisit(noon))
-	fresh := r.gate("cafe", "door")
+	fresh := fx.gate("cafe", "door")
 	if _, err := old.send(old.segment(1)); problem(err) != wire.CodeRevoked {
 		t.Errorf("old device: %v, want revoked", err)
 	}
@@ -237,9 +238,9 @@ func TestANewDeviceReplacesTheOldOne(t *testing.T) {
 }
 
 func TestForeignCertificatesAreNoTerminals(t *testing.T) {
-	r := newRig(t)
-	r.facility("cafe")
-	g := r.gate("cafe", "door")
+	fx := newFixture(t)
+	fx.facility("cafe")
+	g := fx.gate("cafe", "door")
 	foreign, err := authority.New(commonAuthority+" terminals", noon)
 	if err != nil {
 		t.Fatal(err)
@@ -254,14 +255,14 @@ func TestForeignCertificatesAreNoTerminals(t *testing.T) {
 		t.Fatal(err)
 	}
 	for rule, c := range map[string]*tls.Certificate{"none": nil, "of another authority": {Certificate: [][]byte{cert.Raw}, PrivateKey: key}} {
-		g.client = r.client(c)
+		g.client = fx.client(c)
 		g.records = nil
 		g.journalled(newVisit(noon))
 		if _, err := g.send(g.segment(1)); problem(err) != wire.CodeUnauthenticated {
 			t.Errorf("%s: %v, want unauthenticated", rule, err)
 		}
 	}
-	if n := r.stored("cafe"); n != 0 {
+	if n := fx.stored("cafe"); n != 0 {
 		t.Errorf("stored %d, want 0", n)
 	}
 }
@@ -276,9 +277,9 @@ func signedList(t *testing.T, root ed25519.PrivateKey, version uint64) []byte {
 }
 
 func TestTrustListNeverRollsBack(t *testing.T) {
-	r := newRig(t)
-	r.facility("cafe")
-	g := r.gate("cafe", "door")
+	fx := newFixture(t)
+	fx.facility("cafe")
+	g := fx.gate("cafe", "door")
 	pub, root, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -289,22 +290,22 @@ func TestTrustListNeverRollsBack(t *testing.T) {
 	}
 	install := func(rule string, raw []byte, ok bool) {
 		t.Helper()
-		if err := r.tryAdmin(nil, AdminRequest{Command: "trust-list", File: raw}); (err == nil) != ok {
+		if err := fx.tryAdmin(nil, AdminRequest{Command: "trust-list", File: raw}); (err == nil) != ok {
 			t.Errorf("%s: %v", rule, err)
 		}
 	}
 	one, two := signedList(t, root, 1), signedList(t, root, 2)
 	install("before a root is set", one, false)
-	r.admin(nil, "trust-root", hexOf(pub))
-	if err := r.tryAdmin(nil, AdminRequest{Command: "trust-root", Args: []string{hexOf(pub)}}); err == nil {
+	fx.admin(nil, "trust-root", hex.EncodeToString(pub))
+	if err := fx.tryAdmin(nil, AdminRequest{Command: "trust-root", Args: []string{hex.EncodeToString(pub)}}); err == nil {
 		t.Error("the root was set twice")
 	}
 	install("version 2", two, true)
-	r.restart()
+	fx.restart()
 	install("version 1 after 2, after a restart", one, false)
 	install("a stranger's version 3", signedList(t, stranger, 3), false)
 	install("the same again", two, true)
-	p, err := get[wire.Provision](r, g.client, wire.PathProvision, wire.TypeProvision)
+	p, err := get[wire.Provision](fx, g.client, wire.PathProvision, wire.TypeProvision)
 	if err != nil || !bytes.Equal(p.TrustList, two) || !bytes.Equal(p.SealKey, g.sealKey.Bytes()) {
 		t.Errorf("provision holds another list or key: %v", err)
 	}
@@ -315,8 +316,8 @@ func TestTrustListNeverRollsBack(t *testing.T) {
 }
 
 func TestKeysAreForTheOperatorAlone(t *testing.T) {
-	r := newRig(t)
-	err := filepath.WalkDir(filepath.Join(r.folder.Dir, "keys"), func(path string, e fs.DirEntry, err error) error {
+	fx := newFixture(t)
+	err := filepath.WalkDir(filepath.Join(fx.folder.Dir, "keys"), func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -329,10 +330,10 @@ func TestKeysAreForTheOperatorAlone(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	if err := r.folder.Init([]string{"localhost"}, noon); !errors.Is(err, ErrExists) {
+	if err := fx.folder.Init([]string{"localhost"}, noon); !errors.Is(err, ErrExists) {
 		t.Errorf("made anew over a server: %v", err)
 	}
-	secrets := testkit.Must(r.folder.Secrets())(t)
+	secrets := testkit.Must(fx.folder.Secrets())(t)
 	logger, log := testkit.NewLogger()
 	logger.Info("secrets", "value", secrets, "in", Config{Secrets: secrets})
 	if said := fmt.Sprintf("%v %+v %#v %s", secrets, secrets, secrets, log); strings.Count(said, redacted) != 5 || strings.Contains(said, "master:") {

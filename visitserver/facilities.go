@@ -58,7 +58,7 @@ func (s *Server) AddTerminal(ctx context.Context, f visit.Facility, g visit.Gate
 		row.Revoked, row.Serials = nil, nil
 	}
 	if row.Code != "" {
-		old, err := found(s.store.Get(ctx, tableEnrolment, row.Code))
+		old, err := optional(s.store.Get(ctx, tableEnrolment, row.Code))
 		if err != nil {
 			return "", err
 		}

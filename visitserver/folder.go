@@ -100,7 +100,7 @@ type storedIdentity struct {
 	TerminalCert []byte   `json:"terminal_cert"`
 	TerminalKey  []byte   `json:"terminal_key"`
 	Seal         []byte   `json:"seal"`
-	Log          []byte   `json:"log"`
+	LogKey       []byte   `json:"log"`
 	Hosts        []string `json:"hosts"`
 }
 
@@ -118,7 +118,7 @@ func (f Folder) Init(hosts []string, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	vkey, err := auditlog.VerifierKey(auditOrigin, id.Log.Public().(ed25519.PublicKey))
+	vkey, err := auditlog.VerifierKey(auditOrigin, id.LogKey.Public().(ed25519.PublicKey))
 	if err != nil {
 		return err
 	}
@@ -194,7 +194,7 @@ func (f Folder) readIdentity(master []byte) (*Identity, error) {
 	if err := json.Unmarshal(plain, &st); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", path, err)
 	}
-	id := &Identity{Hosts: st.Hosts, Log: st.Log}
+	id := &Identity{Hosts: st.Hosts, LogKey: st.LogKey}
 	var errs [3]error
 	id.Server, errs[0] = readAuthority(st.ServerCert, st.ServerKey)
 	id.Terminal, errs[1] = readAuthority(st.TerminalCert, st.TerminalKey)
@@ -202,7 +202,7 @@ func (f Folder) readIdentity(master []byte) (*Identity, error) {
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", path, err)
 	}
-	if len(id.Log) != ed25519.PrivateKeySize || len(id.Hosts) == 0 {
+	if len(id.LogKey) != ed25519.PrivateKeySize || len(id.Hosts) == 0 {
 		return nil, fmt.Errorf("reading %s: incomplete", path)
 	}
 	return id, nil
@@ -227,7 +227,7 @@ func wrapIdentity(id *Identity, master []byte) ([]byte, error) {
 	aead, err4 := wrapper(master)
 	plain, err5 := json.Marshal(storedIdentity{
 		ServerCert: id.Server.Cert.Raw, ServerKey: serverKey, TerminalCert: id.Terminal.Cert.Raw, TerminalKey: terminalKey,
-		Seal: seal, Log: id.Log, Hosts: id.Hosts,
+		Seal: seal, LogKey: id.LogKey, Hosts: id.Hosts,
 	})
 	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		return nil, fmt.Errorf("wrapping the server's keys: %w", err)

@@ -14,7 +14,7 @@ import (
 
 const (
 	longAnswer = 5 * time.Minute // for an answer to the authority, which may be tens of megabytes, and for an operator's command
-	turnWait   = 5 * time.Second // how long a request waits for one of the places at work
+	slotWait   = 5 * time.Second // how long a request waits for a slot
 )
 
 // Handler returns the public interface: terminals', managers' and the authority's. The server that serves it must use
@@ -46,15 +46,15 @@ func answer(w http.ResponseWriter, contentType string, message any) error {
 	return nil
 }
 
-// enter takes one of the places at work, waiting a little; leave gives it back.
-func (s *Server) enter(ctx context.Context) (leave func(), err error) {
+// acquire takes a slot for a batch or an order, waiting for it a little; release gives it back.
+func (s *Server) acquire(ctx context.Context) (release func(), err error) {
 	s.waiting.Add(1)
 	defer s.waiting.Add(-1)
-	wait := time.NewTimer(turnWait)
+	wait := time.NewTimer(slotWait)
 	defer wait.Stop()
 	select {
-	case s.atWork <- struct{}{}:
-		return func() { <-s.atWork }, nil
+	case s.slots <- struct{}{}:
+		return func() { <-s.slots }, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-wait.C:

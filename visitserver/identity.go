@@ -21,7 +21,7 @@ import (
 const (
 	terminalLife    = 365 * 24 * time.Hour
 	masterKeySize   = 32
-	mostHosts       = 64
+	maxHosts        = 64
 	commonAuthority = "kipass visit server"
 )
 
@@ -31,14 +31,14 @@ type Identity struct {
 	Server   authority.Authority // signs the server's own certificate
 	Terminal authority.Authority // signs terminals' certificates
 	Seal     visit.SealPrivateKey
-	Log      ed25519.PrivateKey
-	Hosts    []string // DNS names and IP addresses of the server
+	LogKey   ed25519.PrivateKey // signs the audit log's checkpoints
+	Hosts    []string           // DNS names and IP addresses of the server
 }
 
 // NewIdentity makes all secrets anew. hosts are DNS names and IP addresses.
 func NewIdentity(hosts []string, now time.Time) (*Identity, error) {
-	if len(hosts) == 0 || len(hosts) > mostHosts {
-		return nil, fmt.Errorf("%d host names, want 1 to %d", len(hosts), mostHosts)
+	if len(hosts) == 0 || len(hosts) > maxHosts {
+		return nil, fmt.Errorf("%d host names, want 1 to %d", len(hosts), maxHosts)
 	}
 	id := &Identity{Hosts: hosts}
 	var err error
@@ -51,7 +51,7 @@ func NewIdentity(hosts []string, now time.Time) (*Identity, error) {
 	if id.Seal, err = visit.GenerateSealKey(); err != nil {
 		return nil, err
 	}
-	if _, id.Log, err = ed25519.GenerateKey(rand.Reader); err != nil {
+	if _, id.LogKey, err = ed25519.GenerateKey(rand.Reader); err != nil {
 		return nil, fmt.Errorf("making the audit log's key: %w", err)
 	}
 	return id, nil

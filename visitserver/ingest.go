@@ -3,7 +3,6 @@ package visitserver
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -49,13 +48,13 @@ func (s *Server) ingest(ctx context.Context, t terminalName, seg visit.Segment) 
 	defer mu.Unlock()
 
 	received := s.now().UTC().Truncate(time.Millisecond)
-	before, err := s.loadJournal(ctx, t, seg.Journal)
+	before, err := s.loadProgress(ctx, t, seg.Journal)
 	if err != nil {
 		return taken{}, err
 	}
 	row := before.journal
-	r := row.read(seg)
-	in := &intake{s: s, name: t, received: received, last: before.gate.Placed, known: r.known, recent: row.Recent,
+	c := row.compare(seg)
+	in := &intake{s: s, name: t, received: received, last: before.gate.Placed, known: c.known, recent: row.Recent,
 		days: map[day.Day]*dayRows{}}
 	if in.last.IsZero() {
 		in.last = before.gate.Added
@@ -77,22 +76,22 @@ func (s *Server) ingest(ctx context.Context, t terminalName, seg visit.Segment) 
 		}
 		fresh += n
 	}
-	if r.unsure && fresh > 0 {
-		r.alert = AlertRollback
+	if c.unsure && fresh > 0 {
+		c.alert = AlertRollback
 	}
-	next := row.advance(seg, r, in.refused, fresh, in.offered-fresh)
+	next := row.advance(seg, c, in.refused, fresh, in.offered-fresh)
 	gate := before.gate
 	gate.Received = received
 	if in.last.After(gate.Placed) {
 		gate.Placed = in.last
 	}
-	if err := s.saveJournal(ctx, t, seg.Journal, before, gate, next); err != nil {
+	if err := s.saveProgress(ctx, t, seg.Journal, before, gate, next); err != nil {
 		return taken{}, err
 	}
 	out := taken{settled: visit.Settlement{Journal: seg.Journal, Through: seg.Through(), Refused: in.refused}, fresh: fresh}
-	if r.alert != "" {
-		out.alerts = []string{r.alert}
-		s.log.Warn("journal jumped", "facility", t.facility, "gate", t.gate, "alert", r.alert, "missing", r.missing)
+	if c.alert != "" {
+		out.alerts = []string{c.alert}
+		s.log.Warn("journal jumped", "facility", t.facility, "gate", t.gate, "alert", c.alert, "missing", c.missing)
 	}
 	return out, nil
 }
@@ -175,7 +174,7 @@ func (in *intake) open(seg visit.Segment, rec visit.Sealed) (visit.Visit, string
 		return visit.Visit{}, refuseUnknownKey
 	}
 	if in.opener == nil || in.epoch != epoch.First { // naming an epoch costs a digest of it: not for each record
-		opener, err := in.s.openers.opener(in.name.facility, in.name.gate, epoch)
+		opener, err := in.s.epochs.opener(in.name.facility, in.name.gate, epoch)
 		if err != nil {
 			return visit.Visit{}, refuseUnsealable
 		}
@@ -249,11 +248,11 @@ type gateRow struct {
 	Received time.Time `json:"received"` // last batch taken
 }
 
-// loaded are the two rows of a gate and journal, with the bytes they were read from.
-type loaded struct {
-	gate              gateRow
-	journal           JournalRow
-	gateRaw, journRaw []byte
+// progress is the row of a gate and that of one of its journals, with the bytes they were read from.
+type progress struct {
+	gate                gateRow
+	journal             JournalRow
+	gateRaw, journalRaw []byte
 }
 
 const (
@@ -263,44 +262,27 @@ const (
 
 func journalKey(t terminalName, id visit.JournalID) string { return t.String() + "/" + id.String() }
 
-func (s *Server) loadJournal(ctx context.Context, t terminalName, id visit.JournalID) (l loaded, err error) {
-	if l.gateRaw, err = load(ctx, s.store, tableGate, t.String(), &l.gate); err != nil {
-		return loaded{}, err
+func (s *Server) loadProgress(ctx context.Context, t terminalName, id visit.JournalID) (p progress, err error) {
+	if p.gateRaw, err = load(ctx, s.store, tableGate, t.String(), &p.gate); err != nil {
+		return progress{}, err
 	}
-	if l.journRaw, err = load(ctx, s.store, tableJournal, journalKey(t, id), &l.journal); err != nil {
-		return loaded{}, err
+	if p.journalRaw, err = load(ctx, s.store, tableJournal, journalKey(t, id), &p.journal); err != nil {
+		return progress{}, err
 	}
-	if n := len(l.journal.Chain); l.journal.Last > 0 && n != sha256.Size {
-		return loaded{}, fmt.Errorf("journal %v of %v: stored chain of %d bytes is damaged", id, t, n)
+	if n := len(p.journal.Chain); p.journal.Last > 0 && n != sha256.Size {
+		return progress{}, fmt.Errorf("journal %v of %v: stored chain of %d bytes is damaged", id, t, n)
 	}
-	return l, nil
+	return p, nil
 }
 
-func (s *Server) saveJournal(ctx context.Context, t terminalName, id visit.JournalID, old loaded, gate gateRow, row JournalRow) error {
-	g, err := json.Marshal(gate)
+func (s *Server) saveProgress(ctx context.Context, t terminalName, id visit.JournalID, old progress, gate gateRow, row JournalRow) error {
+	g, err := change(tableGate, t.String(), old.gateRaw, gate)
 	if err != nil {
-		return fmt.Errorf("encoding the row of %v: %w", t, err)
+		return err
 	}
-	j, err := json.Marshal(row)
+	j, err := change(tableJournal, journalKey(t, id), old.journalRaw, row)
 	if err != nil {
-		return fmt.Errorf("encoding the row of %v: %w", t, err)
+		return err
 	}
-	return s.store.Swap(ctx,
-		store.Change{Table: tableGate, Key: t.String(), Old: old.gateRaw, New: g},
-		store.Change{Table: tableJournal, Key: journalKey(t, id), Old: old.journRaw, New: j})
-}
-
-// load reads a register value into v, which stays as it is if there is none; raw is nil then.
-func load(ctx context.Context, r store.Register, table, key string, v any) (raw []byte, err error) {
-	raw, err = r.Get(ctx, table, key)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := json.Unmarshal(raw, v); err != nil {
-		return nil, fmt.Errorf("reading %s of the register: %w", table, err)
-	}
-	return raw, nil
+	return s.store.Swap(ctx, g, j)
 }

@@ -58,7 +58,7 @@ func chainOf(id visit.JournalID, records []visit.Sealed) visit.Chain {
 	return c
 }
 
-func TestReadingOfSegments(t *testing.T) {
+func TestContinuityOfSegments(t *testing.T) {
 	id := visit.JournalID{1}
 	truth := line(1, 20, 'a')
 	other := append(line(1, 5, 'a'), line(6, 20, 'b')...)
@@ -76,22 +76,22 @@ func TestReadingOfSegments(t *testing.T) {
 		rule string
 		row  JournalRow
 		seg  visit.Segment
-		want reading
+		want continuity
 	}{
-		{"first of a new journal", known(truth, 0), cut(truth, 1, 3), reading{}},
-		{"continuation", known(truth, 10), cut(truth, 11, 20), reading{}},
-		{"the same again", known(truth, 10), cut(truth, 1, 10), reading{known: 10}},
-		{"a later cut that overlaps", known(truth, 10), cut(truth, 5, 15), reading{known: 10}},
-		{"a shorter cut of what is known cannot be told", known(truth, 10), cut(truth, 1, 5), reading{unsure: true}},
-		{"a hole", known(truth, 10), cut(truth, 13, 20), reading{alert: AlertGap, missing: 2}},
-		{"a new journal that does not begin at 1", known(truth, 0), cut(truth, 4, 5), reading{alert: AlertGap, missing: 3}},
-		{"a continuation of another history", known(other, 10), cut(truth, 11, 20), reading{alert: AlertFork}},
+		{"first of a new journal", known(truth, 0), cut(truth, 1, 3), continuity{}},
+		{"continuation", known(truth, 10), cut(truth, 11, 20), continuity{}},
+		{"the same again", known(truth, 10), cut(truth, 1, 10), continuity{known: 10}},
+		{"a later cut that overlaps", known(truth, 10), cut(truth, 5, 15), continuity{known: 10}},
+		{"a shorter cut of what is known cannot be told", known(truth, 10), cut(truth, 1, 5), continuity{unsure: true}},
+		{"a hole", known(truth, 10), cut(truth, 13, 20), continuity{alert: AlertGap, missing: 2}},
+		{"a new journal that does not begin at 1", known(truth, 0), cut(truth, 4, 5), continuity{alert: AlertGap, missing: 3}},
+		{"a continuation of another history", known(other, 10), cut(truth, 11, 20), continuity{alert: AlertFork}},
 		{"a new journal with a foreign beginning", known(truth, 0),
-			visit.Segment{Journal: id, Prev: visit.Chain{9}, Records: truth[:2]}, reading{alert: AlertFork}},
-		{"another history up to what is known", known(truth, 10), cut(other, 6, 10), reading{alert: AlertRollback}},
-		{"another history beyond what is known", known(truth, 10), cut(other, 6, 12), reading{alert: AlertFork}},
+			visit.Segment{Journal: id, Prev: visit.Chain{9}, Records: truth[:2]}, continuity{alert: AlertFork}},
+		{"another history up to what is known", known(truth, 10), cut(other, 6, 10), continuity{alert: AlertRollback}},
+		{"another history beyond what is known", known(truth, 10), cut(other, 6, 12), continuity{alert: AlertFork}},
 	} {
-		if got := c.row.read(c.seg); got != c.want {
+		if got := c.row.compare(c.seg); got != c.want {
 			t.Errorf("%s: %+v, want %+v", c.rule, got, c.want)
 		}
 	}
@@ -104,25 +104,25 @@ func TestJournalRowNeverGoesBack(t *testing.T) {
 	row := JournalRow{Last: 10, Chain: chain[:], Stored: 8, Refused: 2,
 		Recent: []visit.Refusal{{Seq: 3, Reason: "malformed"}, {Seq: 9, Reason: "malformed"}}}
 	seg := visit.Segment{Journal: id, Prev: visit.Genesis(id), Records: truth[:5]}
-	next := row.advance(seg, row.read(seg), []visit.Refusal{{Seq: 3, Reason: "malformed"}}, 0, 4)
+	next := row.advance(seg, row.compare(seg), []visit.Refusal{{Seq: 3, Reason: "malformed"}}, 0, 4)
 	if next.Last != 10 || visit.Chain(next.Chain) != chain || next.Refused != 2 || len(next.Recent) != 2 {
 		t.Errorf("after a shorter retry: %+v", next)
 	}
 	seg.Records = truth
-	next = next.advance(seg, next.read(seg), next.Recent, 10, 0)
+	next = next.advance(seg, next.compare(seg), next.Recent, 10, 0)
 	if next.Last != 20 || visit.Chain(next.Chain) != chainOf(id, truth) || next.Stored != 18 || next.Refused != 2 {
 		t.Errorf("after all: %+v", next)
 	}
 	seg = visit.Segment{Journal: id, Prev: chainOf(id, truth), Records: line(21, 22, 'a')}
-	if next = next.advance(seg, next.read(seg), nil, 2, 0); len(next.Recent) != 0 {
+	if next = next.advance(seg, next.compare(seg), nil, 2, 0); len(next.Recent) != 0 {
 		t.Errorf("refusals long settled are still kept: %+v", next.Recent)
 	}
 }
 
 func TestRefusalsAreToldAgainUntilSettled(t *testing.T) {
-	r := newRig(t)
-	r.facility("cafe")
-	g := r.gate("cafe", "door")
+	fx := newFixture(t)
+	fx.facility("cafe")
+	g := fx.gate("cafe", "door")
 	g.journalled(newVisit(noon))
 	g.sealed([]byte("no visit"))
 	g.journalled(newVisit(noon.Add(-29*24*time.Hour)), newVisit(noon))
@@ -135,7 +135,7 @@ func TestRefusalsAreToldAgainUntilSettled(t *testing.T) {
 		if err != nil || !slices.Equal(receipt.Settled.Refused, want) || receipt.Settled.Through != 5 || len(receipt.Alerts) > 0 {
 			t.Fatalf("receipt %+v, %v; want refusals %v", receipt, err, want)
 		}
-		r.restart()
+		fx.restart()
 	}
 	if receipt, err := g.send(g.segment(3)); err != nil || !slices.Equal(receipt.Settled.Refused, want[:2]) || receipt.Settled.Through != 3 {
 		t.Errorf("a shorter cut: %+v, %v", receipt, err)
@@ -145,16 +145,16 @@ func TestRefusalsAreToldAgainUntilSettled(t *testing.T) {
 	if err != nil || !slices.Equal(receipt.Settled.Refused, want) {
 		t.Errorf("a longer cut: %+v, %v", receipt, err)
 	}
-	j := r.ledger().Gates[0].Journals[0]
+	j := fx.ledger().Gates[0].Journals[0]
 	if j.Last != 6 || j.Stored != 3 || j.Refused != 3 {
 		t.Errorf("ledger %+v, want 6 = 3 stored and 3 refused", j)
 	}
 }
 
 func TestRecordsForAnotherServerKeyAreRefusedAsSuch(t *testing.T) {
-	r := newRig(t)
-	r.facility("cafe")
-	g := r.gate("cafe", "door")
+	fx := newFixture(t)
+	fx.facility("cafe")
+	g := fx.gate("cafe", "door")
 	other, err := visit.GenerateSealKey()
 	if err != nil {
 		t.Fatal(err)
@@ -168,10 +168,10 @@ func TestRecordsForAnotherServerKeyAreRefusedAsSuch(t *testing.T) {
 }
 
 func TestRecordsSealedForAnotherPlaceDoNotOpen(t *testing.T) {
-	r := newRig(t)
-	r.facility("cafe")
-	r.facility("club")
-	cafe, club := r.gate("cafe", "door"), r.gate("club", "door")
+	fx := newFixture(t)
+	fx.facility("cafe")
+	fx.facility("club")
+	cafe, club := fx.gate("cafe", "door"), fx.gate("club", "door")
 	cafe.journalled(newVisit(noon))
 	club.journal, club.prev, club.records, club.sealer = cafe.journal, cafe.prev, cafe.records, cafe.sealer
 	if got := club.deliver().Settled.Refused; !slices.Equal(got, []visit.Refusal{{Seq: 1, Reason: refuseUnsealable}}) {
@@ -183,9 +183,9 @@ func TestRecordsSealedForAnotherPlaceDoNotOpen(t *testing.T) {
 }
 
 func TestJumpsOfAJournalAreToldAndLoseNothing(t *testing.T) {
-	r := newRig(t)
-	r.facility("cafe")
-	g := r.gate("cafe", "door")
+	fx := newFixture(t)
+	fx.facility("cafe")
+	g := fx.gate("cafe", "door")
 	alerts := func(rule string, want ...string) {
 		t.Helper()
 		if got := g.deliver().Alerts; !slices.Equal(got, want) {
@@ -215,10 +215,10 @@ func TestJumpsOfAJournalAreToldAndLoseNothing(t *testing.T) {
 	g.newEpoch()
 	three()
 	alerts("while the original lives on", AlertRollback)
-	if n := r.stored("cafe"); n != 3+3+2+3+6+3+3 {
+	if n := fx.stored("cafe"); n != 3+3+2+3+6+3+3 {
 		t.Errorf("stored %d, want every visit", n)
 	}
-	j := r.ledger().Gates[0].Journals[0]
+	j := fx.ledger().Gates[0].Journals[0]
 	if j.Missing != 1 || j.Alerts[AlertGap] != 1 || j.Alerts[AlertFork] != 1 || j.Alerts[AlertRollback] != 2 {
 		t.Errorf("ledger %+v", j)
 	}
@@ -228,9 +228,9 @@ func TestJumpsOfAJournalAreToldAndLoseNothing(t *testing.T) {
 }
 
 func TestOneCodeAtTwoGatesIsOneVisit(t *testing.T) {
-	r := newRig(t)
-	r.facility("cafe")
-	gates := []*gate{r.gate("cafe", "east"), r.gate("cafe", "west"), r.gate("cafe", "north")}
+	fx := newFixture(t)
+	fx.facility("cafe")
+	gates := []*gate{fx.gate("cafe", "east"), fx.gate("cafe", "west"), fx.gate("cafe", "north")}
 	const codes = 40
 	for range codes {
 		v := newVisit(noon)
@@ -256,11 +256,11 @@ func TestOneCodeAtTwoGatesIsOneVisit(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := r.stored("cafe"); n != codes {
+	if n := fx.stored("cafe"); n != codes {
 		t.Errorf("stored %d, want %d", n, codes)
 	}
 	var sum uint64
-	for _, g := range r.ledger().Gates {
+	for _, g := range fx.ledger().Gates {
 		sum += g.Journals[0].Stored
 	}
 	if sum != codes {
@@ -269,40 +269,40 @@ func TestOneCodeAtTwoGatesIsOneVisit(t *testing.T) {
 }
 
 func TestOneCodeReadOnBothSidesOfMidnightIsOneVisit(t *testing.T) {
-	r := newRig(t)
+	fx := newFixture(t)
 	midnight := (day.Of(noon) + 1).Start()
-	r.clock.Set(midnight.Add(time.Minute))
-	r.facility("cafe")
-	east, west := r.gate("cafe", "east"), r.gate("cafe", "west")
+	fx.clock.Set(midnight.Add(time.Minute))
+	fx.facility("cafe")
+	east, west := fx.gate("cafe", "east"), fx.gate("cafe", "west")
 	v := newVisit(midnight.Add(-5 * time.Second))
 	east.journalled(v)
 	v.At = midnight.Add(3 * time.Second)
 	west.journalled(v)
 	east.deliver()
 	west.deliver()
-	if n := r.stored("cafe"); n != 1 {
+	if n := fx.stored("cafe"); n != 1 {
 		t.Errorf("stored %d, want 1", n)
 	}
 }
 
 func TestAnUnprovenTimeIsPlacedOnceThoughItsReceiptIsLost(t *testing.T) {
-	r := newRig(t)
-	r.facility("cafe")
-	g := r.gate("cafe", "door")
+	fx := newFixture(t)
+	fx.facility("cafe")
+	g := fx.gate("cafe", "door")
 	v := newVisit(time.Unix(1000, 0))
 	v.Clock = visit.ClockUntrusted
 	g.journalled(v)
 	g.deliver()
 	// The same code is read again days later by a second gate without a clock, and by a gate whose journal was put back.
-	r.clock.Add(3 * 24 * time.Hour)
+	fx.clock.Add(3 * 24 * time.Hour)
 	g.newJournal()
-	v.At = r.clock.Now()
+	v.At = fx.clock.Now()
 	g.journalled(v)
 	g.deliver()
-	if n := r.stored("cafe"); n != 1 {
+	if n := fx.stored("cafe"); n != 1 {
 		t.Errorf("stored %d, want 1", n)
 	}
-	status, c := readCounts(t, r, "cafe", managerToken(r, "cafe"), "2020-07-01")
+	status, c := readCounts(t, fx, "cafe", managerToken(fx, "cafe"), "2020-07-01")
 	if status != 200 || c.Total != 1 || c.Hours[0].Hour != 12 {
 		t.Errorf("placed at %+v, want noon, when the gate was added", c)
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/visit"
 )
@@ -111,18 +112,17 @@ func (l *lives) after(n int) {
 // deliver while the server is killed (SIGKILL) and started again, and then looks every visit up.
 func TestEveryAcknowledgedBatchIsThereOnceThoughTheServerIsKilled(t *testing.T) {
 	const gates, batches, perBatch, kills = 3, 40, 25, 6
-	r := &rig{t: t, folder: Folder{Dir: shortDir(t)}, clock: &driven{}}
 	now := time.Now()
-	r.clock.Set(now)
-	if err := r.folder.Init([]string{"localhost"}, now); err != nil {
+	fx := &fixture{t: t, folder: Folder{Dir: shortDir(t)}, clock: testkit.NewClock(now)}
+	if err := fx.folder.Init([]string{"localhost"}, now); err != nil {
 		t.Fatal(err)
 	}
-	server := startChild(t, r.folder.Dir, "127.0.0.1:0")
-	r.addr = server.addr
-	r.facility("cafe")
+	server := startChild(t, fx.folder.Dir, "127.0.0.1:0")
+	fx.addr = server.addr
+	fx.facility("cafe")
 	var all []*gate
 	for g := range gates {
-		all = append(all, r.gate("cafe", visit.Gate(fmt.Sprintf("g%d", g))))
+		all = append(all, fx.gate("cafe", visit.Gate(fmt.Sprintf("g%d", g))))
 	}
 	truth := map[visit.CTI]bool{}
 	for range batches * perBatch {
@@ -184,14 +184,14 @@ func TestEveryAcknowledgedBatchIsThereOnceThoughTheServerIsKilled(t *testing.T) 
 			}
 		}
 		server.end(t, syscall.SIGKILL)
-		server = startChild(t, r.folder.Dir, r.addr)
+		server = startChild(t, fx.folder.Dir, fx.addr)
 		life.next()
 	}
 	<-finished
-	l := r.ledger()
+	l := fx.ledger()
 	server.end(t, syscall.SIGTERM)
 
-	s, parts := opened(t, r.folder, r.clock)
+	s, parts := opened(t, fx.folder, fx.clock)
 	defer parts.close()
 	found := map[visit.CTI]int{}
 	for d := day.Of(now) - 1; d <= day.Of(now); d++ {

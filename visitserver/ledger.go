@@ -3,8 +3,6 @@ package visitserver
 import (
 	"context"
 	"encoding/hex"
-	"encoding/json"
-	"fmt"
 	"strings"
 	"time"
 
@@ -34,7 +32,7 @@ type GateLedger struct {
 	Enrolled  *time.Time      `json:"enrolled,omitempty"`
 	Revoked   *time.Time      `json:"revoked,omitempty"`
 	Received  time.Time       `json:"received,omitzero"` // last batch
-	Heartbeat *Heartbeat      `json:"heartbeat,omitempty"`
+	Heartbeat *HeartbeatRow   `json:"heartbeat,omitempty"`
 	Journals  []JournalLedger `json:"journals"`
 }
 
@@ -91,13 +89,13 @@ func (s *Server) gateLedger(ctx context.Context, key string, row TerminalRow) (G
 		return GateLedger{}, err
 	}
 	out.Received = gate.Received
-	var beat Heartbeat
-	raw, err := load(ctx, s.store, tableBeat, key, &beat)
+	var heartbeat HeartbeatRow
+	raw, err := load(ctx, s.store, tableHeartbeat, key, &heartbeat)
 	if err != nil {
 		return GateLedger{}, err
 	}
 	if raw != nil {
-		out.Heartbeat = &beat
+		out.Heartbeat = &heartbeat
 	}
 	err = each(ctx, s, tableJournal, key+"/", func(k string, j JournalRow) error {
 		out.Journals = append(out.Journals, JournalLedger{
@@ -110,22 +108,4 @@ func (s *Server) gateLedger(ctx context.Context, key string, row TerminalRow) (G
 		return GateLedger{}, err
 	}
 	return out, nil
-}
-
-// each calls f for every value of a table whose key begins with prefix.
-func each[T any](ctx context.Context, s *Server, table, prefix string, f func(key string, row T) error) error {
-	entries, err := s.store.List(ctx, table, prefix)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		var row T
-		if err := json.Unmarshal(e.Value, &row); err != nil {
-			return fmt.Errorf("reading %s of the register: %w", table, err)
-		}
-		if err := f(e.Key, row); err != nil {
-			return err
-		}
-	}
-	return nil
 }

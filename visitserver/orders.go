@@ -58,11 +58,11 @@ func (s *Server) takeOrder(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	leave, err := s.enter(r.Context())
+	release, err := s.acquire(r.Context())
 	if err != nil {
 		return err
 	}
-	defer leave()
+	defer release()
 	sealed, err := s.obey(r.Context(), raw)
 	if err != nil {
 		return err

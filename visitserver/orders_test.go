@@ -22,25 +22,25 @@ type investigators struct {
 	identity *age.X25519Identity
 }
 
-func newInvestigators(r *rig) *investigators {
+func newInvestigators(fx *fixture) *investigators {
 	a := &investigators{}
 	var err error
 	if a.identity, err = age.GenerateX25519Identity(); err != nil {
-		r.t.Fatal(err)
+		fx.t.Fatal(err)
 	}
 	for name, key := range map[string]*ed25519.PrivateKey{"lee": &a.lee, "kim": &a.kim} {
 		pub, private, err := ed25519.GenerateKey(rand.Reader)
 		if err != nil {
-			r.t.Fatal(err)
+			fx.t.Fatal(err)
 		}
 		*key = private
-		r.admin(nil, "officer add", name, order.FormatPublicKey(pub))
+		fx.admin(nil, "officer add", name, order.FormatPublicKey(pub))
 	}
 	return a
 }
 
-func (a *investigators) order(r *rig, f visit.Facility, from, to time.Time) order.Order {
-	now := r.clock.Now().Truncate(time.Second)
+func (a *investigators) order(fx *fixture, f visit.Facility, from, to time.Time) order.Order {
+	now := fx.clock.Now().Truncate(time.Second)
 	return order.Order{
 		ID: order.NewID(), Case: "2020-0042", Officer: "lee", Purpose: "contacts of a confirmed case", Facility: f, From: from, To: to,
 		Recipient: a.identity.Recipient().String(), IssuedAt: now, Expires: now.Add(time.Hour),
@@ -61,9 +61,9 @@ func (a *investigators) approved(t *testing.T, o order.Order) []byte {
 }
 
 // inquire sends an order and returns the opened answer, or the code of the refusal.
-func inquire(t *testing.T, r *rig, a *investigators, raw []byte) (order.VisitAnswer, string) {
+func inquire(t *testing.T, fx *fixture, a *investigators, raw []byte) (order.VisitAnswer, string) {
 	t.Helper()
-	status, contentType, body, err := r.post(r.client(nil), order.PathOrders, order.TypeOrder, raw)
+	status, contentType, body, err := fx.post(fx.client(nil), order.PathOrders, order.TypeOrder, raw)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,11 +82,11 @@ func inquire(t *testing.T, r *rig, a *investigators, raw []byte) (order.VisitAns
 }
 
 func TestAnOrderIsAnsweredWithItsWindowAndLogged(t *testing.T) {
-	r := newRig(t)
-	r.facility("cafe")
-	r.facility("club")
-	a := newInvestigators(r)
-	east, west, club := r.gate("cafe", "east"), r.gate("cafe", "west"), r.gate("club", "door")
+	fx := newFixture(t)
+	fx.facility("cafe")
+	fx.facility("club")
+	a := newInvestigators(fx)
+	east, west, club := fx.gate("cafe", "east"), fx.gate("cafe", "west"), fx.gate("club", "door")
 	midnight := day.Of(noon).Start()
 	visits := []visit.Visit{
 		newVisit(midnight.Add(-time.Hour)), newVisit(midnight.Add(-time.Millisecond)), newVisit(midnight), newVisit(noon.Add(-time.Minute)), newVisit(noon),
@@ -98,8 +98,8 @@ func TestAnOrderIsAnsweredWithItsWindowAndLogged(t *testing.T) {
 	for _, g := range []*gate{east, west, club} {
 		g.deliver()
 	}
-	o := a.order(r, "cafe", midnight.Add(-time.Second), noon)
-	answer, refused := inquire(t, r, a, a.approved(t, o))
+	o := a.order(fx, "cafe", midnight.Add(-time.Second), noon)
+	answer, refused := inquire(t, fx, a, a.approved(t, o))
 	if refused != "" {
 		t.Fatalf("refused: %s", refused)
 	}
@@ -116,7 +116,7 @@ func TestAnOrderIsAnsweredWithItsWindowAndLogged(t *testing.T) {
 			t.Errorf("scan %d is not the one expected", i)
 		}
 	}
-	entries := auditEntries(t, r.folder)
+	entries := auditEntries(t, fx.folder)
 	e := entries[answer.Entry]
 	if e.Kind != auditlog.KindInquiry || e.Order != o.ID.String() || e.Officer != "lee" || e.Approver != "kim" ||
 		e.Case != o.Case || e.Facility != "cafe" || e.Count != 3 || !e.From.Equal(o.From) || !e.To.Equal(o.To) {
@@ -125,13 +125,13 @@ func TestAnOrderIsAnsweredWithItsWindowAndLogged(t *testing.T) {
 }
 
 func TestOrdersThatDoNotHoldGetNothing(t *testing.T) {
-	r := newRig(t)
-	r.facility("cafe")
-	a := newInvestigators(r)
-	g := r.gate("cafe", "door")
+	fx := newFixture(t)
+	fx.facility("cafe")
+	a := newInvestigators(fx)
+	g := fx.gate("cafe", "door")
 	g.journalled(newVisit(noon.Add(-time.Hour)))
 	g.deliver()
-	o := a.order(r, "cafe", noon.Add(-2*time.Hour), noon)
+	o := a.order(fx, "cafe", noon.Add(-2*time.Hour), noon)
 	good := a.approved(t, o)
 	signed, err := order.Sign(a.lee, o)
 	if err != nil {
@@ -153,44 +153,44 @@ func TestOrdersThatDoNotHoldGetNothing(t *testing.T) {
 		"garbage":                {[]byte("order"), "bad-order"},
 		"empty":                  {nil, "bad-order"},
 		"too large":              {make([]byte, order.MaxOrder+1), "too-large"},
-		"of an unknown facility": {a.approved(t, a.order(r, "nowhere", noon.Add(-time.Hour), noon)), "order-refused"},
+		"of an unknown facility": {a.approved(t, a.order(fx, "nowhere", noon.Add(-time.Hour), noon)), "order-refused"},
 	} {
-		if answer, got := inquire(t, r, a, c.raw); got != c.want || len(answer.Scans) > 0 {
+		if answer, got := inquire(t, fx, a, c.raw); got != c.want || len(answer.Scans) > 0 {
 			t.Errorf("%s: %q, want %q", rule, got, c.want)
 		}
 	}
-	if n := len(auditEntries(t, r.folder)); n != 0 {
+	if n := len(auditEntries(t, fx.folder)); n != 0 {
 		t.Errorf("%d entries in the audit log, want none: nothing left", n)
 	}
-	if _, got := inquire(t, r, a, good); got != "" {
+	if _, got := inquire(t, fx, a, good); got != "" {
 		t.Errorf("the good order was refused: %s", got)
 	}
-	r.admin(nil, "officer remove", "kim")
-	if _, got := inquire(t, r, a, good); got != "order-refused" {
+	fx.admin(nil, "officer remove", "kim")
+	if _, got := inquire(t, fx, a, good); got != "order-refused" {
 		t.Errorf("approved by an officer removed since: %q", got)
 	}
-	r.clock.Add(2 * time.Hour)
-	if _, got := inquire(t, r, a, good); got != "order-refused" {
+	fx.clock.Add(2 * time.Hour)
+	if _, got := inquire(t, fx, a, good); got != "order-refused" {
 		t.Errorf("expired: %q", got)
 	}
 }
 
 func TestNothingOfADayWhoseWeeksAreOverLeavesEvenBeforeItIsDestroyed(t *testing.T) {
-	r := newRig(t)
-	r.facility("cafe")
-	a := newInvestigators(r)
-	g := r.gate("cafe", "door")
+	fx := newFixture(t)
+	fx.facility("cafe")
+	a := newInvestigators(fx)
+	g := fx.gate("cafe", "door")
 	day := day.Of(noon)
 	g.journalled(newVisit(noon), newVisit((day + 1).Start()))
-	r.clock.Add(24 * time.Hour)
+	fx.clock.Add(24 * time.Hour)
 	g.deliver()
 	for _, c := range []struct {
 		rule string
 		at   time.Time
 		want int
 	}{{"a second before", day.DestroyAt().Add(-time.Second), 2}, {"at the end", day.DestroyAt(), 1}} {
-		r.clock.Set(c.at)
-		answer, refused := inquire(t, r, a, a.approved(t, a.order(r, "cafe", day.Start(), (day+2).Start())))
+		fx.clock.Set(c.at)
+		answer, refused := inquire(t, fx, a, a.approved(t, a.order(fx, "cafe", day.Start(), (day+2).Start())))
 		if refused != "" || len(answer.Scans) != c.want {
 			t.Errorf("%s: %d scans, refused %q; want %d", c.rule, len(answer.Scans), refused, c.want)
 		}

@@ -79,8 +79,8 @@ func TestARefusalReadsAlikeForGatesAndTheAuthority(t *testing.T) {
 // While all places at work are taken a request waits a little and is then sent away, and told when to come back.
 func TestABusyServerSaysWhenToComeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &Server{atWork: make(chan struct{}, 1)}
-		s.atWork <- struct{}{}
+		s := &Server{slots: make(chan struct{}, 1)}
+		s.slots <- struct{}{}
 		r := httptest.NewRequest(http.MethodPost, order.PathOrders, strings.NewReader("order"))
 		r.Header.Set("Content-Type", order.TypeOrder)
 		w := httptest.NewRecorder()
@@ -91,7 +91,7 @@ func TestABusyServerSaysWhenToComeBack(t *testing.T) {
 		if w.Code != http.StatusServiceUnavailable || err != nil || p.Code != wire.CodeBusy || after < 5 || after > 10 {
 			t.Errorf("%d, Retry-After %d, %+v, %v", w.Code, after, p, err)
 		}
-		if waited := time.Since(began); waited != turnWait || s.waiting.Load() != 0 {
+		if waited := time.Since(began); waited != slotWait || s.waiting.Load() != 0 {
 			t.Errorf("waited %v, and %d are said to wait still", waited, s.waiting.Load())
 		}
 	})
@@ -100,7 +100,7 @@ func TestABusyServerSaysWhenToComeBack(t *testing.T) {
 // A stranger's path, query, header and body leave no trace in the log.
 func TestTheRequestLogHoldsNothingOfTheRequest(t *testing.T) {
 	logger, log := testkit.NewLogger()
-	d := newDirect(t)
+	d := newDirectFixture(t)
 	d.log = logger
 	const secret = "01012345678"
 	for _, path := range []string{"/" + secret, "/v1/facilities/" + secret + "/counts?day=" + secret, order.PathOrders + "?" + secret, wire.PathVisits} {

@@ -82,15 +82,15 @@ func open(ctx context.Context, c Config, parts *closers) (*Server, error) {
 		return nil, err
 	}
 	parts.add(guard.Close)
-	log, err := auditlog.Open(c.Folder.Audit(), c.Secrets.identity.Log, auditOrigin)
+	audit, err := auditlog.Open(c.Folder.Audit(), c.Secrets.identity.LogKey, auditOrigin)
 	if err != nil {
 		return nil, err
 	}
-	parts.add(log.Close)
-	if n := log.Cut(); n > 0 {
+	parts.add(audit.Close)
+	if n := audit.Cut(); n > 0 {
 		c.Logger.Warn("audit log: an entry never acknowledged was cut off", "bytes", n)
 	}
-	return New(ctx, Parts{Store: c.Store, Keys: keys, Guard: guard, Identity: c.Secrets.identity, Log: log, Logger: c.Logger, Now: c.Now})
+	return New(ctx, Parts{Store: c.Store, Keys: keys, Guard: guard, Identity: c.Secrets.identity, Audit: audit, Logger: c.Logger, Now: c.Now})
 }
 
 // closers close in the reverse order of opening.

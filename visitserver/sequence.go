@@ -26,31 +26,31 @@ type JournalRow struct {
 	Recent []visit.Refusal `json:"recent,omitempty"`
 }
 
-// reading is how a segment stands to what is known of its journal.
-type reading struct {
+// continuity is how a segment continues what is known of its journal.
+type continuity struct {
 	alert   string
 	known   uint64 // records up to here are the very ones taken before
 	unsure  bool   // records up to the row's Last may be a retry or a roll-back; which, their storing will show
 	missing uint64
 }
 
-// read compares a well-formed, non-empty segment with the row of its journal, which is zero for a new one.
-func (j JournalRow) read(s visit.Segment) reading {
+// compare holds a well-formed, non-empty segment against the row of its journal, which is zero for a new one.
+func (j JournalRow) compare(s visit.Segment) continuity {
 	first, through := s.Records[0].Seq, s.Through()
 	switch {
 	case first > j.Last+1:
-		return reading{alert: AlertGap, missing: first - j.Last - 1}
+		return continuity{alert: AlertGap, missing: first - j.Last - 1}
 	case first == j.Last+1:
 		want := visit.Genesis(s.Journal)
 		if j.Last > 0 {
 			want = visit.Chain(j.Chain)
 		}
 		if s.Prev != want {
-			return reading{alert: AlertFork}
+			return continuity{alert: AlertFork}
 		}
-		return reading{}
+		return continuity{}
 	case through < j.Last:
-		return reading{unsure: true}
+		return continuity{unsure: true}
 	}
 	chain := s.Prev
 	for _, r := range s.Records[:j.Last-first+1] {
@@ -58,16 +58,16 @@ func (j JournalRow) read(s visit.Segment) reading {
 	}
 	switch {
 	case chain == visit.Chain(j.Chain):
-		return reading{known: j.Last}
+		return continuity{known: j.Last}
 	case through == j.Last:
-		return reading{alert: AlertRollback}
+		return continuity{alert: AlertRollback}
 	}
-	return reading{alert: AlertFork}
+	return continuity{alert: AlertFork}
 }
 
 // advance returns the row after the segment was taken. refused are all refusals among its records, fresh and again what
 // became of the others.
-func (j JournalRow) advance(s visit.Segment, r reading, refused []visit.Refusal, fresh, again int) JournalRow {
+func (j JournalRow) advance(s visit.Segment, c continuity, refused []visit.Refusal, fresh, again int) JournalRow {
 	first, through := s.Records[0].Seq, s.Through()
 	next := j
 	next.Recent = slices.Clone(refused)
@@ -83,9 +83,9 @@ func (j JournalRow) advance(s visit.Segment, r reading, refused []visit.Refusal,
 	}
 	next.Stored += uint64(fresh)
 	next.Again += uint64(again)
-	next.Missing += r.missing
-	if r.alert != "" {
-		next.Alerts = map[string]int{r.alert: 1}
+	next.Missing += c.missing
+	if c.alert != "" {
+		next.Alerts = map[string]int{c.alert: 1}
 		for a, n := range j.Alerts {
 			next.Alerts[a] += n
 		}

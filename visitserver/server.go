@@ -27,31 +27,31 @@ type Parts struct {
 	Keys     *daykey.Ring[*rowcipher.Key]
 	Guard    *guard.Clock
 	Identity *Identity
-	Log      AuditLog
+	Audit    AuditLog
 	Logger   *slog.Logger     // default: none
 	Now      func() time.Time // default: time.Now
 }
 
 const (
-	mostOpeners = 16384 // epochs whose key is kept, about 2 KB each
-	mostAtWork  = 64    // batches and orders in work at once
+	maxEpochs = 16384 // whose key is kept, about 2 KB each
+	maxSlots  = 64    // batches and orders in work at once
 )
 
 // Server answers terminals, facility managers and the health authority. Its handlers are in Handler and Admin.
 type Server struct {
-	store   store.Store
-	keys    *daykey.Ring[*rowcipher.Key]
-	guard   *guard.Clock
-	id      *Identity
-	seal    visit.SealPrivateKey
-	openers *openers
-	audit   AuditLog
-	log     *slog.Logger
-	now     func() time.Time
+	store  store.Store
+	keys   *daykey.Ring[*rowcipher.Key]
+	guard  *guard.Clock
+	id     *Identity
+	seal   visit.SealPrivateKey
+	epochs *epochCache
+	audit  AuditLog
+	log    *slog.Logger
+	now    func() time.Time
 
 	gates   stripes
-	atWork  chan struct{}
-	waiting atomic.Int64
+	slots   chan struct{} // holds one for each batch or order in work
+	waiting atomic.Int64  // requests that wait for a slot
 	trust   atomic.Uint64 // version of the trust list in force
 	destroy sync.Mutex    // one destruction at a time
 	held    atomic.Pointer[HeldBack]
@@ -60,15 +60,15 @@ type Server struct {
 
 // New makes a server of its parts.
 func New(ctx context.Context, p Parts) (*Server, error) {
-	if p.Store == nil || p.Keys == nil || p.Guard == nil || p.Identity == nil || p.Log == nil {
+	if p.Store == nil || p.Keys == nil || p.Guard == nil || p.Identity == nil || p.Audit == nil {
 		return nil, errors.New("visit server: store, keys, guard, identity and audit log are all needed")
 	}
 	s := &Server{
-		store: p.Store, keys: p.Keys, guard: p.Guard, id: p.Identity, seal: p.Identity.Seal, audit: p.Log, log: p.Logger, now: p.Now,
-		openers: newOpeners(p.Identity.Seal, mostOpeners),
-		gates:   stripes{seed: maphash.MakeSeed()},
-		atWork:  make(chan struct{}, mostAtWork),
-		step:    func(string) {},
+		store: p.Store, keys: p.Keys, guard: p.Guard, id: p.Identity, seal: p.Identity.Seal, audit: p.Audit, log: p.Logger, now: p.Now,
+		epochs: newEpochCache(p.Identity.Seal, maxEpochs),
+		gates:  stripes{seed: maphash.MakeSeed()},
+		slots:  make(chan struct{}, maxSlots),
+		step:   func(string) {},
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

@@ -11,16 +11,16 @@ import (
 	"github.com/kipass/kipass/protocol/visit"
 )
 
-func readCounts(t *testing.T, r *rig, f visit.Facility, token, day string) (int, DayCounts) {
+func readCounts(t *testing.T, fx *fixture, f visit.Facility, token, day string) (int, DayCounts) {
 	t.Helper()
-	req, err := http.NewRequest(http.MethodGet, "https://"+r.addr+"/v1/facilities/"+string(f)+"/counts?day="+day, nil)
+	req, err := http.NewRequest(http.MethodGet, "https://"+fx.addr+"/v1/facilities/"+string(f)+"/counts?day="+day, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
-	resp, err := r.client(nil).Do(req)
+	resp, err := fx.client(nil).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,16 +38,16 @@ func readCounts(t *testing.T, r *rig, f visit.Facility, token, day string) (int,
 	return resp.StatusCode, c
 }
 
-func managerToken(r *rig, f visit.Facility) string {
+func managerToken(fx *fixture, f visit.Facility) string {
 	var out struct{ Token string }
-	r.admin(&out, "manager-token", string(f))
+	fx.admin(&out, "manager-token", string(f))
 	return out.Token
 }
 
 func TestVisitsAreStoredOnceAndCounted(t *testing.T) {
-	r := newRig(t)
-	r.facility("cafe")
-	g := r.gate("cafe", "door")
+	fx := newFixture(t)
+	fx.facility("cafe")
+	g := fx.gate("cafe", "door")
 	a, b := newVisit(noon.Add(-time.Hour)), newVisit(noon.Add(-time.Minute))
 	g.journalled(a, b, a)
 	first := g.segment(3)
@@ -61,28 +61,28 @@ func TestVisitsAreStoredOnceAndCounted(t *testing.T) {
 	if again, err := g.send(first); err != nil || again.Settled.Through != 3 || len(again.Alerts) != 0 {
 		t.Errorf("the same batch again: %+v, %v", again, err)
 	}
-	if n := r.stored("cafe"); n != 2 {
+	if n := fx.stored("cafe"); n != 2 {
 		t.Errorf("stored %d visits, want 2", n)
 	}
 	want := []HourCount{{"door", 11, 2}}
 	for _, when := range []string{"at once", "after a restart"} {
-		status, c := readCounts(t, r, "cafe", managerToken(r, "cafe"), "2020-07-01")
+		status, c := readCounts(t, fx, "cafe", managerToken(fx, "cafe"), "2020-07-01")
 		if status != http.StatusOK || c.Total != 2 || !slices.Equal(c.Hours, want) {
 			t.Errorf("%s: status %d, counts %+v, want %v", when, status, c, want)
 		}
-		r.restart()
+		fx.restart()
 	}
-	row := r.ledger().Gates[0].Journals[0]
+	row := fx.ledger().Gates[0].Journals[0]
 	if row.Last != 3 || row.Stored != 2 || row.Again != 1 || row.Refused != 0 || row.Missing != 0 {
 		t.Errorf("ledger %+v, want last 3 = 2 stored and 1 again", row)
 	}
 }
 
 func TestManagersSeeTheirOwnCountsOnly(t *testing.T) {
-	r := newRig(t)
-	r.facility("cafe")
-	r.facility("club")
-	cafe, club := managerToken(r, "cafe"), managerToken(r, "club")
+	fx := newFixture(t)
+	fx.facility("cafe")
+	fx.facility("club")
+	cafe, club := managerToken(fx, "cafe"), managerToken(fx, "club")
 	for _, c := range []struct {
 		rule, token, day string
 		facility         visit.Facility
@@ -96,7 +96,7 @@ func TestManagersSeeTheirOwnCountsOnly(t *testing.T) {
 		{"made-up token", "AAAAAAAAAAAAAAAAAAAAAAAAAA", "2020-07-01", "cafe", 401},
 		{"no day", cafe, "", "cafe", 400},
 	} {
-		if status, _ := readCounts(t, r, c.facility, c.token, c.day); status != c.status {
+		if status, _ := readCounts(t, fx, c.facility, c.token, c.day); status != c.status {
 			t.Errorf("%s: status %d, want %d", c.rule, status, c.status)
 		}
 	}

@@ -13,13 +13,13 @@ import (
 )
 
 const (
-	gather        = time.Second // asked for while the server has time
-	heartbeat     = 5 * time.Minute
-	heartbeatSick = time.Minute // while the gate reports faults
-	longestWait   = 5 * time.Second
-	tableBeat     = "heartbeat"
-	mostFaults    = 32
-	mostText      = 64
+	gatherIdle      = time.Second // gathering time asked for while the server is idle
+	heartbeatPeriod = 5 * time.Minute
+	heartbeatFaulty = time.Minute     // period while the gate reports faults
+	maxWait         = 5 * time.Second // longest wait that is asked for
+	tableHeartbeat  = "heartbeat"
+	maxFaults       = 32 // in a heartbeat
+	maxText         = 64 // bytes of a version or a fault
 )
 
 func (s *Server) takeVisits(w http.ResponseWriter, r *http.Request) error {
@@ -35,38 +35,38 @@ func (s *Server) takeVisits(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return httpserver.BadRequest.With(err.Error())
 	}
-	leave, err := s.enter(r.Context())
+	release, err := s.acquire(r.Context())
 	if err != nil {
 		return err
 	}
-	defer leave()
+	defer release()
 	// Once begun it is carried through: a gate that hangs up has its visits stored all the same.
 	done, err := s.ingest(context.WithoutCancel(r.Context()), t.name, batch.Segment)
 	if err != nil {
 		return err
 	}
-	receipt := s.receipt(heartbeat)
+	receipt := s.receipt(heartbeatPeriod)
 	receipt.Settled, receipt.Alerts = done.settled, done.alerts
 	return answer(w, wire.TypeReceipt, receipt)
 }
 
-// receipt is what every answer to a gate says. Pacing grows with the number of gates at work: a fleet that comes back
+// receipt is what every answer to a gate says, period being the one between its heartbeats. Pacing grows with the number of gates at work: a fleet that comes back
 // after an outage is spread over time.
-func (s *Server) receipt(beat time.Duration) wire.Receipt {
-	load := float64(len(s.atWork)+int(s.waiting.Load())) / float64(cap(s.atWork))
+func (s *Server) receipt(period time.Duration) wire.Receipt {
+	load := float64(len(s.slots)+int(s.waiting.Load())) / float64(cap(s.slots))
 	r := wire.Receipt{
 		ServerTime: s.now().UnixMilli(), Trust: s.trust.Load(), SealKey: s.seal.ID(),
-		Gather: uint32(gather.Milliseconds()), Heartbeat: uint32(beat / time.Second),
+		Gather: uint32(gatherIdle.Milliseconds()), Heartbeat: uint32(period / time.Second),
 	}
 	if load > 0.5 {
 		r.Gather = uint32(wire.MaxGather.Milliseconds())
-		r.Wait = uint32(float64(longestWait.Milliseconds()) * min(load, 1) * rand.Float64())
+		r.Wait = uint32(float64(maxWait.Milliseconds()) * min(load, 1) * rand.Float64())
 	}
 	return r
 }
 
-// Heartbeat is the last state a gate told of.
-type Heartbeat struct {
+// HeartbeatRow is the last state that a gate reported.
+type HeartbeatRow struct {
 	At         time.Time `json:"at"`
 	Version    string    `json:"version"`
 	Backlog    uint64    `json:"backlog"`
@@ -96,23 +96,23 @@ func (s *Server) takeHeartbeat(w http.ResponseWriter, r *http.Request) error {
 	if err := s.keepHeartbeat(r.Context(), t.name, h); err != nil {
 		return err
 	}
-	beat := heartbeat
+	period := heartbeatPeriod
 	if len(h.Faults) > 0 {
-		beat = heartbeatSick
+		period = heartbeatFaulty
 	}
-	return answer(w, wire.TypeReceipt, s.receipt(beat))
+	return answer(w, wire.TypeReceipt, s.receipt(period))
 }
 
 func (s *Server) keepHeartbeat(ctx context.Context, t terminalName, h wire.Heartbeat) error {
 	mu := s.gates.of(t)
 	mu.Lock()
 	defer mu.Unlock()
-	var old Heartbeat
-	raw, err := load(ctx, s.store, tableBeat, t.String(), &old)
+	var old HeartbeatRow
+	raw, err := load(ctx, s.store, tableHeartbeat, t.String(), &old)
 	if err != nil {
 		return err
 	}
-	c, err := change(tableBeat, t.String(), raw, Heartbeat{
+	c, err := change(tableHeartbeat, t.String(), raw, HeartbeatRow{
 		At: s.now().UTC(), Version: h.Version, Backlog: h.Backlog, Quarantine: h.Quarantine, Oldest: h.Oldest,
 		Clock: h.Clock, FreeDisk: h.FreeDisk, Faults: h.Faults,
 	})
@@ -123,9 +123,9 @@ func (s *Server) keepHeartbeat(ctx context.Context, t terminalName, h wire.Heart
 }
 
 func checkHeartbeat(h wire.Heartbeat) error {
-	tooLong := len(h.Version) > mostText || len(h.Faults) > mostFaults
+	tooLong := len(h.Version) > maxText || len(h.Faults) > maxFaults
 	for _, f := range h.Faults {
-		tooLong = tooLong || len(f) > mostText
+		tooLong = tooLong || len(f) > maxText
 	}
 	if tooLong {
 		return errors.New("heartbeat holds more or longer text than is taken")

@@ -28,21 +28,21 @@ type TerminalRow struct {
 
 const (
 	tableTerminal = "terminal"
-	mostSerials   = 4
+	maxSerials    = 4
 )
 
 // renewed returns the serials after a renewal asked for with the certificate used. Of the others only a few newest are
 // kept: they are of renewals whose answer the gate has not taken into use.
 func renewed(serials []string, used, fresh string) []string {
 	others := slices.DeleteFunc(slices.Clone(serials), func(s string) bool { return s == used })
-	others = others[max(0, len(others)-(mostSerials-2)):]
+	others = others[max(0, len(others)-(maxSerials-2)):]
 	return append(append([]string{used}, others...), fresh)
 }
 
-type connKey struct{}
+type peerKey struct{}
 
-// connIdentity remembers the verdict on a connection's client certificate: it is the same for every request on it.
-type connIdentity struct {
+// peer remembers the verdict on a connection's client certificate: it is the same for every request on it.
+type peer struct {
 	once sync.Once
 	name terminalName
 	leaf *x509.Certificate
@@ -51,7 +51,7 @@ type connIdentity struct {
 
 // ConnContext is for http.Server.ConnContext.
 func ConnContext(ctx context.Context, _ net.Conn) context.Context {
-	return context.WithValue(ctx, connKey{}, &connIdentity{})
+	return context.WithValue(ctx, peerKey{}, &peer{})
 }
 
 // caller is the terminal that makes a request, with its row and the bytes the row was read from.
@@ -65,18 +65,18 @@ type caller struct {
 // That is looked up for each request. expiredToo admits a certificate that has run out, so that a gate that was offline
 // for long can renew it.
 func (s *Server) terminal(r *http.Request, expiredToo bool) (caller, error) {
-	c, ok := r.Context().Value(connKey{}).(*connIdentity)
+	p, ok := r.Context().Value(peerKey{}).(*peer)
 	if !ok || r.TLS == nil {
 		return caller{}, httpserver.Unauthenticated.With("a terminal's certificate is needed")
 	}
-	c.once.Do(func() { c.name, c.leaf, c.err = s.identify(r.TLS.PeerCertificates) })
-	if c.err != nil {
-		return caller{}, c.err
+	p.once.Do(func() { p.name, p.leaf, p.err = s.identify(r.TLS.PeerCertificates) })
+	if p.err != nil {
+		return caller{}, p.err
 	}
-	if now := s.now(); !expiredToo && now.After(c.leaf.NotAfter) {
+	if !expiredToo && s.now().After(p.leaf.NotAfter) {
 		return caller{}, httpserver.Unauthenticated.With("the terminal's certificate has expired: renew it")
 	}
-	t := caller{name: c.name}
+	t := caller{name: p.name}
 	var err error
 	t.raw, err = load(r.Context(), s.store, tableTerminal, t.name.String(), &t.row)
 	switch {
@@ -84,7 +84,7 @@ func (s *Server) terminal(r *http.Request, expiredToo bool) (caller, error) {
 		return caller{}, err
 	case t.raw == nil || t.row.Revoked != nil:
 		return caller{}, revoked.With("this terminal is revoked")
-	case !slices.Contains(t.row.Serials, c.leaf.SerialNumber.Text(16)):
+	case !slices.Contains(t.row.Serials, p.leaf.SerialNumber.Text(16)):
 		return caller{}, revoked.With("this terminal has been enrolled anew on another device")
 	}
 	annotate(r.Context(), t.name)

@@ -16,7 +16,7 @@ import (
 const (
 	tableTrust = "trust"
 	trustRoot  = "root" // the scheme operator's public key
-	trustHeld  = "list" // the signed list in force
+	trustNow   = "list" // the signed list in force
 )
 
 // ParsePublicKey reads an Ed25519 public key: 64 hexadecimal digits, or base64 (RFC 4648), either alphabet.
@@ -43,31 +43,31 @@ func (s *Server) SetTrustRoot(ctx context.Context, root ed25519.PublicKey) error
 	return nil
 }
 
-type heldTrust struct {
+type storedTrust struct {
 	raw     []byte
 	version uint64
 }
 
-func (s *Server) trustList(ctx context.Context) (heldTrust, error) {
-	raw, err := found(s.store.Get(ctx, tableTrust, trustHeld))
+func (s *Server) trustList(ctx context.Context) (storedTrust, error) {
+	raw, err := optional(s.store.Get(ctx, tableTrust, trustNow))
 	if err != nil || raw == nil {
-		return heldTrust{}, err
+		return storedTrust{}, err
 	}
 	root, err := s.store.Get(ctx, tableTrust, trustRoot)
 	if err != nil {
-		return heldTrust{}, err
+		return storedTrust{}, err
 	}
 	list, err := token.OpenTrustList(root, raw)
 	if err != nil {
-		return heldTrust{}, fmt.Errorf("trust list in the register: %w", err)
+		return storedTrust{}, fmt.Errorf("trust list in the register: %w", err)
 	}
-	return heldTrust{raw: raw, version: list.Version}, nil
+	return storedTrust{raw: raw, version: list.Version}, nil
 }
 
 // InstallTrustList takes a list signed by the scheme operator into force and returns its version. Errors wrap
 // token.ErrTrustList, and token.ErrRollback if the list held is as new or newer; the very list held is accepted again.
 func (s *Server) InstallTrustList(ctx context.Context, raw []byte) (uint64, error) {
-	root, err := found(s.store.Get(ctx, tableTrust, trustRoot))
+	root, err := optional(s.store.Get(ctx, tableTrust, trustRoot))
 	if err != nil {
 		return 0, err
 	}
@@ -88,7 +88,7 @@ func (s *Server) InstallTrustList(ctx context.Context, raw []byte) (uint64, erro
 	if list.Version <= held.version {
 		return 0, fmt.Errorf("%w: version %d offered, version %d held: %w", token.ErrTrustList, list.Version, held.version, token.ErrRollback)
 	}
-	if err := s.store.Swap(ctx, store.Change{Table: tableTrust, Key: trustHeld, Old: held.raw, New: raw}); err != nil {
+	if err := s.store.Swap(ctx, store.Change{Table: tableTrust, Key: trustNow, Old: held.raw, New: raw}); err != nil {
 		return 0, fmt.Errorf("installing the trust list: %w", err)
 	}
 	s.trust.Store(list.Version)

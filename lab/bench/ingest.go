@@ -138,10 +138,10 @@ func newIngest(ctx context.Context, s *site) (i *ingestServer, send sender, b *b
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if i.log, err = auditlog.Open(s.path("audit"), identity.Log, "bench"); err != nil {
+	if i.log, err = auditlog.Open(s.path("audit"), identity.LogKey, "bench"); err != nil {
 		return nil, nil, nil, err
 	}
-	server, err := visitserver.New(ctx, visitserver.Parts{Store: i.store, Keys: keys, Guard: guard, Identity: identity, Log: i.log})
+	server, err := visitserver.New(ctx, visitserver.Parts{Store: i.store, Keys: keys, Guard: guard, Identity: identity, Audit: i.log})
 	if err != nil {
 		return nil, nil, nil, err
 	}

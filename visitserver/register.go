@@ -1,0 +1,57 @@
+package visitserver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/kipass/kipass/visitserver/store"
+)
+
+// load reads a register value into v, which stays as it is if there is none; raw is nil then.
+func load(ctx context.Context, r store.Register, table, key string, v any) (raw []byte, err error) {
+	raw, err = optional(r.Get(ctx, table, key))
+	if err != nil || raw == nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(raw, v); err != nil {
+		return nil, fmt.Errorf("reading %s of the register: %w", table, err)
+	}
+	return raw, nil
+}
+
+// optional makes a missing register value nil.
+func optional(raw []byte, err error) ([]byte, error) {
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	return raw, err
+}
+
+// change is a register change of a value that is kept as JSON.
+func change(table, key string, old []byte, value any) (store.Change, error) {
+	b, err := json.Marshal(value)
+	if err != nil {
+		return store.Change{}, fmt.Errorf("encoding %s of the register: %w", table, err)
+	}
+	return store.Change{Table: table, Key: key, Old: old, New: b}, nil
+}
+
+// each calls f for every value of a table whose key begins with prefix.
+func each[T any](ctx context.Context, s *Server, table, prefix string, f func(key string, row T) error) error {
+	entries, err := s.store.List(ctx, table, prefix)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		var row T
+		if err := json.Unmarshal(e.Value, &row); err != nil {
+			return fmt.Errorf("reading %s of the register: %w", table, err)
+		}
+		if err := f(e.Key, row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
