@@ -85,7 +85,8 @@ type Counts interface {
 type Days interface {
 	// Days lists the days that have rows, ascending; those retired and not yet dropped included.
 	Days(ctx context.Context) ([]day.Day, error)
-	// Retire closes a day, durably, and sums it up: Put fails from now on and its rows are no longer to be had. Retiring it again gives the same tally.
+	// Retire closes a day, durably, and sums it up: from now on Put fails and no row of the day is given out. Retiring it
+	// again gives the same tally.
 	Retire(ctx context.Context, d day.Day) (Tally, error)
 	// Retired lists the tallies of all days ever retired, ascending.
 	Retired(ctx context.Context) ([]Tally, error)
@@ -117,7 +118,7 @@ type Register interface {
 	Swap(ctx context.Context, changes ...Change) error
 }
 
-// Store is everything the visit server keeps, save keys and log.
+// Store is everything the visit server keeps but keys and audit log.
 type Store interface {
 	Visits
 	Counts

@@ -128,7 +128,7 @@ func (s *Store) openDB(path string) (*pebble.DB, error) {
 
 // options are the same for every database; lab/bench sets its bare Pebble up in the same way.
 func (s *Store) options() *pebble.Options {
-	o := &pebble.Options{
+	opts := &pebble.Options{
 		FS:                 s.fs,
 		FormatMajorVersion: pebble.FormatNewest,
 		Cache:              s.cache,
@@ -137,11 +137,11 @@ func (s *Store) options() *pebble.Options {
 		Logger:             dbLogger{s.opts.Logger},
 	}
 	// Values are ciphertext: compressing them costs time and saves nothing.
-	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
-	for i := range o.Levels {
-		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
+	for i := range opts.Levels {
+		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
-	return o
+	return opts
 }
 
 func (s *Store) dayPath(d day.Day) string { return filepath.Join(s.dir, "days", d.String()) }
@@ -149,12 +149,12 @@ func (s *Store) dayPath(d day.Day) string { return filepath.Join(s.dir, "days", 
 func (s *Store) dayOf(d day.Day) *dayState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := s.days[d]
-	if p == nil {
-		p = &dayState{}
-		s.days[d] = p
+	state := s.days[d]
+	if state == nil {
+		state = &dayState{}
+		s.days[d] = state
 	}
-	return p
+	return state
 }
 
 // use calls f with the day's database, which stays open and unretired meanwhile. If the day has no rows or is retired, it

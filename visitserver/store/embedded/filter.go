@@ -15,7 +15,7 @@ import (
 
 // filter tells of most visits that they are new without asking the database: a Bloom filter that grows by layers, each
 // four times as large as the one before, with all bits of a key in one cache line. It never denies a key it was given.
-// At 16 bits a key about one new key in 300 has to be looked up in vain.
+// At 16 bits per key, about one new key in 300 is looked up in vain.
 type filter struct {
 	mu     sync.Mutex
 	layers []filterLayer // the last one takes new keys
@@ -23,7 +23,7 @@ type filter struct {
 
 type filterLayer struct {
 	lines [][8]uint64 // 512 bits each; a power of two of them
-	room  int         // keys it can still take
+	free  int         // keys it can still take
 }
 
 const (
@@ -63,15 +63,15 @@ func (l *filterLayer) has(k filterKey) bool {
 
 // add adds k. The caller holds mu.
 func (f *filter) add(k filterKey) {
-	if n := len(f.layers); n == 0 || f.layers[n-1].room == 0 {
-		room := firstLayer
+	if n := len(f.layers); n == 0 || f.layers[n-1].free == 0 {
+		keys := firstLayer
 		for range n {
-			room *= layerGrowth
+			keys *= layerGrowth
 		}
-		f.layers = append(f.layers, filterLayer{lines: make([][8]uint64, room/lineKeys), room: room})
+		f.layers = append(f.layers, filterLayer{lines: make([][8]uint64, keys/lineKeys), free: keys})
 	}
 	l := &f.layers[len(f.layers)-1]
-	l.room--
+	l.free--
 	line := &l.lines[k.line&uint64(len(l.lines)-1)]
 	for i := range bitsPerKey {
 		bit := k.bits >> (9 * i) & 511
@@ -94,8 +94,8 @@ func (s *Store) fill(db *pebble.DB) (*filter, error) {
 	return f, nil
 }
 
-// mostFilters is how many days have a filter: the newest written to. Visits of older days, which come late, are looked up.
-const mostFilters = 4
+// maxFilters is how many days have a filter: the newest written to. Visits of older days, which come late, are looked up.
+const maxFilters = 4
 
 // admitFilter decides whether day d shall have a filter, and takes it from the oldest day that has one if they are too
 // many.
@@ -109,7 +109,7 @@ func (s *Store) admitFilter(d day.Day) bool {
 			oldest = min(oldest, other)
 		}
 	}
-	if n <= mostFilters {
+	if n <= maxFilters {
 		return true
 	}
 	if oldest == d {

@@ -35,7 +35,7 @@ func TestFilterNeverDeniesWhatItWasGivenAndSeldomLies(t *testing.T) {
 func TestFiltersAreKeptForTheNewestDaysAndLateVisitsAreStillOne(t *testing.T) {
 	s := openIn(t, t.TempDir())
 	defer s.Close()
-	const days = mostFilters + 3
+	const days = maxFilters + 3
 	put := func(d day.Day, want int) {
 		t.Helper()
 		row := storetest.NewRow("g", d.Start(), uint64(d))
@@ -48,7 +48,7 @@ func TestFiltersAreKeptForTheNewestDaysAndLateVisitsAreStillOne(t *testing.T) {
 	}
 	for d := benchDay; d < benchDay+days; d++ {
 		put(d, 0)
-		if has, want := s.days[d].filter.Load() != nil, d >= benchDay+days-mostFilters; has && !want {
+		if has, want := s.days[d].filter.Load() != nil, d >= benchDay+days-maxFilters; has && !want {
 			t.Errorf("day %d still has a filter", d-benchDay)
 		}
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/kipass/kipass/visitserver/store"
 )
 
-// day is a day of visit; at is a time on it.
+// visitDay is the day of the visits; at returns a time on it.
 var visitDay = day.Of(time.Date(2020, 7, 1, 0, 0, 0, 0, day.Seoul()))
 
 func at(hour int, offset time.Duration) time.Time {
