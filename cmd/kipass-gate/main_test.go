@@ -1,11 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/kipass/kipass/internal/cli/clitest"
 )
 
 const goodConfig = `version = 1
@@ -21,9 +22,10 @@ name = "front"
 device = "/dev/ttyACM0"
 `
 
-// The command line answers with status 0 when it has done what was asked, 2 when it was asked wrongly, and says why
-// where people look: answers on standard output, complaints on standard error.
-func TestCommandLine(t *testing.T) {
+func TestConforms(t *testing.T) { clitest.Conforms(t, newProgram) }
+
+// A config that cannot be used ends the gate with status 2 before it starts, and standard error says why.
+func TestConfigIsChecked(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, text string) string {
 		path := filepath.Join(dir, name)
@@ -38,27 +40,23 @@ func TestCommandLine(t *testing.T) {
 		status   int
 		out, err string // what the output holds, "" for nothing
 	}{
-		"help is an answer":                      {[]string{"--help"}, 0, "", "kipass-gate -config gate.toml"},
-		"the version is told":                    {[]string{"-version"}, 0, "kipass-gate " + version, ""},
-		"an unknown flag is refused":             {[]string{"-chekc"}, 2, "", "-chekc"},
-		"an argument nobody asked for":           {[]string{"gate.toml"}, 2, "", `unexpected argument "gate.toml"`},
-		"a good config is ok":                    {[]string{"-config", good, "-check"}, 0, good + ": ok", ""},
-		"a missing config is said to be":         {[]string{"-config", filepath.Join(dir, "none.toml"), "-check"}, 2, "", "none.toml"},
-		"and so without -check":                  {[]string{"-config", filepath.Join(dir, "none.toml")}, 2, "", "copy the example"},
-		"a folder is no config":                  {[]string{"-config", dir, "-check"}, 2, "", "is not a regular file"},
-		"a wrong key is named with its line":     {[]string{"-config", file("key.toml", goodConfig+"buad = 9600\n"), "-check"}, 2, "", `key.toml:12: reader[0].buad: there is no such key; did you mean "baud"?`},
-		"a wrong config does not start":          {[]string{"-config", file("no.toml", strings.Replace(goodConfig, "https", "http", 1))}, 2, "", "server.url"},
-		"files the config names are looked at":   {[]string{"-config", file("ca.toml", strings.Replace(goodConfig, "[trust]", "ca = \"none.pem\"\n[trust]", 1)), "-check"}, 2, "", "server.ca"},
-		"what a driver cannot do is found":       {[]string{"-config", file("host.toml", goodConfig+"trigger = \"host\"\n"), "-check"}, 2, "", "no trigger command is known for model generic"},
-		"clips that are no recordings are too":   {[]string{"-config", file("clips.toml", goodConfig+"[speaker]\nclips = \""+badClips(t)+"\"\n"), "-check"}, 2, "", "ko/admitted"},
-		"-check makes nothing and opens nothing": {[]string{"-config", file("state.toml", strings.Replace(goodConfig, "[server]", "state = \"made\"\n[server]", 1)), "-check"}, 0, "ok", ""},
+		"a good config is ok":                     {[]string{"check", "--config", good}, 0, good + ": ok", ""},
+		"a missing config is said to be":          {[]string{"check", "--config", filepath.Join(dir, "none.toml")}, 2, "", "none.toml"},
+		"and so before it starts":                 {[]string{"run", "--config", filepath.Join(dir, "none.toml")}, 2, "", "copy the example"},
+		"a folder is no config":                   {[]string{"check", "--config", dir}, 2, "", "is not a regular file"},
+		"a wrong key is named with its line":      {[]string{"check", "--config", file("key.toml", goodConfig+"buad = 9600\n")}, 2, "", `key.toml:12: reader[0].buad: there is no such key; did you mean "baud"?`},
+		"a wrong config does not start":           {[]string{"run", "--config", file("no.toml", strings.Replace(goodConfig, "https", "http", 1))}, 2, "", "server.url"},
+		"files the config names are looked at":    {[]string{"check", "--config", file("ca.toml", strings.Replace(goodConfig, "[trust]", "ca = \"none.pem\"\n[trust]", 1))}, 2, "", "server.ca"},
+		"what a driver cannot do is found":        {[]string{"check", "--config", file("host.toml", goodConfig+"trigger = \"host\"\n")}, 2, "", "no trigger command is known for model generic"},
+		"clips that are no recordings are too":    {[]string{"check", "--config", file("clips.toml", goodConfig+"[speaker]\nclips = \""+badClips(t)+"\"\n")}, 2, "", "ko/admitted"},
+		"a check makes nothing and opens nothing": {[]string{"check", "--config", file("state.toml", strings.Replace(goodConfig, "[server]", "state = \"made\"\n[server]", 1))}, 0, "ok", ""},
 	} {
 		t.Run(rule, func(t *testing.T) {
-			var out, errs bytes.Buffer
-			if status := run(t.Context(), c.args, &out, &errs); status != c.status {
-				t.Errorf("status %d, want %d", status, c.status)
+			r := clitest.Run(t, newProgram(), c.args...)
+			if r.Status != c.status {
+				t.Errorf("status %d, want %d", r.Status, c.status)
 			}
-			for _, o := range []struct{ name, got, want string }{{"output", out.String(), c.out}, {"errors", errs.String(), c.err}} {
+			for _, o := range []struct{ name, got, want string }{{"output", r.Out, c.out}, {"errors", r.Err, c.err}} {
 				if !strings.Contains(o.got, o.want) || o.want == "" && o.got != "" {
 					t.Errorf("%s %q, want %q", o.name, o.got, o.want)
 				}
@@ -66,7 +64,7 @@ func TestCommandLine(t *testing.T) {
 		})
 	}
 	if _, err := os.Stat(filepath.Join(dir, "made")); err == nil {
-		t.Error("-check made the folder of the gate's state")
+		t.Error("check made the folder of the gate's state")
 	}
 }
 

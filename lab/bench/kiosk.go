@@ -106,7 +106,7 @@ func freeAddress() (string, error) {
 // start starts the gate and returns how long it took to say that it is ready.
 func (k *kiosk) start(ctx context.Context) (took time.Duration, err error) {
 	began := time.Now()
-	k.gate, _, err = k.site.programs.Start(ctx, "ready", k.card.Env(), "kipass-gate", "-config", k.site.path("gate.toml"))
+	k.gate, _, err = k.site.programs.Start(ctx, "ready", k.card.Env(), "kipass-gate", "run", "--config", k.site.path("gate.toml"))
 	return time.Since(began), err
 }
 

@@ -254,7 +254,7 @@ func (s *stage) startGate(ctx context.Context) error {
 	if s.voice != nil {
 		env = s.voice.env()
 	}
-	prog, _, err := s.programs.Start(ctx, "ready", env, "kipass-gate", "-config", s.path("gate.toml"))
+	prog, _, err := s.programs.Start(ctx, "ready", env, "kipass-gate", "run", "--config", s.path("gate.toml"))
 	if err != nil {
 		return err
 	}
