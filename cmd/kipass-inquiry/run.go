@@ -52,8 +52,9 @@ func runCommand() *cobra.Command {
 	flags.String(&opts.trustList, "trust-list", cli.File, "발급회사 주소가 있는 서명된 신뢰 목록 / signed trust list, which says where issuers answer")
 	flags.String(&opts.trustRoot, "trust-root", cli.Key, "운영자의 루트 공개 키, base64 44자 / the scheme operator's public root key, 44 characters of base64")
 	flags.Strings(&opts.issuerCAs, "issuer-ca", cli.NamedFile,
-		"발급회사 인증서의 인증 기관, PEM, 이름이 없으면 나머지 모두, 여러 번 가능, 기본값은 시스템의 인증 기관 / "+
-			"authority of an issuer's certificate, PEM; without a name for every issuer that has none of its own; may be repeated; default the system's")
+		"발급회사 인증서의 인증 기관, PEM, 이름이 없으면 나머지 모두, 여러 번 가능, 기본값은 없음이며 인증 기관이 없는 발급회사에는 묻지 않습니다 / "+
+			"authority of an issuer's certificate, PEM; without a name for every issuer that has none of its own; may be repeated; "+
+			"default none: an issuer without one is not asked")
 	flags.Bool(&opts.json, "json", "숫자만 담은 요약을 JSON 한 줄로 출력 / print a summary as one line of JSON, in counts only")
 	flags.Require("visits", "visits-ca", "trust-list", "trust-root")
 	return cmd
