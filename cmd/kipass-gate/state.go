@@ -86,6 +86,6 @@ func openState(ctx context.Context, config configs.Gate, board *health.Board, lo
 func newScreen(config configs.Gate, log *slog.Logger, status func() screen.Status) (*screen.Screen, error) {
 	return screen.New(screen.Options{
 		Listen: config.Screen.Listen, Language: config.Place.Language, Second: config.Place.SecondLanguage, Words: config.Words,
-		Version: version, Log: log, Status: status,
+		Version: version, Logger: log, Status: status,
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/sounds"
 )
@@ -51,10 +52,11 @@ const lookScript = `(() => {
 	};
 })()`
 
-func (b *browser) look() look {
+// look waits until a condition on the page's body holds, and returns what is seen then.
+func (b *browser) look(condition string) look {
 	b.t.Helper()
 	var l look
-	b.eval(lookScript, &l)
+	b.when(condition, lookScript, &l)
 	l.First, l.Second = unbroken(l.First), unbroken(l.Second)
 	return l
 }
@@ -68,17 +70,18 @@ var sizes = []struct{ width, height int }{{480, 800}, {800, 480}, {1080, 1920}, 
 func TestEveryOutcomeIsReadableOnEveryScreen(t *testing.T) {
 	b := openBrowser(t)
 	for _, languages := range [][2]string{{"ko", "en"}, {"ko", ""}, {"vi", "ja"}, {"zh", "vi"}} {
-		g := start(t, Options{Language: languages[0], Second: languages[1]})
-		g.set(Status{InService: true, Reached: true, Clock: visit.ClockSynced})
+		f := newFixture(t, Options{Language: languages[0], Second: languages[1]})
+		f.set(Status{InService: true, Reached: true, Clock: visit.ClockSynced})
 		for _, size := range sizes {
 			b.size(size.width, size.height)
-			g.Show(visit.Admitted, "front", 0) // what was on before is over
-			b.open(g.URL())
+			f.Show(visit.Admitted, "front", 0) // what was on before is over
+			b.open(f.URL())
 			b.until(`document.body.dataset.network === "online"`)
+			const idle = `document.body.dataset.state === "idle"`
 			kind := fmt.Sprintf("%s%s-%dx%d", languages[0], languages[1], size.width, size.height)
-			check := func(name string, want look) {
+			check := func(name, condition string, want look) {
 				t.Helper()
-				got := b.look()
+				got := b.look(condition)
 				shoot(b, kind+"-"+name)
 				if got.First != unbroken(want.First) || got.Second != unbroken(want.Second) || got.Colour != want.Colour || got.State != want.State {
 					t.Errorf("%s: %s shows %+v, want %+v", kind, name, got, want)
@@ -97,17 +100,16 @@ func TestEveryOutcomeIsReadableOnEveryScreen(t *testing.T) {
 				}
 				return text(languages[1])
 			}
-			check("idle", look{First: sounds.Idle(languages[0]), Second: second(sounds.Idle), Colour: "none", State: "idle"})
+			check("idle", idle, look{First: sounds.Idle(languages[0]), Second: second(sounds.Idle), Colour: "none", State: "idle"})
 			for _, o := range visit.Outcomes() {
-				g.Show(o, "front", maxHold)
-				b.until(fmt.Sprintf("document.body.dataset.outcome === %q", o))
-				check(o.String(), look{
+				f.Show(o, "front", maxCalls)
+				check(o.String(), fmt.Sprintf("document.body.dataset.outcome === %q", o), look{
 					First: sounds.Words(o, languages[0]), Second: second(func(l string) string { return sounds.Words(o, l) }),
 					Colour: o.Signal().String(), State: "outcome",
 				})
 			}
 		}
-		g.stop()
+		f.stop()
 	}
 	for _, p := range append(b.took("Runtime.exceptionThrown"), b.took("Runtime.consoleAPICalled")...) {
 		t.Errorf("the page complained: %s", p)
@@ -119,9 +121,7 @@ func TestEveryOutcomeIsReadableOnEveryScreen(t *testing.T) {
 	}
 	for _, p := range b.took("Network.requestWillBeSent") {
 		var sent struct{ Request struct{ URL string } }
-		if err := json.Unmarshal(p, &sent); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, json.Unmarshal(p, &sent))
 		if u := sent.Request.URL; !strings.HasPrefix(u, "http://127.0.0.1:") && !strings.HasPrefix(u, "data:,") {
 			t.Errorf("the page asked for %s", u)
 		}
@@ -130,14 +130,18 @@ func TestEveryOutcomeIsReadableOnEveryScreen(t *testing.T) {
 
 func TestPageGoesBackToIdleAfterTheHold(t *testing.T) {
 	b := openBrowser(t)
-	g := start(t, Options{Language: "ko"})
-	g.set(Status{InService: true, Reached: true})
-	b.open(g.URL())
+	f := newFixture(t, Options{Language: "ko"})
+	f.set(Status{InService: true, Reached: true})
+	b.open(f.URL())
 	b.until(`document.body.dataset.network === "online"`)
 	b.eval(`window.trace = []; new MutationObserver(() => { const s = document.body.dataset.state + " " + document.body.dataset.colour;
 		if (trace.at(-1) !== s) trace.push(s); }).observe(document.body, {attributes: true}); 0`, nil)
-	g.Show(visit.Admitted, "front", 300*time.Millisecond)
-	b.until(`window.trace.length >= 2 && document.body.dataset.state === "idle"`)
+	testkit.Eventually(t, "the outcome on the page", func() (seen bool) { // again, should the page be too late for it
+		f.Show(visit.Admitted, "front", time.Second)
+		b.eval(`trace.some((s) => s.startsWith("outcome"))`, &seen)
+		return seen
+	})
+	b.until(`document.body.dataset.state === "idle"`)
 	var trace []string
 	b.eval("trace", &trace)
 	if got := strings.Join(trace, ", "); !strings.HasPrefix(got, "outcome") || !strings.Contains(got, "outcome green") || !strings.HasSuffix(got, "idle none") {
@@ -153,50 +157,48 @@ func TestPageGoesBackToIdleAfterTheHold(t *testing.T) {
 func TestPageTellsWhenTheGateIsDownOrGoneAndComesBack(t *testing.T) {
 	b := openBrowser(t)
 	b.size(800, 480)
-	g := start(t, Options{Language: "ko", Second: "en"})
-	g.set(Status{InService: true, Reached: false, Backlog: 12})
-	b.open(g.URL())
-	b.until(`document.body.dataset.network === "offline" && document.body.dataset.state === "idle"`)
+	f := newFixture(t, Options{Language: "ko", Second: "en"})
+	f.set(Status{InService: true, Reached: false, Backlog: 12})
+	b.open(f.URL())
 	var corner string
-	b.eval(`document.getElementById("corner").textContent`, &corner)
+	b.when(`document.body.dataset.network === "offline" && document.body.dataset.state === "idle"`, `document.getElementById("corner").textContent`, &corner)
 	if !strings.Contains(corner, "12") || !strings.Contains(corner, "오프라인") {
 		t.Errorf("corner = %q, want network and backlog", corner)
 	}
 	shoot(b, "offline-800x480")
-	paper := func(when string) {
+	paper := func(when, condition string) {
 		t.Helper()
-		l := b.look()
+		l := b.look(condition)
 		if l.First != unbroken("기기 점검이 필요합니다. 수기명부를 작성해 주세요.") || l.Symbol != "out-of-service" || !l.Inside || l.Contrast < 6 {
 			t.Errorf("%s the page shows %+v", when, l)
 		}
 	}
-	g.set(Status{InService: false, Faults: faults})
-	b.until(`document.body.dataset.state === "down"`)
-	paper("out of service")
+	f.set(Status{InService: false, Faults: faults})
+	const down = `document.body.dataset.state === "down"`
+	paper("out of service", down)
 	shoot(b, "down-800x480")
 	b.size(1080, 1920)
-	paper("out of service, upright")
+	paper("out of service, upright", down)
 	shoot(b, "down-1080x1920")
-	g.set(Status{InService: true, Reached: true})
+	f.set(Status{InService: true, Reached: true})
 	b.until(`document.body.dataset.state === "idle"`)
 
-	g.stop()
-	b.until(`document.body.dataset.state === "gone"`)
-	paper("without the gate")
-	again := start(t, Options{Language: "ko", Second: "en", Listen: g.listener.Addr().String()})
+	f.stop()
+	paper("without the gate", `document.body.dataset.state === "gone"`)
+	again := newFixture(t, Options{Language: "ko", Second: "en", Listen: f.listener.Addr().String()})
 	again.set(Status{InService: true, Reached: true})
 	b.until(`document.body.dataset.state === "idle"`)
-	again.Show(visit.Admitted, "front", maxHold)
+	again.Show(visit.Admitted, "front", maxCalls)
 	b.until(`document.body.dataset.outcome === "admitted"`)
 }
 
 func TestTechniciansPageShowsFaultsAndCounts(t *testing.T) {
 	b := openBrowser(t)
 	b.size(800, 480)
-	g := start(t, Options{Language: "ko", Version: "1.2.3"})
-	g.Show(visit.Expired, "front", time.Second)
-	g.set(Status{InService: false, Backlog: 7, Faults: faults})
-	b.open(g.URL() + "technician")
+	f := newFixture(t, Options{Language: "ko", Version: "1.2.3"})
+	f.Show(visit.Expired, "front", time.Second)
+	f.set(Status{InService: false, Backlog: 7, Faults: faults})
+	b.open(f.URL() + "technician")
 	var text string
 	b.eval("document.body.innerText", &text)
 	for _, want := range []string{"스캐너를 찾을 수 없습니다", "A reader is missing", "reader-lost front", "no such file: /dev/ttyACM0", "중지", "1.2.3", "offline"} {

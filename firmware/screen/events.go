@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
@@ -52,16 +53,18 @@ func (s *Screen) statusEvent() statusEvent {
 }
 
 // events is the stream of server-sent events (WHATWG HTML, section 9.2) behind a page: "status" on opening, on change
-// and as a sign of life, "outcome" for each scan.
-func (s *Screen) events(w http.ResponseWriter, r *http.Request) {
+// and as a sign of life, "outcome" for each scan. It ends when the page goes, does not read, or the gate ends.
+func (s *Screen) events(w http.ResponseWriter, r *http.Request) error {
 	p, err := s.hub.join(r.URL.Query().Get("lane"))
 	if err != nil {
-		w.Header().Set("Retry-After", "5")
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
-		return
+		return httpserver.Busy.With(err.Error())
 	}
 	defer s.hub.leave(p)
 	out := stream{w: w, control: http.NewResponseController(w)}
+	// The request is read; what the connection may bring now is its end, for which there is no deadline.
+	if err := out.control.SetReadDeadline(time.Time{}); err != nil {
+		return fmt.Errorf("beginning a stream of events: %w", err)
+	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	out.write("retry: 1000\n\n")
 	beat := time.NewTicker(beatEvery)
@@ -77,12 +80,15 @@ func (s *Screen) events(w http.ResponseWriter, r *http.Request) {
 		}
 		select {
 		case <-r.Context().Done():
-			return
+			return nil
+		case <-httpserver.Draining(r.Context()):
+			return nil
 		case <-p.bell:
 		case <-beat.C:
 			told = statusEvent{}
 		}
 	}
+	return nil // the page is gone, or does not read: it comes again if it wants to
 }
 
 // stream writes events; after the first error it does nothing.

@@ -7,28 +7,29 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/kipass/kipass/internal/httpserver"
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/sounds"
 )
 
 func TestEveryOutcomeIsToldInCodeColourAndWordsOnly(t *testing.T) {
-	g := start(t, Options{Language: "ko", Second: "en"})
-	page := g.listen("")
+	f := newFixture(t, Options{Language: "ko", Second: "en"})
+	page := f.listen("")
 	want := map[visit.Outcome]string{ // the colour of each outcome
 		visit.Admitted: "green", visit.AdmittedAgain: "green", visit.Expired: "amber", visit.NotYetValid: "amber",
 		visit.UnknownIssuer: "red", visit.NotGenuine: "red", visit.NotACode: "amber", visit.OutOfService: "red",
 	}
 	for _, o := range visit.Outcomes() {
-		g.Show(o, "front", 2500*time.Millisecond)
+		f.Show(o, "front", maxCalls)
 		text := page.next("outcome")
 		var fields map[string]any
-		if err := json.Unmarshal([]byte(text), &fields); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, json.Unmarshal([]byte(text), &fields))
 		hold, _ := fields["hold"].(float64)
-		if hold <= 0 || hold > 2500 {
+		if hold <= 0 || hold > float64(maxCalls.Milliseconds()) {
 			t.Errorf("%v: hold = %v", o, fields["hold"])
 		}
 		delete(fields, "hold")
@@ -43,62 +44,62 @@ func TestEveryOutcomeIsToldInCodeColourAndWordsOnly(t *testing.T) {
 }
 
 func TestVenuesOwnWordsReplaceThoseShipped(t *testing.T) {
-	g := start(t, Options{Language: "ko", Words: map[string]map[string]string{"ko": {"admitted": "어서 오세요", "idle": "QR을 대 주세요"}}})
-	page := g.listen("")
-	g.Show(visit.Admitted, "", time.Second)
+	f := newFixture(t, Options{Language: "ko", Words: map[string]map[string]string{"ko": {"admitted": "어서 오세요", "idle": "QR을 대 주세요"}}})
+	page := f.listen("")
+	f.Show(visit.Admitted, "", maxCalls)
 	if text := page.next("outcome"); !strings.Contains(text, "어서 오세요") {
 		t.Errorf("event = %s", text)
 	}
-	g.Show(visit.Expired, "", time.Second)
+	f.Show(visit.Expired, "", maxCalls)
 	if text := page.next("outcome"); !strings.Contains(text, sounds.Words(visit.Expired, "ko")) {
 		t.Errorf("event = %s", text)
 	}
-	if _, body := g.get("/", nil); !strings.Contains(body, "QR을 대 주세요") {
+	if _, body := f.get("/", nil); !strings.Contains(body, "QR을 대 주세요") {
 		t.Errorf("page = %s", body)
 	}
 }
 
 func TestLanePagesSeeTheirLaneAlone(t *testing.T) {
-	g := start(t, Options{Language: "ko"})
-	left, all := g.listen("?lane=left"), g.listen("")
+	f := newFixture(t, Options{Language: "ko"})
+	left, all := f.listen("?lane=left"), f.listen("")
 	left.next("status")
 	all.next("status")
-	g.Show(visit.Expired, "right", time.Second)
+	f.Show(visit.Expired, "right", maxCalls)
 	if text := all.next("outcome"); !strings.Contains(text, `"expired"`) {
 		t.Errorf("the page for all lanes got %s", text)
 	}
-	g.Show(visit.Admitted, "left", time.Second)
+	f.Show(visit.Admitted, "left", maxCalls)
 	if text := left.next("outcome"); !strings.Contains(text, `"admitted"`) {
 		t.Errorf("the left page got %s", text)
 	}
 }
 
 func TestPageThatComesLateSeesWhatIsStillOn(t *testing.T) {
-	g := start(t, Options{Language: "ko"})
-	g.Show(visit.NotGenuine, "front", maxHold)
-	if text := g.listen("").next("outcome"); !strings.Contains(text, `"not-genuine"`) {
+	f := newFixture(t, Options{Language: "ko"})
+	f.Show(visit.NotGenuine, "front", maxCalls)
+	if text := f.listen("").next("outcome"); !strings.Contains(text, `"not-genuine"`) {
 		t.Errorf("event = %s", text)
 	}
-	g.Show(visit.Admitted, "front", 0)
-	page := g.listen("")
+	f.Show(visit.Admitted, "front", 0)
+	page := f.listen("")
 	page.next("status")
-	g.Show(visit.Expired, "front", maxHold)
+	f.Show(visit.Expired, "front", maxCalls)
 	if text := page.next("outcome"); !strings.Contains(text, `"expired"`) {
 		t.Errorf("an outcome that was over came first: %s", text)
 	}
 }
 
 func TestStatusIsToldAtOnceAndOnChange(t *testing.T) {
-	g := start(t, Options{Language: "en"})
-	g.set(Status{InService: true, Reached: true, Backlog: 3})
-	page := g.listen("")
+	f := newFixture(t, Options{Language: "en"})
+	f.set(Status{InService: true, Reached: true, Backlog: 3})
+	page := f.listen("")
 	text := page.next("status")
 	for _, want := range []string{`"inService":true`, `"reached":true`, "3 waiting to be sent", "Connected"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("status = %s, want %s", text, want)
 		}
 	}
-	g.set(Status{InService: false})
+	f.set(Status{InService: false})
 	for !strings.Contains(text, `"inService":false`) {
 		text = page.next("status")
 	}
@@ -106,42 +107,34 @@ func TestStatusIsToldAtOnceAndOnChange(t *testing.T) {
 
 // TestStalledPageNeverHoldsUpTheGate opens as many pages as there may be, none of which ever reads.
 func TestStalledPageNeverHoldsUpTheGate(t *testing.T) {
-	g := start(t, Options{Language: "ko"})
+	f := newFixture(t, Options{Language: "ko"})
 	for range maxPages {
-		c, err := net.Dial("tcp", g.listener.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
+		c, err := net.Dial("tcp", f.listener.Addr().String())
+		testkit.Check(t, err)
 		defer c.Close()
-		if err := c.(*net.TCPConn).SetReadBuffer(1); err != nil {
-			t.Fatal(err)
-		}
-		fmt.Fprintf(c, "GET /events HTTP/1.1\r\nHost: %s\r\n\r\n", g.listener.Addr())
+		testkit.Check(t, c.(*net.TCPConn).SetReadBuffer(1))
+		fmt.Fprintf(c, "GET /events HTTP/1.1\r\nHost: %s\r\n\r\n", f.listener.Addr())
 	}
-	g.awaitPages(maxPages)
-	status, _ := g.get("/events", nil)
-	if status.StatusCode != http.StatusServiceUnavailable || status.Header.Get("Retry-After") == "" {
-		t.Errorf("one page more than may be: %s", status.Status)
+	f.awaitPages(maxPages)
+	if w, body := f.get("/events", nil); w.StatusCode != http.StatusServiceUnavailable || w.Header.Get("Retry-After") == "" ||
+		w.Header.Get("Content-Type") != httpserver.TypeProblemJSON || !strings.Contains(body, `"busy"`) {
+		t.Errorf("one page more than may be: %s, %v, %s", w.Status, w.Header, body)
 	}
 	const shows = 200_000
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for i := range shows {
-			g.Show(visit.Outcomes()[i%8], "front", maxHold)
+			f.Show(visit.Outcomes()[i%8], "front", maxCalls)
 		}
 	}()
-	select {
-	case <-done:
-	case <-time.After(patience):
-		t.Fatal("Show blocks")
-	}
+	testkit.Soon(t, "every outcome shown", done)
 	// The other pages go on, and pages that do not read lose their place after the write limit.
-	if r, _ := g.get("/healthz", nil); r.StatusCode == 0 {
+	if r, _ := f.get("/healthz", nil); r.StatusCode == 0 {
 		t.Error("no answer")
 	}
 	var sum uint64
-	for _, n := range g.tally.totals() {
+	for _, n := range f.tally.totals() {
 		sum += n
 	}
 	if sum != shows {
@@ -149,22 +142,51 @@ func TestStalledPageNeverHoldsUpTheGate(t *testing.T) {
 	}
 }
 
-func (g *running) awaitPages(n int) {
-	g.t.Helper()
-	for until := time.Now().Add(patience); g.hub.open() != n; {
-		if time.Now().After(until) {
-			g.t.Fatalf("%d pages are open, want %d", g.hub.open(), n)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+func (f *fixture) awaitPages(n int) {
+	f.t.Helper()
+	testkit.Eventually(f.t, fmt.Sprintf("%d pages open", n), func() bool { return f.hub.open() == n })
 }
 
 func TestClosedPagesGiveTheirPlaceBack(t *testing.T) {
-	g := start(t, Options{Language: "ko"})
+	f := newFixture(t, Options{Language: "ko"})
 	for range 3 * maxPages {
-		page := g.listen("")
+		page := f.listen("")
 		page.next("status")
 		page.close()
-		g.awaitPages(0)
+		f.awaitPages(0)
+	}
+}
+
+func TestAnOutcomeIsNeverShownLongerThanItMay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Screen{hub: newHub(), tally: newTally(), opts: Options{Now: time.Now}, maxHold: maxHold}
+		shows := func() time.Duration {
+			_, left, _ := s.hub.take(testkit.Must(s.hub.join(""))(t))
+			return left
+		}
+		s.Show(visit.Admitted, "front", time.Hour)
+		if left := shows(); left != maxHold {
+			t.Errorf("shown for %v, want %v", left, maxHold)
+		}
+		time.Sleep(maxHold)
+		if left := shows(); left > 0 {
+			t.Errorf("shown for %v more", left)
+		}
+		s.Show(visit.Admitted, "front", time.Second)
+		if left := shows(); left != time.Second {
+			t.Errorf("shown for %v, want a second", left)
+		}
+	})
+}
+
+func TestRequestsAreLoggedWithoutContent(t *testing.T) {
+	f := newFixture(t, Options{Language: "ko"})
+	page := f.listen("?lane=chosen-by-a-stranger")
+	page.next("status")
+	f.get("/chosen-by-a-stranger?or=chosen-by-a-stranger", http.Header{"User-Agent": {"chosen-by-a-stranger"}})
+	f.stop()
+	if f.log.Count("chosen-by-a-stranger") > 0 || f.log.Count(`level=DEBUG msg=request method=GET route="GET /events" status=200`) != 1 ||
+		f.log.Count("route=none status=404") != 1 {
+		t.Errorf("logged %s", f.log)
 	}
 }

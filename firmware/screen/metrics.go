@@ -6,11 +6,12 @@ import (
 	"strings"
 
 	"github.com/kipass/kipass/firmware/health"
+	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
 // metrics answers in Prometheus' text format, version 0.0.4.
-func (s *Screen) metrics(w http.ResponseWriter, _ *http.Request) {
+func (s *Screen) metrics(w http.ResponseWriter, _ *http.Request) error {
 	status, fresh := s.current()
 	var e exposition
 	e.family("kipass_gate_build_info", "gauge", "The program's version, as a label.")
@@ -29,8 +30,8 @@ func (s *Screen) metrics(w http.ResponseWriter, _ *http.Request) {
 	if fresh {
 		s.statusMetrics(&e, status)
 	}
-	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	fmt.Fprint(w, e.text.String())
+	httpserver.Write(w, http.StatusOK, "text/plain; version=0.0.4; charset=utf-8", []byte(e.text.String()))
+	return nil
 }
 
 func (s *Screen) statusMetrics(e *exposition, status Status) {

@@ -12,12 +12,12 @@ import (
 )
 
 func TestMetricsAreInPrometheusFormat(t *testing.T) {
-	g := start(t, Options{Language: "ko", Version: "1.0 \"a\\b\"\n"})
-	g.Show(visit.Admitted, "front", time.Second)
-	g.Show(visit.Admitted, "front", time.Second)
-	g.Show(visit.Expired, "front", time.Second)
-	g.set(Status{InService: true, Backlog: 1 << 40, Clock: visit.ClockHoldover, Faults: append(faults, health.Fault{Code: health.ReaderLost, Subject: "back"})})
-	w, body := g.get("/metrics", nil)
+	f := newFixture(t, Options{Language: "ko", Version: "1.0 \"a\\b\"\n"})
+	f.Show(visit.Admitted, "front", time.Second)
+	f.Show(visit.Admitted, "front", time.Second)
+	f.Show(visit.Expired, "front", time.Second)
+	f.set(Status{InService: true, Backlog: 1 << 40, Clock: visit.ClockHoldover, Faults: append(faults, health.Fault{Code: health.ReaderLost, Subject: "back"})})
+	w, body := f.get("/metrics", nil)
 	if got := w.Header.Get("Content-Type"); got != "text/plain; version=0.0.4; charset=utf-8" {
 		t.Errorf("Content-Type = %s", got)
 	}

@@ -1,17 +1,20 @@
 package screen
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
 	"fmt"
 	"html/template"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
 
 	"github.com/kipass/kipass/firmware/health"
+	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/visit"
 )
@@ -42,44 +45,51 @@ func digest(files fs.FS) string {
 }
 
 func (s *Screen) handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", s.visitorPage)
-	mux.HandleFunc("GET /technician", s.technicianPage)
-	mux.HandleFunc("GET /events", s.events)
-	mux.HandleFunc("GET /metrics", s.metrics)
-	mux.HandleFunc("GET /healthz", s.healthz)
+	mux := httpserver.NewMux(httpserver.MuxOptions{Logger: s.opts.Logger, Level: slog.LevelDebug, Before: s.protect})
+	for pattern, h := range map[string]httpserver.Handler{
+		"GET /{$}": s.visitorPage, "GET /technician": s.technicianPage, "GET /events": s.events, "GET /metrics": s.metrics,
+		"GET /healthz": s.healthz,
+	} {
+		mux.Handle(pattern, httpserver.ProblemJSON, h)
+	}
 	for _, file := range []string{"screen.css", "screen.js", "technician.css"} {
-		mux.HandleFunc("GET /"+file, func(w http.ResponseWriter, r *http.Request) {
+		mux.Handle("GET /"+file, httpserver.ProblemJSON, func(w http.ResponseWriter, r *http.Request) error {
 			http.ServeFileFS(w, r, web, "web/"+file)
+			return nil
 		})
 	}
-	return s.guard(mux)
+	return mux
 }
 
-// guard keeps other sites out: a foreign name that resolves to this device (DNS rebinding) fails on the Host, and a
+// Why the screen refuses whom it is not for.
+var (
+	otherDevice = httpserver.Kind{Code: "other-device", Status: http.StatusMisdirectedRequest,
+		Korean: "이 기기에서만 볼 수 있습니다.", English: "This page is for this device alone."}
+	otherSite = httpserver.Kind{Code: "other-site", Status: http.StatusForbidden,
+		Korean: "다른 사이트에서는 사용할 수 없습니다.", English: "This page is not for other sites."}
+)
+
+// protect keeps other sites out: a foreign name that resolves to this device (DNS rebinding) fails on the Host, and a
 // page of another origin may link here but not fetch.
-func (s *Screen) guard(next http.Handler) http.Handler {
+func (s *Screen) protect(w http.ResponseWriter, r *http.Request) error {
+	h := w.Header()
+	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "+
+		"img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cache-Control", "no-store")
 	_, port, _ := net.SplitHostPort(s.listener.Addr().String())
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host, asked, err := net.SplitHostPort(r.Host)
-		if err != nil || asked != port || !loopback(host) {
-			http.Error(w, "this page is for this device alone", http.StatusMisdirectedRequest)
-			return
-		}
-		site := r.Header.Get("Sec-Fetch-Site")
-		if (site == "cross-site" || site == "same-site") && r.Header.Get("Sec-Fetch-Mode") != "navigate" {
-			http.Error(w, "not for other sites", http.StatusForbidden)
-			return
-		}
-		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		h.Set("Cross-Origin-Opener-Policy", "same-origin")
-		h.Set("Cache-Control", "no-store")
-		next.ServeHTTP(w, r)
-	})
+	host, asked, err := net.SplitHostPort(r.Host)
+	if err != nil || asked != port || !loopback(host) {
+		return &httpserver.Problem{Kind: otherDevice}
+	}
+	site := r.Header.Get("Sec-Fetch-Site")
+	if (site == "cross-site" || site == "same-site") && r.Header.Get("Sec-Fetch-Mode") != "navigate" {
+		return &httpserver.Problem{Kind: otherSite}
+	}
+	return nil
 }
 
 // lines is a text in the first and, if there is one, the second language.
@@ -93,8 +103,8 @@ func (s *Screen) lines(text func(language string) string) lines {
 	return l
 }
 
-func (s *Screen) visitorPage(w http.ResponseWriter, r *http.Request) {
-	s.render(w, "visitor.html", map[string]any{
+func (s *Screen) visitorPage(w http.ResponseWriter, _ *http.Request) error {
+	return render(w, "visitor.html", map[string]any{
 		"Language": s.opts.Language, "SecondLanguage": s.opts.Second, "Build": build,
 		"Idle":  s.lines(s.idle),
 		"Down":  s.lines(func(l string) string { return s.words(visit.OutOfService, l) }),
@@ -108,34 +118,40 @@ type faultRow struct {
 	Held time.Duration
 }
 
-func (s *Screen) technicianPage(w http.ResponseWriter, r *http.Request) {
+func (s *Screen) technicianPage(w http.ResponseWriter, _ *http.Request) error {
 	status, fresh := s.current()
 	var faults []faultRow
 	for _, f := range status.Faults {
 		faults = append(faults, faultRow{f, health.KindOf(f.Code), max(0, time.Since(f.Since)).Round(time.Second)})
 	}
-	s.render(w, "technician.html", map[string]any{
+	return render(w, "technician.html", map[string]any{
 		"Version": s.opts.Version, "Started": s.started.In(day.Seoul()).Format(time.DateTime), "Status": status, "Fresh": fresh,
 		"Faults": faults, "Outcomes": visit.Outcomes(), "Totals": s.tally.totals(), "Hours": s.tally.lastHours(), "Pages": s.hub.open(),
 	})
 }
 
-func (s *Screen) render(w http.ResponseWriter, name string, data any) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	if err := pages.ExecuteTemplate(w, name, data); err != nil {
-		s.opts.Log.Debug("page not delivered", "page", name, "error", err)
+// render sends a page whole or not at all.
+func render(w http.ResponseWriter, name string, data any) error {
+	var page bytes.Buffer
+	if err := pages.ExecuteTemplate(&page, name, data); err != nil {
+		return fmt.Errorf("rendering %s: %w", name, err)
 	}
+	httpserver.Write(w, http.StatusOK, "text/html; charset=utf-8", page.Bytes())
+	return nil
 }
 
+const plainText = "text/plain; charset=utf-8"
+
 // healthz answers 200 while visitors can be served, else 503 with the reason.
-func (s *Screen) healthz(w http.ResponseWriter, r *http.Request) {
+func (s *Screen) healthz(w http.ResponseWriter, _ *http.Request) error {
 	status, fresh := s.current()
 	switch {
 	case !fresh:
-		http.Error(w, "the gate does not say how it is doing", http.StatusServiceUnavailable)
+		httpserver.Write(w, http.StatusServiceUnavailable, plainText, []byte("the gate does not say how it is doing\n"))
 	case !status.InService:
-		http.Error(w, "out of service", http.StatusServiceUnavailable)
+		httpserver.Write(w, http.StatusServiceUnavailable, plainText, []byte("out of service\n"))
 	default:
-		fmt.Fprintln(w, "ok")
+		httpserver.Write(w, http.StatusOK, plainText, []byte("ok\n"))
 	}
+	return nil
 }

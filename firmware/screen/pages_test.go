@@ -11,37 +11,27 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/kipass/kipass/internal/testkit"
 )
 
-func (g *running) get(path string, header http.Header) (*http.Response, string) {
-	g.t.Helper()
-	ctx, cancel := context.WithTimeout(g.t.Context(), patience)
-	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(g.URL(), "/")+path, nil)
-	if err != nil {
-		g.t.Fatal(err)
-	}
+func (f *fixture) get(path string, header http.Header) (*http.Response, string) {
+	f.t.Helper()
+	r := testkit.Must(http.NewRequestWithContext(f.t.Context(), http.MethodGet, strings.TrimSuffix(f.URL(), "/")+path, nil))(f.t)
 	for name, values := range header {
 		r.Header[name] = values
 	}
 	if host := header.Get("Host"); host != "" {
 		r.Host = host
 	}
-	w, err := http.DefaultTransport.RoundTrip(r)
-	if err != nil {
-		g.t.Fatal(err)
-	}
+	w := testkit.Must(http.DefaultTransport.RoundTrip(r))(f.t)
 	defer w.Body.Close()
-	body, err := io.ReadAll(w.Body)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	return w, string(body)
+	return w, string(testkit.Must(io.ReadAll(w.Body))(f.t))
 }
 
 func TestPagesAreForThisDeviceAlone(t *testing.T) {
-	g := start(t, Options{Language: "ko"})
-	_, port, _ := net.SplitHostPort(g.listener.Addr().String())
+	f := newFixture(t, Options{Language: "ko"})
+	_, port, _ := net.SplitHostPort(f.listener.Addr().String())
 	for _, c := range []struct {
 		rule, host, site, mode string
 		want                   int
@@ -62,18 +52,18 @@ func TestPagesAreForThisDeviceAlone(t *testing.T) {
 				h.Set("Sec-Fetch-Site", c.site)
 				h.Set("Sec-Fetch-Mode", c.mode)
 			}
-			if w, _ := g.get(path, h); w.StatusCode != c.want {
+			if w, _ := f.get(path, h); w.StatusCode != c.want {
 				t.Errorf("%s: GET %s = %d, want %d", c.rule, path, w.StatusCode, c.want)
 			}
 		}
 	}
-	w, _ := g.get("/", nil)
+	w, _ := f.get("/", nil)
 	policy := w.Header.Get("Content-Security-Policy")
 	if !strings.HasPrefix(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") || len(w.Cookies()) > 0 || w.Header.Get("X-Content-Type-Options") != "nosniff" {
 		t.Errorf("headers = %v", w.Header)
 	}
 	for _, path := range []string{"/web/visitor.html", "/visitor.html", "/screen.css/", "/nothing"} {
-		if w, _ := g.get(path, nil); w.StatusCode != http.StatusNotFound {
+		if w, _ := f.get(path, nil); w.StatusCode != http.StatusNotFound {
 			t.Errorf("GET %s = %d, want 404", path, w.StatusCode)
 		}
 	}
@@ -81,7 +71,7 @@ func TestPagesAreForThisDeviceAlone(t *testing.T) {
 
 func TestScreenRefusesTheNetwork(t *testing.T) {
 	for _, address := range []string{"0.0.0.0:0", ":0", "[::]:0", "192.0.2.1:80", "example.com:80", "127.0.0.1"} {
-		s, err := New(Options{Listen: address, Language: "ko", Status: func() Status { return Status{} }, Log: slog.New(slog.DiscardHandler)})
+		s, err := New(Options{Listen: address, Language: "ko", Status: func() Status { return Status{} }, Logger: slog.New(slog.DiscardHandler)})
 		if err == nil {
 			s.Close()
 			t.Errorf("listens on %s", address)
@@ -90,21 +80,21 @@ func TestScreenRefusesTheNetwork(t *testing.T) {
 }
 
 func TestPortInUseIsToldAtOnce(t *testing.T) {
-	g := start(t, Options{Language: "ko"})
-	_, err := New(Options{Listen: g.listener.Addr().String(), Language: "ko", Status: func() Status { return Status{} }, Log: slog.New(slog.DiscardHandler)})
+	f := newFixture(t, Options{Language: "ko"})
+	_, err := New(Options{Listen: f.listener.Addr().String(), Language: "ko", Status: func() Status { return Status{} }, Logger: slog.New(slog.DiscardHandler)})
 	if err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("error = %v", err)
 	}
 }
 
 func TestHealthzFollowsTheStatus(t *testing.T) {
-	g := start(t, Options{Language: "ko"})
-	g.set(Status{InService: true})
-	if w, body := g.get("/healthz", nil); w.StatusCode != 200 || body != "ok\n" {
+	f := newFixture(t, Options{Language: "ko"})
+	f.set(Status{InService: true})
+	if w, body := f.get("/healthz", nil); w.StatusCode != 200 || body != "ok\n" {
 		t.Errorf("in service: %d %q", w.StatusCode, body)
 	}
-	g.set(Status{})
-	if w, body := g.get("/healthz", nil); w.StatusCode != 503 || !strings.Contains(body, "out of service") {
+	f.set(Status{})
+	if w, body := f.get("/healthz", nil); w.StatusCode != 503 || !strings.Contains(body, "out of service") {
 		t.Errorf("out of service: %d %q", w.StatusCode, body)
 	}
 }
@@ -138,8 +128,8 @@ func TestStatusThatStaysAwayIsNotBelieved(t *testing.T) {
 			t.Error("in service although the gate hangs")
 		}
 		w := httptest.NewRecorder()
-		if s.healthz(w, nil); w.Code != http.StatusServiceUnavailable {
-			t.Errorf("healthz = %d", w.Code)
+		if err := s.healthz(w, nil); err != nil || w.Code != http.StatusServiceUnavailable {
+			t.Errorf("healthz = %d, %v", w.Code, err)
 		}
 		cancel()
 		close(hang)

@@ -8,15 +8,15 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"sync"
 	"time"
 
 	"github.com/kipass/kipass/firmware/health"
+	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
-// Options say what a screen needs. Status and Log must be set.
+// Options say what a screen needs. Status and Logger must be set.
 type Options struct {
 	Listen   string                       // loopback address with port; port 0 takes any free one
 	Language string                       // the language shown large: "ko", "en", "zh", "ja" or "vi"
@@ -25,7 +25,7 @@ type Options struct {
 	Version  string                       // of the program, for the technician and for monitoring
 	Status   func() Status                // asked every second by one goroutine; never while an outcome is being shown
 	Now      func() time.Time             // wall time, for the hour an outcome is counted in; nil is time.Now
-	Log      *slog.Logger
+	Logger   *slog.Logger
 }
 
 // Status is how the gate is doing.
@@ -43,6 +43,7 @@ const (
 	statusAge  = 10 * time.Second // after which a status is too old to be believed
 	maxHold    = 10 * time.Second // an outcome is never shown longer
 	writeLimit = 5 * time.Second  // within which a page must take an event
+	endLimit   = time.Second      // within which pages must let go when the gate ends
 )
 
 // Screen serves the pages. Make it with New, then let Run serve.
@@ -52,6 +53,7 @@ type Screen struct {
 	hub      *hub
 	tally    *tally
 	started  time.Time
+	maxHold  time.Duration
 
 	mu     sync.Mutex
 	status Status
@@ -60,25 +62,25 @@ type Screen struct {
 
 // New binds the address at once, so that a port in use is known at start-up. Pages are answered once Run runs; until
 // then browsers wait. If Run is never called, the caller must Close.
-func New(o Options) (*Screen, error) {
-	if o.Now == nil {
-		o.Now = time.Now
+func New(opts Options) (*Screen, error) {
+	if opts.Now == nil {
+		opts.Now = time.Now
 	}
-	if !known(o.Language) || o.Second != "" && !known(o.Second) {
-		return nil, fmt.Errorf("screen: languages %q and %q: there are %v", o.Language, o.Second, languages)
+	if !known(opts.Language) || opts.Second != "" && !known(opts.Second) {
+		return nil, fmt.Errorf("screen: languages %q and %q: there are %v", opts.Language, opts.Second, languages)
 	}
-	host, _, err := net.SplitHostPort(o.Listen)
+	host, _, err := net.SplitHostPort(opts.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("screen: address %q: %w", o.Listen, err)
+		return nil, fmt.Errorf("screen: address %q: %w", opts.Listen, err)
 	}
 	if !loopback(host) {
-		return nil, fmt.Errorf("screen: address %q is not on this device alone; use 127.0.0.1, [::1] or localhost", o.Listen)
+		return nil, fmt.Errorf("screen: address %q is not on this device alone; use 127.0.0.1, [::1] or localhost", opts.Listen)
 	}
-	l, err := net.Listen("tcp", o.Listen)
+	l, err := net.Listen("tcp", opts.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("screen: listening for the browser: %w", err)
 	}
-	return &Screen{opts: o, listener: limit(l, maxConns), hub: newHub(), tally: newTally(), started: o.Now()}, nil
+	return &Screen{opts: opts, listener: limit(l, maxConns), hub: newHub(), tally: newTally(), started: opts.Now(), maxHold: maxHold}, nil
 }
 
 // URL is the address of the visitor's screen. A page for one lane of several is URL()+"?lane=NAME".
@@ -92,39 +94,26 @@ func (s *Screen) Close() error { return s.listener.Close() }
 func (s *Screen) Show(o visit.Outcome, lane string, hold time.Duration) {
 	s.tally.add(o, s.opts.Now())
 	now := time.Now()
-	s.hub.show(shown{outcome: o, lane: lane, from: now, until: now.Add(min(hold, maxHold))})
+	s.hub.show(shown{outcome: o, lane: lane, from: now, until: now.Add(min(hold, s.maxHold))})
 }
 
 // Run serves until ctx ends, then returns nil when every page is let go; or an error if it cannot serve.
 func (s *Screen) Run(ctx context.Context) error {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	server := &http.Server{
-		Handler:           s.handler(),
-		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ReadHeaderTimeout: 5 * time.Second,
-		WriteTimeout:      writeLimit, // the event stream moves its own deadline on
-		IdleTimeout:       30 * time.Second,
-		MaxHeaderBytes:    8 << 10,
-		ErrorLog:          slog.NewLogLogger(s.opts.Log.Handler(), slog.LevelDebug),
-	}
-	var owned sync.WaitGroup
-	owned.Go(func() { s.poll(ctx) })
-	owned.Go(func() {
-		<-ctx.Done()
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		if server.Shutdown(end) != nil {
-			server.Close()
-		}
+	polling, stop := context.WithCancel(ctx)
+	var poller sync.WaitGroup
+	poller.Go(func() { s.poll(polling) })
+	err := httpserver.Run(ctx, s.listener, httpserver.Options{
+		Handler: s.handler(), Logger: s.opts.Logger, HeaderTimeout: 5 * time.Second, WriteTimeout: writeLimit, ShutdownTimeout: endLimit,
 	})
-	err := server.Serve(s.listener)
 	stop()
-	owned.Wait()
-	if errors.Is(err, http.ErrServerClosed) {
+	poller.Wait()
+	if errors.Is(err, context.DeadlineExceeded) { // a page that no longer reads was cut off
 		return nil
 	}
-	return fmt.Errorf("screen: serving pages: %w", err)
+	if err != nil {
+		return fmt.Errorf("screen: %w", err)
+	}
+	return nil
 }
 
 func (s *Screen) poll(ctx context.Context) {

@@ -4,8 +4,8 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -13,72 +13,53 @@ import (
 
 	"github.com/kipass/kipass/configs"
 	"github.com/kipass/kipass/firmware/health"
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/sounds"
 )
 
-// running is a screen that serves, with a status the test sets.
-type running struct {
+// fixture is a screen that serves, with a status the test sets. It shows outcomes for as long as a test asks.
+type fixture struct {
 	*Screen
-	t      *testing.T
-	cancel context.CancelFunc
-	done   chan error
-	once   sync.Once
+	t    *testing.T
+	log  *testkit.Buffer
+	stop func() // ends Run, and waits until it has
 
 	mu     sync.Mutex
 	status Status
 }
 
-func start(t *testing.T, o Options) *running {
+func newFixture(t *testing.T, opts Options) *fixture {
 	t.Helper()
-	g := &running{t: t, done: make(chan error, 1)}
-	if o.Listen == "" {
-		o.Listen = "127.0.0.1:0"
+	f := &fixture{t: t}
+	if opts.Listen == "" {
+		opts.Listen = "127.0.0.1:0"
 	}
-	o.Status = func() Status { g.mu.Lock(); defer g.mu.Unlock(); return g.status }
-	o.Log = slog.New(slog.DiscardHandler)
-	s, err := New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g.Screen = s
+	opts.Status = func() Status { f.mu.Lock(); defer f.mu.Unlock(); return f.status }
+	opts.Logger, f.log = testkit.NewLogger()
+	f.Screen = testkit.Must(New(opts))(t)
+	f.maxHold = maxCalls
 	ctx, cancel := context.WithCancel(context.Background())
-	g.cancel = cancel
-	go func() { g.done <- s.Run(ctx) }()
-	t.Cleanup(g.stop)
-	return g
+	done := make(chan error, 1)
+	go func() { done <- f.Run(ctx) }()
+	f.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := testkit.Soon(t, "the screen's end", done); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	t.Cleanup(f.stop)
+	return f
 }
 
-// set changes the status and waits until the screen has asked for it.
-func (g *running) set(s Status) {
-	g.t.Helper()
-	g.mu.Lock()
-	g.status = s
-	g.mu.Unlock()
-	for since := time.Now(); ; {
-		g.Screen.mu.Lock()
-		asked := g.asked
-		g.Screen.mu.Unlock()
-		if asked.After(since) {
-			return
-		}
-		if time.Since(since) > patience {
-			g.t.Fatal("the screen does not ask for the status")
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-}
-
-func (g *running) stop() {
-	g.once.Do(func() {
-		g.cancel()
-		select {
-		case err := <-g.done:
-			if err != nil {
-				g.t.Errorf("Run: %v", err)
-			}
-		case <-time.After(patience):
-			g.t.Error("Run did not return")
-		}
+// set changes the status and waits until the screen knows it.
+func (f *fixture) set(s Status) {
+	f.t.Helper()
+	f.mu.Lock()
+	f.status = s
+	f.mu.Unlock()
+	testkit.Eventually(f.t, "the screen asks for the status", func() bool {
+		known, fresh := f.current()
+		return fresh && reflect.DeepEqual(known, s)
 	})
 }
 
@@ -94,21 +75,15 @@ type listener struct {
 	close  func()
 }
 
-func (g *running) listen(query string) *listener {
-	g.t.Helper()
+func (f *fixture) listen(query string) *listener {
+	f.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, g.URL()+"events"+query, nil)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	w, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(r)
-	if err != nil {
-		g.t.Fatal(err)
-	}
+	r := testkit.Must(http.NewRequestWithContext(ctx, http.MethodGet, f.URL()+"events"+query, nil))(f.t)
+	w := testkit.Must((&http.Transport{DisableKeepAlives: true}).RoundTrip(r))(f.t)
 	if w.StatusCode != http.StatusOK || w.Header.Get("Content-Type") != "text/event-stream" {
-		g.t.Fatalf("events: %s %s", w.Status, w.Header.Get("Content-Type"))
+		f.t.Fatalf("events: %s %s", w.Status, w.Header.Get("Content-Type"))
 	}
-	l := &listener{t: g.t, events: make(chan [2]string, 1000)}
+	l := &listener{t: f.t, events: make(chan [2]string, 1000)}
 	var reader sync.WaitGroup
 	reader.Go(func() {
 		defer close(l.events)
@@ -129,25 +104,20 @@ func (g *running) listen(query string) *listener {
 		}
 	})
 	l.close = sync.OnceFunc(func() { cancel(); w.Body.Close(); reader.Wait() })
-	g.t.Cleanup(l.close)
+	f.t.Cleanup(l.close)
 	return l
 }
 
 // next returns the data of the next event of a name.
 func (l *listener) next(name string) string {
 	l.t.Helper()
-	late := time.After(patience)
 	for {
-		select {
-		case e, open := <-l.events:
-			if !open {
-				l.t.Fatalf("the stream ended before an event %s", name)
-			}
-			if e[0] == name {
-				return e[1]
-			}
-		case <-late:
-			l.t.Fatalf("no event %s came", name)
+		e := testkit.Soon(l.t, "an event "+name, l.events)
+		if e[0] == "" {
+			l.t.Fatalf("the stream ended before an event %s", name)
+		}
+		if e[0] == name {
+			return e[1]
 		}
 	}
 }

@@ -18,6 +18,7 @@ type Handler func(w http.ResponseWriter, r *http.Request) error
 // MuxOptions are what a Mux has besides its routes.
 type MuxOptions struct {
 	Logger *slog.Logger // of requests and faults; default: none
+	Level  slog.Level   // of the line about each request; default: info
 	Form   Form         // of refusals outside any route; default: ProblemJSON
 	Before Handler      // called before each request is routed, to check it or to set headers; may be nil
 }
@@ -86,7 +87,7 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	attrs := append([]slog.Attr{slog.String("method", method(r)), slog.String("route", route), slog.Int("status", rec.status),
 		slog.Int64("bytes", rec.bytes), slog.Duration("duration", time.Since(began))}, x.attrs...)
-	m.opts.Logger.LogAttrs(r.Context(), slog.LevelInfo, "request", attrs...)
+	m.opts.Logger.LogAttrs(r.Context(), m.opts.Level, "request", attrs...)
 	if broken {
 		panic(http.ErrAbortHandler)
 	}

@@ -3,6 +3,7 @@ package httpserver
 import (
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -45,6 +46,15 @@ func TestRequestLog(t *testing.T) {
 	}
 	if want := `method=POST route="POST /people/{name}" status=201 bytes=14 duration=`; !strings.Contains(log, want) || strings.Count(log, "\n") != 1 {
 		t.Errorf("logged %s", log)
+	}
+}
+
+func TestRequestsAreLoggedAtTheirLevel(t *testing.T) {
+	for level, want := range map[slog.Level]string{slog.LevelInfo: "level=INFO msg=request", slog.LevelDebug: "level=DEBUG msg=request"} {
+		_, log, _ := do(t, MuxOptions{Level: level}, "GET", "/people/kim", func(http.ResponseWriter, *http.Request) error { return nil })
+		if !strings.Contains(log, want) {
+			t.Errorf("logged %s, want %s", log, want)
+		}
 	}
 }
 
