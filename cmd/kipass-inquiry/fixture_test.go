@@ -53,12 +53,12 @@ func (f *fixture) addIssuers(t *testing.T, names []string) {
 	list := token.TrustList{Version: 1, IssuedAt: time.Now(), Expires: time.Now().Add(time.Hour)}
 	for _, name := range names {
 		dir := f.path(name)
-		kipassIssuer(t, "init", "-data", dir, "-name", name, "-display", "발급회사 "+name, "-host", "127.0.0.1")
+		kipassIssuer(t, "init", "--data", dir, "--name", name, "--display", "발급회사 "+name, "--host", "127.0.0.1")
 		for _, line := range f.register {
-			kipassIssuer(t, append([]string{"officer", "add", "-data", dir}, strings.Fields(line)...)...)
+			kipassIssuer(t, append([]string{"officer", "add", "--data", dir}, strings.Fields(line)...)...)
 		}
 		f.issuers[name] = startIssuer(t, dir, "127.0.0.1:0")
-		about := kipassIssuer(t, "public-key", "-data", dir, "-url", f.issuers[name].url)
+		about := kipassIssuer(t, "public-key", "--data", dir, "--url", f.issuers[name].url)
 		list.Issuers = append(list.Issuers, testkit.Must(token.ReadCard(strings.NewReader(about)))(t))
 	}
 	f.root = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize))

@@ -62,7 +62,7 @@ type issuerProcess struct {
 func startIssuer(t *testing.T, dir, listen string) *issuerProcess {
 	t.Helper()
 	p := &issuerProcess{dir: dir, stderr: &testkit.Buffer{}}
-	p.cmd = issuerCommand(t, "serve", "-data", dir, "-listen", listen, "-registration", "open", "-rate", "0")
+	p.cmd = issuerCommand(t, "serve", "--data", dir, "--listen", listen, "--registration", "open", "--rate", "0")
 	p.cmd.Stderr = p.stderr
 	out := testkit.Must(p.cmd.StdoutPipe())(t)
 	testkit.Check(t, p.cmd.Start())

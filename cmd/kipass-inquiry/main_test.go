@@ -82,7 +82,7 @@ func TestWholeInquiry(t *testing.T) {
 	// Anyone can audit every side, and a later state against an earlier checkpoint.
 	key := succeed(t, "audit-key", "--data", f.data)
 	succeed(t, "audit", "--audit-key", key, "--audit-log", filepath.Join(f.data, "audit"), "--save", f.path("kept"))
-	issuerKey := kipassIssuer(t, "audit-key", "-data", f.path("naver"))
+	issuerKey := kipassIssuer(t, "audit-key", "--data", f.path("naver"))
 	entries := succeed(t, "audit", "--audit-key", issuerKey, "--url", f.issuers["naver"].url, "--ca", filepath.Join(f.path("naver"), "ca.pem"), "--list")
 	if !strings.Contains(entries, id) || strings.Contains(entries, "hongdae") || strings.Contains(entries, "김철수") {
 		t.Errorf("the issuer's published log: %s", entries)

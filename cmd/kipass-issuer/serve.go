@@ -2,37 +2,63 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 
+	"github.com/spf13/cobra"
+
+	"github.com/kipass/kipass/internal/cli"
 	"github.com/kipass/kipass/issuer"
 )
 
-func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	c := newCommand("serve", stderr)
-	listen := c.String("listen", "127.0.0.1:8444", "`address` to listen on; port 0 takes a free one")
-	registration := c.String("registration", issuer.RegisterByToken,
-		"`how` holders are registered: token (whoever has the operator's token from the folder of secrets vouches for the phone) or open (unchecked, for trials)")
-	confirm := c.Bool("confirm-clock", false,
-		"the clock is right, now: destroy days that are held back since it was far ahead; for one start, not for good")
-	rate := c.Int("rate", 20, "codes a minute for one holder; 0 sets no limit")
-	if err := c.read(args, 0); err != nil {
-		return err
+// serveOptions say how the issuer is served.
+type serveOptions struct {
+	data, secrets string
+	listen        string
+	registration  string
+	rate          int // codes a minute for one holder
+	confirmClock  bool
+}
+
+func serveCommand() *cobra.Command {
+	opts := serveOptions{listen: "127.0.0.1:8444", registration: issuer.RegisterByToken, rate: 20}
+	about := "서비스를 시작합니다 / serve visitors and the health authority"
+	cmd := cli.Command("serve", about, nil)
+	cmd.Long = "요청을 받을 수 있게 되면 \"ready URL\" 한 줄을 출력합니다. / " +
+		"It prints one line \"ready URL\" on standard output when requests are taken."
+	dataFlag(cmd, &opts.data)
+	secretsFlag(cmd, &opts.secrets)
+	flags := cli.FlagsOf(cmd)
+	flags.Listen(&opts.listen)
+	flags.Choice(&opts.registration, "registration", []string{issuer.RegisterByToken, issuer.RegisterOpen},
+		"방문자를 등록하는 방법, token은 운영자의 토큰을 가진 쪽이 전화번호를 보증, open은 확인 없이 시험용 / "+
+			"how holders are registered: token (whoever has the operator's token vouches for the phone) or open (unchecked, for trials)")
+	flags.Bool(&opts.confirmClock, "confirm-clock",
+		"지금 시계가 맞으니, 시계가 너무 앞서서 미룬 파기를 합니다, 이번 시작에만 / "+
+			"the clock is right now: destroy days that are held back since it was far ahead; for one start, not for good")
+	flags.Int(&opts.rate, "rate", "한 사람의 분당 코드 수, 0은 제한 없음 / codes a minute for one holder; 0 sets no limit")
+	newLogger := flags.LogLevel()
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if opts.rate < 0 {
+			return cli.Wrong("--rate는 음수일 수 없습니다", "--rate must not be negative")
+		}
+		return serve(cmd.Context(), opts, newLogger(cmd.ErrOrStderr()), cmd.OutOrStdout())
 	}
-	if *rate < 0 {
-		return errors.New("-rate must not be negative")
-	}
-	listener, err := net.Listen("tcp", *listen)
+	return cmd
+}
+
+// serve runs the issuer of a folder on a TCP address, and writes "ready URL" to stdout when it takes requests.
+func serve(ctx context.Context, opts serveOptions, logger *slog.Logger, stdout io.Writer) error {
+	listener, err := net.Listen("tcp", opts.listen)
 	if err != nil {
-		return fmt.Errorf("listening on %s: %w", *listen, err)
+		return fmt.Errorf("listening on %s: %w", opts.listen, err)
 	}
 	return issuer.Run(ctx, issuer.Config{
-		Dir: *c.data, SecretDir: *c.secrets, Listener: listener, Registration: *registration, CodesPerMinute: *rate,
-		ConfirmClock: *confirm,
-		Ready:        func(url string) { fmt.Fprintln(stdout, "ready", url) },
-		Logger:       slog.New(slog.NewTextHandler(stderr, nil)),
+		Dir: opts.data, SecretDir: opts.secrets, Listener: listener, Registration: opts.registration,
+		CodesPerMinute: opts.rate, ConfirmClock: opts.confirmClock,
+		Ready:  func(url string) { fmt.Fprintln(stdout, "ready", url) },
+		Logger: logger,
 	})
 }

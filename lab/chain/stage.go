@@ -104,13 +104,13 @@ func (s *stage) tellOfficers(ctx context.Context, program, folderFlag, dir strin
 func (s *stage) startIssuers(ctx context.Context) error {
 	for _, i := range issuerNames {
 		dir := s.path("issuer-" + i.name)
-		if _, err := s.programs.Run(ctx, "kipass-issuer", "init", "-data", dir, "-name", i.name, "-display", i.display); err != nil {
+		if _, err := s.programs.Run(ctx, "kipass-issuer", "init", "--data", dir, "--name", i.name, "--display", i.display); err != nil {
 			return err
 		}
-		if err := s.tellOfficers(ctx, "kipass-issuer", "-data", dir); err != nil {
+		if err := s.tellOfficers(ctx, "kipass-issuer", "--data", dir); err != nil {
 			return err
 		}
-		prog, address, err := s.programs.Start(ctx, "ready", nil, "kipass-issuer", "serve", "-data", dir, "-listen", "127.0.0.1:0", "-registration", "open")
+		prog, address, err := s.programs.Start(ctx, "ready", nil, "kipass-issuer", "serve", "--data", dir, "--listen", "127.0.0.1:0", "--registration", "open")
 		if err != nil {
 			return err
 		}
@@ -169,7 +169,7 @@ func (s *stage) signTrust(ctx context.Context) error {
 	s.root = strings.TrimSpace(root)
 	sign := []string{"sign", "--root-key", s.path("scheme.key"), "--list-version", "1", "--output", s.path("trust.list")}
 	for i, issuer := range s.issuers {
-		about, err := s.programs.Run(ctx, "kipass-issuer", "public-key", "-data", s.path("issuer-"+issuerNames[i].name), "-url", issuer.url)
+		about, err := s.programs.Run(ctx, "kipass-issuer", "public-key", "--data", s.path("issuer-"+issuerNames[i].name), "--url", issuer.url)
 		if err != nil {
 			return err
 		}
