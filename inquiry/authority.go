@@ -48,8 +48,8 @@ type Authority struct {
 	now    func() time.Time
 }
 
-// Init makes the authority's folder: its age identity and the key of its audit log. It refuses a folder that is one
-// already.
+// Init makes the authority's folder: its age identity and the key of its audit log. It refuses a folder that has
+// one already.
 func Init(dir string) error {
 	if err := os.MkdirAll(filepath.Join(dir, ordersDir), 0o700); err != nil {
 		return fmt.Errorf("making the authority's folder: %w", err)

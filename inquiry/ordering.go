@@ -15,7 +15,7 @@ type Request struct {
 	Case, Officer, Purpose string
 	Facility               visit.Facility
 	From, To               time.Time
-	Valid                  time.Duration // how long the order shall be obeyed
+	Valid                  time.Duration // how long the order holds
 }
 
 // Order makes a signed order with an identity of its own, and logs it.
@@ -26,7 +26,7 @@ func (a *Authority) Order(key ed25519.PrivateKey, r Request) (order.ID, []byte, 
 		From: r.From.UTC().Truncate(time.Second), To: r.To.UTC().Truncate(time.Second),
 		Recipient: a.master.Recipient().String(), IssuedAt: now, Expires: now.Add(r.Valid),
 	}
-	// Tried with the authority's own recipient first: nothing is written for an order that cannot be.
+	// Tried with the authority's own recipient first: nothing is written for an order that does not hold.
 	trial, err := order.Sign(key, o)
 	if err != nil {
 		return order.ID{}, nil, err

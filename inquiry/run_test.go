@@ -1,13 +1,9 @@
 package inquiry
 
 import (
-	"bytes"
-	"crypto/ed25519"
 	"crypto/x509"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,118 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/auditlog"
 	"github.com/kipass/kipass/protocol/order"
 	"github.com/kipass/kipass/protocol/visit"
 )
-
-var now = time.Date(2020, 7, 10, 9, 0, 0, 0, time.UTC)
-
-func officerKey(seed byte) ed25519.PrivateKey {
-	return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize))
-}
-
-type fixture struct {
-	*Authority
-	dir      string
-	order    order.Order
-	approved []byte
-}
-
-func newFixture(t *testing.T) *fixture {
-	t.Helper()
-	f := &fixture{dir: filepath.Join(t.TempDir(), "authority")}
-	if err := Init(f.dir); err != nil {
-		t.Fatal(err)
-	}
-	var err error
-	if f.Authority, err = Open(f.dir, func() time.Time { return now }); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	for name, seed := range map[string]byte{"kim": 1, "lee": 2} {
-		if err := f.AddOfficer(order.Officer{Name: name, Public: officerKey(seed).Public().(ed25519.PublicKey)}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	_, signed, err := f.Order(officerKey(1), Request{
-		Case: "2020-17", Officer: "kim", Purpose: "접촉자 조사", Facility: "hongdae-12", From: now.Add(-time.Hour), To: now, Valid: time.Hour,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if f.order, err = f.Read(signed); err != nil {
-		t.Fatal(err)
-	}
-	if f.approved, err = f.Approve(officerKey(2), signed); err != nil {
-		t.Fatal(err)
-	}
-	return f
-}
-
-// party serves one answer for every question.
-func party(t *testing.T, answer func(body []byte) (contentType string, b []byte, err error)) Endpoint {
-	t.Helper()
-	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			return
-		}
-		contentType, b, err := answer(body)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		w.Header().Set("Content-Type", contentType)
-		w.Write(b)
-	}))
-	t.Cleanup(s.Close)
-	roots := x509.NewCertPool()
-	roots.AddCert(s.Certificate())
-	return Endpoint{URL: s.URL, Roots: roots}
-}
-
-func (f *fixture) visitsParty(t *testing.T, change func(*order.VisitAnswer), codes ...visit.CTI) Endpoint {
-	return party(t, func([]byte) (string, []byte, error) {
-		a := order.VisitAnswer{Entry: 3, Order: f.order.ID}
-		for _, c := range codes {
-			a.Scans = append(a.Scans, order.Scan{At: now.Add(-time.Minute), Facility: f.order.Facility, Gate: "door-1", Issuer: "naver", CTI: c})
-		}
-		if change != nil {
-			change(&a)
-		}
-		sealed, err := order.SealVisitAnswer(f.order.Recipient, a)
-		return order.TypeVisitAnswer, sealed, err
-	})
-}
-
-// issuerParty opens every code to one holder.
-func (f *fixture) issuerParty(t *testing.T, change func(*order.IssuerAnswer)) Endpoint {
-	return party(t, func(body []byte) (string, []byte, error) {
-		q, err := order.DecodeQuestion(body)
-		if err != nil {
-			return "", nil, err
-		}
-		a := order.IssuerAnswer{Entry: 5, Order: f.order.ID}
-		for _, c := range q.Codes {
-			a.Holders = append(a.Holders, order.Holder{CTI: c.CTI, Name: "김철수", Phone: "+821011112222"})
-		}
-		if change != nil {
-			change(&a)
-		}
-		sealed, err := order.SealIssuerAnswer(f.order.Recipient, a)
-		return order.TypeIssuerAnswer, sealed, err
-	})
-}
-
-func config(visits, issuer Endpoint) Config {
-	return Config{Visits: visits, Issuers: func(string) (Endpoint, error) { return issuer, nil }, Progress: func(string) {}}
-}
-
-func numbered(n int) (c visit.CTI) {
-	binary.BigEndian.PutUint32(c[:], uint32(n))
-	return c
-}
 
 func TestAnswersOfTheVisitServerThatAreNotBelieved(t *testing.T) {
 	html := func([]byte) (string, []byte, error) {
@@ -231,10 +120,7 @@ func TestOneCodeScannedTwiceIsAskedForOnce(t *testing.T) {
 	if err != nil || s.Scans != 2 || s.Codes != 1 || s.Contacts != 1 {
 		t.Fatalf("Run = %+v, %v", s, err)
 	}
-	list, err := f.Contacts(f.order.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
+	list := testkit.Must(f.Contacts(f.order.ID))(t)
 	if v := list.Contacts[0].Visits; len(v) != 2 || v[0].Gate != "door-2" || v[1].Gate != "door-1" {
 		t.Errorf("visits = %+v, want both in order of time", v)
 	}
@@ -257,30 +143,17 @@ func TestOrderOfAnotherFolderIsNotRun(t *testing.T) {
 
 func TestDestroyedListIsUnreadableFromACopy(t *testing.T) {
 	f := newFixture(t)
-	if _, err := f.Run(t.Context(), f.approved, config(f.visitsParty(t, nil, numbered(1)), f.issuerParty(t, nil))); err != nil {
-		t.Fatal(err)
-	}
-	kept, err := os.ReadFile(filepath.Join(f.orderDir(f.order.ID), contactsFile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Destroy(f.order.ID); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(f.Run(t.Context(), f.approved, config(f.visitsParty(t, nil, numbered(1)), f.issuerParty(t, nil))))(t)
+	kept := testkit.Must(os.ReadFile(filepath.Join(f.orderDir(f.order.ID), contactsFile)))(t)
+	testkit.Check(t, f.Destroy(f.order.ID))
 	if _, err := decrypt(f.master, kept); err == nil {
 		t.Error("the authority's own key reads a copy of a destroyed list")
 	}
 	if err := f.Destroy(f.order.ID); err == nil {
 		t.Error("an order is destroyed twice")
 	}
-	key, err := AuditKey(f.dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := auditlog.VerifyDir(filepath.Join(f.dir, auditDir), key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := testkit.Must(AuditKey(f.dir))(t)
+	r := testkit.Must(auditlog.VerifyDir(filepath.Join(f.dir, auditDir), key))(t)
 	if last := r.Entries[len(r.Entries)-1]; last.Kind != auditlog.KindDestruction || last.Order != f.order.ID.String() || len(last.Digest) != 64 {
 		t.Errorf("last entry = %+v", last)
 	}
@@ -291,17 +164,11 @@ func TestDestructionIsFinishedAfterACrash(t *testing.T) {
 	for _, gone := range [][]string{{}, {contactsFile}, {contactsFile, identityFile}, {contactsFile, identityFile, "issuer-naver-0.age", visitsFile}} {
 		t.Run(fmt.Sprint(len(gone), " files gone"), func(t *testing.T) {
 			f := newFixture(t)
-			if _, err := f.Run(t.Context(), f.approved, config(f.visitsParty(t, nil, numbered(1)), f.issuerParty(t, nil))); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(f.Run(t.Context(), f.approved, config(f.visitsParty(t, nil, numbered(1)), f.issuerParty(t, nil))))(t)
 			for _, name := range gone {
-				if err := os.Remove(filepath.Join(f.orderDir(f.order.ID), name)); err != nil {
-					t.Fatal(err)
-				}
+				testkit.Check(t, os.Remove(filepath.Join(f.orderDir(f.order.ID), name)))
 			}
-			if err := f.Destroy(f.order.ID); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, f.Destroy(f.order.ID))
 			if _, err := os.Stat(f.orderDir(f.order.ID)); !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("the order's folder: %v", err)
 			}

@@ -7,16 +7,15 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"github.com/kipass/kipass/internal/testkit"
 )
 
 var noon = time.Date(2020, 7, 1, 3, 0, 0, 0, time.UTC)
 
 func made(t *testing.T) Authority {
 	t.Helper()
-	a, err := New("kipass test", noon)
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := testkit.Must(New("kipass test", noon))(t)
 	return a
 }
 
@@ -24,14 +23,8 @@ func made(t *testing.T) Authority {
 func TestWhoTrustsTheAuthorityReachesItsServer(t *testing.T) {
 	a := made(t)
 	now := noon
-	s, err := a.Server([]string{"visits.test", "127.0.0.1", "::1"}, func() time.Time { return now })
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: s.Certificate})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := testkit.Must(a.Server([]string{"visits.test", "127.0.0.1", "::1"}, func() time.Time { return now }))(t)
+	listener := testkit.Must(tls.Listen("tcp", "127.0.0.1:0", &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: s.Certificate}))(t)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -66,10 +59,7 @@ func TestWhoTrustsTheAuthorityReachesItsServer(t *testing.T) {
 		now = noon.Add(c.at)
 		pool := x509.NewCertPool()
 		pool.AddCert(c.root.Cert)
-		raw, err := net.Dial("tcp", listener.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
+		raw := testkit.Must(net.Dial("tcp", listener.Addr().String()))(t)
 		conn := tls.Client(raw, &tls.Config{RootCAs: pool, ServerName: c.host, Time: func() time.Time { return now.Add(c.client) }})
 		if err := conn.Handshake(); (err == nil) != c.ok {
 			t.Errorf("%s: %v", c.rule, err)
@@ -82,16 +72,10 @@ func TestWhoTrustsTheAuthorityReachesItsServer(t *testing.T) {
 func TestCertificateIsRenewedInTime(t *testing.T) {
 	a := made(t)
 	now := noon
-	s, err := a.Server([]string{"visits.test"}, func() time.Time { return now })
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := testkit.Must(a.Server([]string{"visits.test"}, func() time.Time { return now }))(t)
 	serial := func() string {
 		t.Helper()
-		c, err := s.Certificate(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := testkit.Must(s.Certificate(nil))(t)
 		return c.Leaf.SerialNumber.String()
 	}
 	first := serial()

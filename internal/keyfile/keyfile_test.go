@@ -10,22 +10,16 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/kipass/kipass/internal/testkit"
 )
 
 func TestAKeyIsReadAsItWasWritten(t *testing.T) {
-	_, ed, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ed := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	ec := testkit.Must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
 	dir := t.TempDir()
 	edPath, ecPath := filepath.Join(dir, "ed"), filepath.Join(dir, "ec")
-	if err := errors.Join(Create(edPath, ed), Create(ecPath, ec)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, errors.Join(Create(edPath, ed), Create(ecPath, ec)))
 	if got, err := ReadEd25519(edPath); err != nil || !got.Equal(ed) {
 		t.Errorf("another key: %v", err)
 	}
@@ -47,10 +41,7 @@ func TestAKeyIsReadAsItWasWritten(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	good, err := Encode(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
-	if err != nil {
-		f.Fatal(err)
-	}
+	good := testkit.Must(Encode(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))))(f)
 	f.Add(good)
 	f.Add(good[:40])
 	f.Add([]byte("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"))
