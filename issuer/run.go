@@ -92,12 +92,12 @@ func (i *Issuer) serve(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	certs, err := ca.Server(i.about.Hosts, c.Now)
+	cert, err := ca.ServerCertificate(i.about.Hosts, c.Now)
 	if err != nil {
 		return err
 	}
 	conf := &tls.Config{
-		MinVersion: tls.VersionTLS13, NextProtos: []string{"h2", "http/1.1"}, GetCertificate: certs.Certificate,
+		MinVersion: tls.VersionTLS13, NextProtos: []string{"h2", "http/1.1"}, GetCertificate: cert.Get,
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { i.DestroyLoop(ctx); return nil })

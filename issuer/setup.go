@@ -203,18 +203,18 @@ func writeKey(path string, key crypto.Signer) error {
 }
 
 // readAuthority takes up the folder's TLS authority.
-func readAuthority(path string, key crypto.Signer) (authority.Authority, error) {
+func readAuthority(path string, key crypto.Signer) (authority.CA, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return authority.Authority{}, fmt.Errorf("reading the TLS authority: %w", err)
+		return authority.CA{}, fmt.Errorf("reading the TLS authority: %w", err)
 	}
 	block, _ := pem.Decode(text)
 	if block == nil {
-		return authority.Authority{}, fmt.Errorf("reading %s: no PEM block", path)
+		return authority.CA{}, fmt.Errorf("reading %s: no PEM block", path)
 	}
 	a, err := authority.Load(block.Bytes, key)
 	if err != nil {
-		return authority.Authority{}, fmt.Errorf("reading %s: %w", path, err)
+		return authority.CA{}, fmt.Errorf("reading %s: %w", path, err)
 	}
 	return a, nil
 }

@@ -208,14 +208,14 @@ func (f Folder) readIdentity(master []byte) (*Identity, error) {
 	return id, nil
 }
 
-func readAuthority(cert, key []byte) (authority.Authority, error) {
+func readAuthority(cert, key []byte) (authority.CA, error) {
 	k, err := x509.ParsePKCS8PrivateKey(key)
 	if err != nil {
-		return authority.Authority{}, err
+		return authority.CA{}, err
 	}
 	signer, ok := k.(crypto.Signer)
 	if !ok {
-		return authority.Authority{}, fmt.Errorf("authority's key is a %T, and cannot sign", k)
+		return authority.CA{}, fmt.Errorf("authority's key is a %T, and cannot sign", k)
 	}
 	return authority.Load(cert, signer)
 }

@@ -28,8 +28,8 @@ const (
 // Identity is the server's own secrets: its two certificate authorities, the key visits are sealed to, and the key that
 // signs the audit log.
 type Identity struct {
-	Server   authority.Authority // signs the server's own certificate
-	Terminal authority.Authority // signs terminals' certificates
+	Server   authority.CA // signs the server's own certificate
+	Terminal authority.CA // signs terminals' certificates
 	Seal     visit.SealPrivateKey
 	LogKey   ed25519.PrivateKey // signs the audit log's checkpoints
 	Hosts    []string           // DNS names and IP addresses of the server
@@ -58,7 +58,7 @@ func NewIdentity(hosts []string, now time.Time) (*Identity, error) {
 }
 
 // issue signs a terminal's certificate. The request's subject and extensions are ignored: only its key counts.
-func issue(a authority.Authority, t terminalName, csr *x509.CertificateRequest, now time.Time) (*x509.Certificate, error) {
+func issue(a authority.CA, t terminalName, csr *x509.CertificateRequest, now time.Time) (*x509.Certificate, error) {
 	uri := wire.TerminalURI(t.facility, t.gate)
 	return a.Sign(&x509.Certificate{
 		Subject: pkix.Name{CommonName: t.String()}, NotBefore: now.Add(-authority.Backdate), NotAfter: now.Add(terminalLife),
@@ -85,7 +85,7 @@ func parseCSR(der []byte) (*x509.CertificateRequest, error) {
 // TLS returns the server's side of TLS 1.3. The server's certificate is made from its authority; terminals' certificates
 // are asked for here and judged in the handlers, which can say what is wrong.
 func (id *Identity) TLS(now func() time.Time) (*tls.Config, error) {
-	server, err := id.Server.Server(id.Hosts, now)
+	cert, err := id.Server.ServerCertificate(id.Hosts, now)
 	if err != nil {
 		return nil, err
 	}
@@ -94,6 +94,6 @@ func (id *Identity) TLS(now func() time.Time) (*tls.Config, error) {
 		ClientAuth:     tls.RequestClientCert,
 		NextProtos:     []string{"http/1.1"},
 		Time:           now,
-		GetCertificate: server.Certificate,
+		GetCertificate: cert.Get,
 	}, nil
 }

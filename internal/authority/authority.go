@@ -30,42 +30,42 @@ const (
 	serialBits  = 127
 )
 
-// Authority is a root certificate and its key, ECDSA P-256.
-type Authority struct {
+// CA is a root certificate and its key, ECDSA P-256.
+type CA struct {
 	Cert *x509.Certificate
 	Key  crypto.Signer
 }
 
 // New makes an authority called name, valid for 20 years.
-func New(name string, now time.Time) (Authority, error) {
+func New(name string, now time.Time) (CA, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return Authority{}, fmt.Errorf("making the key of %s: %w", name, err)
+		return CA{}, fmt.Errorf("making the key of %s: %w", name, err)
 	}
-	a := Authority{Key: key, Cert: &x509.Certificate{
+	a := CA{Key: key, Cert: &x509.Certificate{
 		Subject: pkix.Name{CommonName: name}, NotBefore: now.Add(-Backdate), NotAfter: now.Add(rootLife),
 		IsCA: true, MaxPathLenZero: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}}
 	if a.Cert, err = a.Sign(a.Cert, key.Public()); err != nil {
-		return Authority{}, fmt.Errorf("making %s: %w", name, err)
+		return CA{}, fmt.Errorf("making %s: %w", name, err)
 	}
 	return a, nil
 }
 
 // Load takes up an authority from its certificate, DER, and its key.
-func Load(cert []byte, key crypto.Signer) (Authority, error) {
+func Load(cert []byte, key crypto.Signer) (CA, error) {
 	c, err := x509.ParseCertificate(cert)
 	if err != nil {
-		return Authority{}, fmt.Errorf("authority's certificate: %w", err)
+		return CA{}, fmt.Errorf("authority's certificate: %w", err)
 	}
 	if public, ok := c.PublicKey.(interface{ Equal(crypto.PublicKey) bool }); !ok || !public.Equal(key.Public()) {
-		return Authority{}, errors.New("authority's certificate and key do not belong together")
+		return CA{}, errors.New("authority's certificate and key do not belong together")
 	}
-	return Authority{Cert: c, Key: key}, nil
+	return CA{Cert: c, Key: key}, nil
 }
 
 // Sign completes a template with a random serial number and signs it for a public key.
-func (a Authority) Sign(template *x509.Certificate, public crypto.PublicKey) (*x509.Certificate, error) {
+func (a CA) Sign(template *x509.Certificate, public crypto.PublicKey) (*x509.Certificate, error) {
 	template.SerialNumber = newSerial()
 	template.BasicConstraintsValid = true
 	der, err := x509.CreateCertificate(rand.Reader, template, a.Cert, public, a.Key)
@@ -87,29 +87,29 @@ func newSerial() *big.Int {
 	return n.Add(n, big.NewInt(1))
 }
 
-// Server hands out a server's certificate. It is safe for concurrent use.
-type Server struct {
-	authority Authority
-	hosts     []string
-	now       func() time.Time
+// ServerCertificate is the certificate of one server, made anew in time. It is safe for concurrent use.
+type ServerCertificate struct {
+	ca    CA
+	hosts []string
+	now   func() time.Time
 
 	mu   sync.Mutex
 	held *tls.Certificate
 }
 
-// Server returns the certificate of a server that is reached under hosts, DNS names and IP addresses, at least one. The
+// ServerCertificate returns the certificate of a server that is reached under hosts, DNS names and IP addresses, at least one. The
 // first certificate is made at once.
-func (a Authority) Server(hosts []string, now func() time.Time) (*Server, error) {
+func (a CA) ServerCertificate(hosts []string, now func() time.Time) (*ServerCertificate, error) {
 	if len(hosts) == 0 {
 		return nil, errors.New("no host name for the TLS certificate")
 	}
-	s := &Server{authority: a, hosts: hosts, now: now}
-	_, err := s.Certificate(nil)
+	s := &ServerCertificate{ca: a, hosts: hosts, now: now}
+	_, err := s.Get(nil)
 	return s, err
 }
 
-// Certificate is for tls.Config.GetCertificate. The chain holds the authority's certificate too.
-func (s *Server) Certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+// Get is for tls.Config.GetCertificate. The chain holds the authority's certificate too.
+func (s *ServerCertificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
@@ -131,10 +131,10 @@ func (s *Server) Certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			template.DNSNames = append(template.DNSNames, h)
 		}
 	}
-	cert, err := s.authority.Sign(template, key.Public())
+	cert, err := s.ca.Sign(template, key.Public())
 	if err != nil {
 		return nil, err
 	}
-	s.held = &tls.Certificate{Certificate: [][]byte{cert.Raw, s.authority.Cert.Raw}, PrivateKey: key, Leaf: cert}
+	s.held = &tls.Certificate{Certificate: [][]byte{cert.Raw, s.ca.Cert.Raw}, PrivateKey: key, Leaf: cert}
 	return s.held, nil
 }

@@ -13,7 +13,7 @@ import (
 
 var noon = time.Date(2020, 7, 1, 3, 0, 0, 0, time.UTC)
 
-func made(t *testing.T) Authority {
+func made(t *testing.T) CA {
 	t.Helper()
 	a := testkit.Must(New("kipass test", noon))(t)
 	return a
@@ -23,8 +23,8 @@ func made(t *testing.T) Authority {
 func TestWhoTrustsTheAuthorityReachesItsServer(t *testing.T) {
 	a := made(t)
 	now := noon
-	s := testkit.Must(a.Server([]string{"visits.test", "127.0.0.1", "::1"}, func() time.Time { return now }))(t)
-	listener := testkit.Must(tls.Listen("tcp", "127.0.0.1:0", &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: s.Certificate}))(t)
+	s := testkit.Must(a.ServerCertificate([]string{"visits.test", "127.0.0.1", "::1"}, func() time.Time { return now }))(t)
+	listener := testkit.Must(tls.Listen("tcp", "127.0.0.1:0", &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: s.Get}))(t)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -40,7 +40,7 @@ func TestWhoTrustsTheAuthorityReachesItsServer(t *testing.T) {
 	defer func() { listener.Close(); <-ended }()
 	for _, c := range []struct {
 		rule   string
-		root   Authority
+		root   CA
 		host   string
 		at     time.Duration // server's time after noon
 		client time.Duration // client's clock is ahead of it by
@@ -72,10 +72,10 @@ func TestWhoTrustsTheAuthorityReachesItsServer(t *testing.T) {
 func TestCertificateIsRenewedInTime(t *testing.T) {
 	a := made(t)
 	now := noon
-	s := testkit.Must(a.Server([]string{"visits.test"}, func() time.Time { return now }))(t)
+	s := testkit.Must(a.ServerCertificate([]string{"visits.test"}, func() time.Time { return now }))(t)
 	serial := func() string {
 		t.Helper()
-		c := testkit.Must(s.Certificate(nil))(t)
+		c := testkit.Must(s.Get(nil))(t)
 		return c.Leaf.SerialNumber.String()
 	}
 	first := serial()
@@ -91,7 +91,7 @@ func TestCertificateIsRenewedInTime(t *testing.T) {
 	if serial() != second {
 		t.Error("renewed twice")
 	}
-	if _, err := a.Server(nil, time.Now); err == nil {
+	if _, err := a.ServerCertificate(nil, time.Now); err == nil {
 		t.Error("a server without a host was taken")
 	}
 }
