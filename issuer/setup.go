@@ -30,7 +30,7 @@ const (
 
 	masterFile  = "master.key"
 	signingFile = "signing.key"
-	logKeyFile   = "audit.key"
+	logKeyFile  = "audit.key"
 	caKeyFile   = "ca.key"
 	// RegistrationFile holds the operator's registration token, in the folder of secrets.
 	RegistrationFile = "registration.token"
