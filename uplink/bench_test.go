@@ -4,8 +4,6 @@ import (
 	"context"
 	"testing"
 
-	"github.com/kipass/kipass/internal/testkit"
-	"github.com/kipass/kipass/internal/testkit/fakevisits"
 	"github.com/kipass/kipass/protocol/wire"
 )
 
@@ -13,25 +11,26 @@ import (
 // counts: the uplink's own share of the way, both ends on one machine.
 func BenchmarkDrain(b *testing.B) {
 	const records = 100_000
-	server := fakevisits.New(b).Loopback()
-	server.CountOnly = true
-	f := newFixtureOf(b, server, 0).enrolled()
+	c := newCentral(b).start()
+	c.bare = true
+	g := newGateSide(b, c, 0).enrolled()
+	g.journal.stored = nil
 	for b.Loop() {
 		b.StopTimer()
-		f.journal = newMemoryJournal(records)
-		u := f.uplink(nil)
+		g.journal = newMemory(records)
+		u := g.uplink(nil)
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan error, 1)
 		b.StartTimer()
 		go func() { done <- u.Run(ctx) }()
-		f.journal.awaitEmpty()
+		g.journal.awaitEmpty()
 		b.StopTimer()
 		cancel()
-		testkit.Check(b, <-done)
+		check(b, <-done)
 		b.StartTimer()
 	}
-	if n := server.Counts().Visits; n != records*b.N {
-		b.Fatalf("server counted %d of %d", n, records*b.N)
+	if c.count != records*b.N {
+		b.Fatalf("server counted %d of %d", c.count, records*b.N)
 	}
 	b.ReportMetric(float64(records)*float64(b.N)/b.Elapsed().Seconds(), "visits/s")
 	b.ReportMetric(float64(wire.MaxRecords), "records/batch")
