@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/kipass/kipass/configs"
+	"github.com/kipass/kipass/internal/testkit"
 )
 
 var update = flag.Bool("update", false, "rewrite gate.schema.json from the types")
@@ -25,9 +26,7 @@ var update = flag.Bool("update", false, "rewrite gate.schema.json from the types
 func readExample(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile("gate.example.toml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	return string(text)
 }
 
@@ -38,13 +37,9 @@ var commented = regexp.MustCompile(`(?m)^# ((?:[a-z_]+ = |\[+)\S?)`)
 func TestTheExampleShowsTheDefaults(t *testing.T) {
 	text := readExample(t)
 	plain, err := configs.Parse("gate.example.toml", []byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	full, err := configs.Parse("gate.example.toml", []byte(commented.ReplaceAllString(text, "$1")))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	if full.Words == nil || len(full.Readers[0].Commands) != 12 {
 		t.Fatalf("the commented keys are not in force: %+v", full)
 	}
@@ -114,19 +109,13 @@ func TestSchemaFollowsTheTypes(t *testing.T) {
 	root["title"] = "kipass gate configuration, version " + strconv.Itoa(configs.Version)
 	root["properties"].(map[string]any)["version"].(map[string]any)["const"] = configs.Version
 	want, err := json.MarshalIndent(root, "", "  ")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	want = append(want, '\n')
 	if *update {
-		if err := os.WriteFile(file, want, 0o644); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, os.WriteFile(file, want, 0o644))
 	}
 	got, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	if string(got) != string(want) {
 		t.Errorf("%s does not follow the types; run: go test ./configs -run Schema -update", file)
 	}
@@ -221,9 +210,7 @@ func (s *schema) object(node map[string]any, t reflect.Type, v reflect.Value) {
 func fieldComments(t *testing.T) map[string]string {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "gate.go", nil, parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	comments := map[string]string{}
 	ast.Inspect(file, func(n ast.Node) bool {
 		spec, ok := n.(*ast.TypeSpec)
@@ -245,13 +232,9 @@ func fieldComments(t *testing.T) map[string]string {
 // TestSchemaKnowsTheLoadersKeys holds the kept schema against the keys the loader knows.
 func TestSchemaKnowsTheLoadersKeys(t *testing.T) {
 	text, err := os.ReadFile("gate.schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	var root map[string]any
-	if err := json.Unmarshal(text, &root); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, json.Unmarshal(text, &root))
 	var keys []string
 	collect(root, "", &keys)
 	var want []string
@@ -278,9 +261,7 @@ func collect(node map[string]any, prefix string, keys *[]string) {
 func TestCheckFilesNamesEveryMissingFile(t *testing.T) {
 	dir := t.TempDir()
 	gate, err := configs.Parse(dir+"/gate.toml", []byte(strings.Replace(minimal, "[trust]", "ca = \"ca.pem\"\n[speaker]\nclips = \"clips\"\n[trust]", 1)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	gate.Place.State = dir + "/state"
 	err = gate.CheckFiles()
 	for _, want := range []string{"server.ca: ", "ca.pem", "speaker.clips: ", "/clips"} {
@@ -288,12 +269,8 @@ func TestCheckFilesNamesEveryMissingFile(t *testing.T) {
 			t.Errorf("error %v does not name %s", err, want)
 		}
 	}
-	if err := os.WriteFile(dir+"/ca.pem", []byte("no certificate"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(dir+"/state", nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.WriteFile(dir+"/ca.pem", []byte("no certificate"), 0o600))
+	testkit.Check(t, os.WriteFile(dir+"/state", nil, 0o600))
 	err = gate.CheckFiles()
 	for _, want := range []string{"holds no PEM certificate", "is not a folder"} {
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/configs"
+	"github.com/kipass/kipass/internal/testkit"
 )
 
 // minimal holds only what has no default.
@@ -31,9 +32,7 @@ device = "/dev/ttyACM0"
 
 func TestMinimalFileGetsTheDefaults(t *testing.T) {
 	got, err := configs.Parse("gate.toml", []byte(minimal))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	want, reader := configs.Default(), configs.DefaultReader()
 	reader.Name, reader.Device = "front", "/dev/ttyACM0"
 	if g, w := fmt.Sprintf("%+v", got.Readers), fmt.Sprintf("%+v", []configs.Reader{reader}); g != w {
@@ -118,9 +117,7 @@ listen = "[::1]:0"
 [words.ko]
 idle = "어서 오세요"
 `))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	back := got.Readers[1]
 	for _, c := range []struct {
 		key       string
@@ -293,9 +290,7 @@ func TestNoFileIsNotABadFile(t *testing.T) {
 		t.Errorf("missing file: %v, want ErrNoConfig", err)
 	}
 	path := filepath.Join(dir, "empty.toml")
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.WriteFile(path, nil, 0o600))
 	var problems *configs.Problems
 	if _, err := configs.Load(path); errors.Is(err, configs.ErrNoConfig) || !errors.As(err, &problems) {
 		t.Errorf("empty file: %v, want *Problems", err)
@@ -303,9 +298,7 @@ func TestNoFileIsNotABadFile(t *testing.T) {
 	if _, err := configs.Load(dir); err == nil || errors.Is(err, configs.ErrNoConfig) {
 		t.Errorf("folder: %v, want an error of its own", err)
 	}
-	if err := os.WriteFile(path, bytes.Repeat([]byte("#"), configs.MaxSize+1), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.WriteFile(path, bytes.Repeat([]byte("#"), configs.MaxSize+1), 0o600))
 	if _, err := configs.Load(path); err == nil || !strings.Contains(err.Error(), "larger than") {
 		t.Errorf("huge file: %v", err)
 	}
@@ -313,9 +306,7 @@ func TestNoFileIsNotABadFile(t *testing.T) {
 
 func TestTheEnrolmentCodeNeverPrints(t *testing.T) {
 	gate, err := configs.Parse("gate.toml", []byte(strings.Replace(minimal, "[trust]", "enrolment_code = \"hush-1234\"\n[trust]", 1)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	var out bytes.Buffer
 	log := slog.New(slog.NewJSONHandler(&out, nil))
 	log.Info("started", "config", gate, "server", gate.Server, "code", gate.Server.EnrolmentCode)
@@ -345,13 +336,9 @@ func TestQuietHours(t *testing.T) {
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			gate, err := configs.Parse("gate.toml", fmt.Appendf(nil, "%s[speaker.quiet_hours]\nfrom = %q\nto = %q\n", minimal, c.from, c.to))
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, err)
 			at, err := time.Parse("15:04", c.at)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, err)
 			if got := gate.Speaker.QuietHours.Holds(at); got != c.want {
 				t.Errorf("at %s: %v, want %v", c.at, got, c.want)
 			}

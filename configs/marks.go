@@ -33,8 +33,8 @@ type marker struct {
 
 // findMarks returns every key and section of the file in order. Beneath an unknown key it does not go.
 func findMarks(data []byte) ([]mark, error) {
-	var any map[string]any
-	if err := toml.Unmarshal(data, &any); err != nil {
+	var decoded map[string]any
+	if err := toml.Unmarshal(data, &decoded); err != nil {
 		return nil, err
 	}
 	m := &marker{data: data, counts: map[string]int{}}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/sounds"
 )
@@ -46,9 +47,7 @@ func decode(wav []byte) ([]float64, error) {
 func clip(t *testing.T, name string) []float64 {
 	t.Helper()
 	wav, err := sounds.Clip(name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	samples, err := decode(wav)
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/sounds"
 )
@@ -49,9 +50,7 @@ func TestAdmittedClipSaysVerifiedInKorean(t *testing.T) {
 // The manifest is written with the clips: it fails here when the wording was changed and the clips were not made anew.
 func TestManifestHoldsWordsAndClipsTogether(t *testing.T) {
 	manifest, err := os.ReadFile("clips/manifest.tsv")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	said := map[string][2]string{}
 	for line := range strings.Lines(string(manifest)) {
 		cells := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
@@ -64,9 +63,7 @@ func TestManifestHoldsWordsAndClipsTogether(t *testing.T) {
 		for _, o := range visit.Outcomes() {
 			name := language + "/" + o.String()
 			wav, err := sounds.Clip(name)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, err)
 			sum := sha256.Sum256(wav)
 			if want := [2]string{hex.EncodeToString(sum[:]), spokenText(o, language)}; said[name] != want {
 				t.Errorf("%s: the manifest has %q, wording and clip are %q; run sounds/make.sh", name, said[name], want)
@@ -80,6 +77,9 @@ func TestManifestHoldsWordsAndClipsTogether(t *testing.T) {
 }
 
 func TestClipsCanBeMadeAgain(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a speech synthesizer")
+	}
 	for _, tool := range []string{"espeak-ng", "sox"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("%s is not installed (apt-get install espeak-ng sox): the clips are checked by their manifest only", tool)
@@ -91,9 +91,7 @@ func TestClipsCanBeMadeAgain(t *testing.T) {
 	}
 	for _, name := range sounds.Names() {
 		wav, err := os.ReadFile(filepath.Join(dir, name+".wav"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 		again, err := decode(wav)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/kipass/kipass/configs"
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/token"
 )
 
@@ -30,13 +31,9 @@ name = "service"
 kind = "net"
 listen = "udp://127.0.0.1:58627"
 `))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	readers, err := openReaders(config, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	var names []string
 	for _, r := range readers {
 		names = append(names, r.String())

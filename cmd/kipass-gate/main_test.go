@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/kipass/kipass/internal/cli/clitest"
+	"github.com/kipass/kipass/internal/testkit"
 )
 
 const goodConfig = `version = 1
@@ -29,9 +30,7 @@ func TestConfigIsChecked(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, text string) string {
 		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, os.WriteFile(path, []byte(text), 0o600))
 		return path
 	}
 	good := file("good.toml", goodConfig)
@@ -71,11 +70,7 @@ func TestConfigIsChecked(t *testing.T) {
 // badClips returns a folder with a recording that is none.
 func badClips(t *testing.T) string {
 	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, "ko"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "ko", "admitted.wav"), []byte("not a recording"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.Mkdir(filepath.Join(dir, "ko"), 0o700))
+	testkit.Check(t, os.WriteFile(filepath.Join(dir, "ko", "admitted.wav"), []byte("not a recording"), 0o600))
 	return dir
 }

@@ -9,14 +9,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
 func TestTheKernelCanBeAskedWithoutPrivilege(t *testing.T) {
 	k, err := kernelTime()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	if k.MaxError < 0 || k.MaxError > time.Hour {
 		t.Fatalf("the kernel's error bound is %v", k.MaxError)
 	}
@@ -60,13 +59,9 @@ func TestARealTimeClockCountsIfItSetTheTimeAndAgrees(t *testing.T) {
 		t.Run(row.rule, func(t *testing.T) {
 			dir := t.TempDir()
 			rtc := filepath.Join(dir, "rtc0")
-			if err := os.Mkdir(rtc, 0o700); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, os.Mkdir(rtc, 0o700))
 			for name, text := range map[string]string{"hctosys": row.hctosys, "since_epoch": row.epoch} {
-				if err := os.WriteFile(filepath.Join(rtc, name), []byte(text), 0o600); err != nil {
-					t.Fatal(err)
-				}
+				testkit.Check(t, os.WriteFile(filepath.Join(rtc, name), []byte(text), 0o600))
 			}
 			if got := rtcAgrees(dir, now); got != row.want {
 				t.Fatalf("got %v, want %v", got, row.want)
