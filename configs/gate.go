@@ -37,7 +37,8 @@ type Gate struct {
 	Speaker Speaker `toml:"speaker"`
 	// Screen is the visitor's screen and the technician's page.
 	Screen Screen `toml:"screen"`
-	// Words replaces what the screen says: language, then outcome code or "idle", then the words. What is not named keeps its shipped wording.
+	// Words replaces what the screen says: language, then outcome code or "idle", then the words. What is not named
+	// keeps its shipped wording.
 	Words map[string]map[string]string `toml:"words"`
 }
 
@@ -59,9 +60,11 @@ type Place struct {
 type Server struct {
 	// URL of the visit server, https only, for example "https://visits.example.kr".
 	URL string `toml:"url" required:"yes"`
-	// CA is a PEM file with the certificate authority of the server; empty for those the system trusts. A relative path counts from this file's folder.
+	// CA is a PEM file with the certificate authority of the server; empty for those the system trusts. A relative path
+	// counts from this file's folder.
 	CA string `toml:"ca"`
-	// EnrolmentCode is the one-time code the facility's owner was given. It is of no use once the gate has enrolled and may then be removed.
+	// EnrolmentCode is the one-time code the facility's owner was given. It is of no use once the gate has enrolled and
+	// may then be removed.
 	EnrolmentCode Secret `toml:"enrolment_code"`
 }
 
@@ -75,13 +78,15 @@ type Trust struct {
 type Clock struct {
 	// Skew is how far phone and gate may disagree about the time of a code, "0s" to "10s", in whole milliseconds.
 	Skew Duration `toml:"skew"`
-	// Untrusted says what happens while the gate does not know the time: "record" visits marked as of unproven time, or "refuse" them.
+	// Untrusted says what happens while the gate does not know the time: "record" visits marked as of unproven time, or
+	// "refuse" them.
 	Untrusted string `toml:"untrusted" oneof:"record|refuse"`
 }
 
 // Journal is the section [journal].
 type Journal struct {
-	// FreeFloor is the disk space that is always left free; below it the gate goes out of service rather than lose visits. "1MiB" to "1TiB".
+	// FreeFloor is the disk space that is always left free; below it the gate goes out of service rather than lose
+	// visits. "1MiB" to "1TiB".
 	FreeFloor Size `toml:"free_floor"`
 }
 
@@ -89,29 +94,38 @@ type Journal struct {
 type Reader struct {
 	// Name of the reader in lights, log and faults, for example "front": 1 to 32 of a-z, 0-9 and '-'.
 	Name string `toml:"name" required:"yes"`
-	// Kind of connection: "serial" is a serial port or a USB reader that appears as one, "evdev" a scanner that appears as a keyboard, "net" a scan service of this device that sends to a socket.
+	// Kind of connection: "serial" is a serial port or a USB reader that appears as one, "evdev" a scanner that appears
+	// as a keyboard, "net" a scan service of this device that sends to a socket.
 	Kind string `toml:"kind" oneof:"serial|evdev|net" required:"yes"`
-	// Device of kind "serial" is the absolute path, for example "/dev/serial/by-id/usb-…-if00", which unlike /dev/ttyACM0 stays the same. Of kind "evdev" it is the path below /dev/input/by-id, the USB vendor and product as "0c2e:0b61", or the name as in /proc/bus/input/devices.
+	// Device of kind "serial" is the absolute path, for example "/dev/serial/by-id/usb-…-if00", which unlike
+	// /dev/ttyACM0 stays the same. Of kind "evdev" it is the path below /dev/input/by-id, the USB vendor and product as
+	// "0c2e:0b61", or the name as in /proc/bus/input/devices.
 	Device string `toml:"device"`
-	// Listen of kind "net" is where the scan service sends its codes, on this device alone: "tcp://127.0.0.1:58627" or "udp://127.0.0.1:58627".
+	// Listen of kind "net" is where the scan service sends its codes, on this device alone: "tcp://127.0.0.1:58627" or
+	// "udp://127.0.0.1:58627".
 	Listen string `toml:"listen"`
-	// Baud is the line speed of kind "serial"; of no effect with USB. A code of 200 characters takes 208 ms at 9600 and 17 ms at 115200.
+	// Baud is the line speed of kind "serial"; of no effect with USB. A code of 200 characters takes 208 ms at 9600 and
+	// 17 ms at 115200.
 	Baud int `toml:"baud" oneof:"1200|2400|4800|9600|19200|38400|57600|115200|230400|460800|921600"`
 	// Model of kind "serial" is the reader's family of commands; "generic" sends none.
 	Model string `toml:"model" oneof:"generic|honeywell|zebra-ssi|grow|newland|datalogic"`
-	// Trigger of kind "serial" says who starts a reading: "reader" senses a code by itself, "host" is triggered by the gate while it is in service.
+	// Trigger of kind "serial" says who starts a reading: "reader" senses a code by itself, "host" is triggered by the
+	// gate while it is in service.
 	Trigger string `toml:"trigger" oneof:"reader|host"`
 	// Light of kind "serial" says what becomes of the reader's own lighting: "keep" leaves it as it is.
 	Light string `toml:"light" oneof:"keep|on|off"`
-	// Terminator ends a code: "auto" is any of the others or an idle gap, "none" is an idle gap alone. With kind "evdev" "cr" is the Enter key, and there are neither "lf", "crlf" nor "etx".
+	// Terminator ends a code: "auto" is any of the others or an idle gap, "none" is an idle gap alone. With kind
+	// "evdev" "cr" is the Enter key, and there are neither "lf", "crlf" nor "etx".
 	Terminator string `toml:"terminator" oneof:"auto|cr|lf|crlf|tab|etx|none"`
-	// IdleGap is the silence after which a code without terminator counts as complete, "10ms" to "2s"; a serial line notices none before "100ms".
+	// IdleGap is the silence after which a code without terminator counts as complete, "10ms" to "2s"; a serial line
+	// notices none before "100ms".
 	IdleGap Duration `toml:"idle_gap"`
 	// Prefix is what the reader puts before each code and the gate takes away.
 	Prefix string `toml:"prefix"`
 	// Suffix is what the reader puts after each code, before the terminator, and the gate takes away.
 	Suffix string `toml:"suffix"`
-	// Commands of kind "serial" replaces single commands of the model by bytes in hex, for example trigger = "16 54 0D"; empty means that it is not sent.
+	// Commands of kind "serial" replaces single commands of the model by bytes in hex, for example trigger = "16 54
+	// 0D"; empty means that it is not sent.
 	Commands map[string]Bytes `toml:"commands"`
 }
 
@@ -128,7 +142,8 @@ type Lights struct {
 	Red string `toml:"red"`
 	// Buzzer is the line of a buzzer, which sounds once for green, twice for amber, three times for red; empty for none.
 	Buzzer string `toml:"buzzer"`
-	// Active is the level of a line at which its light or buzzer is on. Prefer "high" with a pull-down: a "low" line is on for some microseconds when the gate starts.
+	// Active is the level of a line at which its light or buzzer is on. Prefer "high" with a pull-down: a "low" line is
+	// on for some microseconds when the gate starts.
 	Active string `toml:"active" oneof:"high|low"`
 	// Relay is the line of the gate's relay; empty for none.
 	Relay string `toml:"relay"`
@@ -151,13 +166,15 @@ func (l Lights) Lines() map[string]string {
 type Speaker struct {
 	// Enabled turns the voice on.
 	Enabled bool `toml:"enabled"`
-	// Reader is the name of the reader whose outcomes are spoken; empty for all. Lanes share the one voice: a later outcome cuts an earlier one short.
+	// Reader is the name of the reader whose outcomes are spoken; empty for all. Lanes share the one voice: a later
+	// outcome cuts an earlier one short.
 	Reader string `toml:"reader"`
 	// Volume in per cent, 0 to 100.
 	Volume int `toml:"volume"`
 	// Buffer of the sound device, "5ms" to "500ms": shorter answers sooner, longer bears a busy machine.
 	Buffer Duration `toml:"buffer"`
-	// Clips is a folder with the venue's own recordings, which replace those shipped: ko/admitted.wav, tone/green.wav and so on. A relative path counts from this file's folder.
+	// Clips is a folder with the venue's own recordings, which replace those shipped: ko/admitted.wav, tone/green.wav
+	// and so on. A relative path counts from this file's folder.
 	Clips string `toml:"clips"`
 	// QuietHours lowers the voice every day between two times.
 	QuietHours QuietHours `toml:"quiet_hours"`
@@ -215,7 +232,8 @@ func DefaultReader() Reader {
 
 // DefaultLights returns what a [[lights]] section without any key amounts to.
 func DefaultLights() Lights {
-	return Lights{Active: "high", RelayActive: "high", RelayPulse: durationOf(500 * time.Millisecond), RelayCoolDown: durationOf(500 * time.Millisecond)}
+	half := durationOf(500 * time.Millisecond)
+	return Lights{Active: "high", RelayActive: "high", RelayPulse: half, RelayCoolDown: half}
 }
 
 // LogValue tells what is worth a line in the log, and no secret.

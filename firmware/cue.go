@@ -16,7 +16,10 @@ var lights = map[visit.Signal]drivers.Light{
 	visit.SignalGreen: drivers.Green, visit.SignalAmber: drivers.Amber, visit.SignalRed: drivers.Red,
 }
 
-// cueOf returns what the devices of a lane do for an outcome: the only place where an outcome becomes an action. began is when the last byte of the frame arrived.
+// cueOf returns what the devices of a lane do for an outcome: the only place where an outcome becomes an action. began is
+// when the last byte of the frame arrived.
 func cueOf(o visit.Outcome, lane string, began time.Time, languages []string) drivers.Cue {
-	return drivers.Cue{Light: lights[o.Signal()], Relay: o.Green(), Hold: hold, Clips: sounds.ClipNames(o, languages...), Lane: lane, Began: began}
+	return drivers.Cue{
+		Light: lights[o.Signal()], Relay: o.Green(), Hold: hold, Clips: sounds.ClipNames(o, languages...), Lane: lane, Began: began,
+	}
 }

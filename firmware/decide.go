@@ -66,8 +66,8 @@ func Decide(f Facts) visit.Outcome {
 	}
 }
 
-// freshness judges a genuine code at a moment. While the clock is untrusted only what is known for certain speaks: a code
-// that had expired by then is expired, any other is let through and its visit marked as time unproven.
+// freshness judges a genuine code at a moment. While the clock is untrusted only what is known for certain counts: a code
+// that had expired by then is expired, any other is let through and its visit marked as of unproven time.
 func freshness(c token.Code, at clock.Reading, known Clock) token.Freshness {
 	if at.State != visit.ClockUntrusted {
 		return c.Fresh(at.Now, at.Skew)

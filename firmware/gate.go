@@ -22,7 +22,7 @@ import (
 	"github.com/kipass/kipass/protocol/visit"
 )
 
-// Journal makes a visit durable. Append returns once it is on the disk, or with an error and then nobody knows.
+// Journal makes a visit durable. Append returns once it is on the disk, or with an error: then it may be there or not.
 type Journal interface {
 	Append(ctx context.Context, v visit.Visit) (seq uint64, err error)
 }
@@ -271,5 +271,6 @@ func (g *Gate) announce(o visit.Outcome, f drivers.Read) {
 	if o == visit.NotACode { // a noisy line must not fill the log; the screen counts them
 		level = slog.LevelDebug
 	}
-	g.opts.Logger.Log(context.Background(), level, "scan", "outcome", o.String(), "reader", f.Reader, "duration", time.Since(f.At).Round(10*time.Microsecond))
+	g.opts.Logger.Log(context.Background(), level, "scan", "outcome", o.String(), "reader", f.Reader,
+		"duration", time.Since(f.At).Round(10*time.Microsecond))
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/kipass/kipass/protocol/visit"
 )
 
-// Whatever befalls the front lane, the side lane's lights get its own cues alone, each at the moment its code was read.
+// Whatever happens to the front lane, the side lane's lights get its own cues alone, each at the moment its code was read.
 func TestLanesDoNotDisturbEachOther(t *testing.T) {
 	const codes = 5
 	for _, c := range []struct {

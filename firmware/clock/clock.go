@@ -23,9 +23,9 @@ const (
 	Drift = 50
 
 	kernelError    = time.Second      // the kernel's own bound of its error, below which it is believed
-	serverHolds    = time.Hour        // so long the server's time keeps the clock synced
+	serverHolds    = time.Hour        // how long the server's time keeps the clock synced
 	roundTrip      = 2 * time.Second  // half of it is within the allowance; half of what is more is added to δ
-	longestTrip    = 20 * time.Second // an answer slower than this says nothing of the time
+	longestTrip    = 20 * time.Second // a slower answer tells nothing about the time
 	rtcUncertainty = 8 * time.Second  // of a battery-kept clock after the device was off
 	issuerReach    = time.Hour        // how far one issuer alone may push the floor
 	stepLimit      = time.Second      // wall and monotonic clock may part by this between two looks,
@@ -74,7 +74,7 @@ type Clock struct {
 
 	mu     sync.Mutex
 	anchor anchor
-	jumped bool          // the wall clock stepped since a source last vouched for the time
+	jumped bool          // the wall clock was stepped since a source last vouched for the time
 	wall   time.Time     // wall clock at the last look
 	mono   time.Duration // monotonic clock at the last look
 	floor  floor

@@ -30,7 +30,7 @@ const (
 
 const (
 	lockTimeout = time.Second
-	spaceEvery  = 50 * time.Millisecond // for so long a reading of free space holds
+	spaceEvery  = 50 * time.Millisecond // how long a reading of free space holds
 	reserve     = 32 << 20              // bytes the file may grow beyond MaxSize, so that a full journal can still be settled
 	compactFrom = 8 << 20               // bytes of file below which free pages are left to be used again
 	compactLive = 1 << 20               // bytes that are copied without holding up an append for long

@@ -37,7 +37,8 @@ type Quarantined struct {
 // head, every record within an epoch.
 func (l Ledger) Check() error {
 	if l.Delivered+l.Refused+l.Destroyed != l.Tail.Seq {
-		return fmt.Errorf("ledger of %v: %d delivered, %d refused and %d destroyed are not the %d that left", l.Journal, l.Delivered, l.Refused, l.Destroyed, l.Tail.Seq)
+		return fmt.Errorf("ledger of %v: %d delivered, %d refused and %d destroyed are not the %d that left",
+			l.Journal, l.Delivered, l.Refused, l.Destroyed, l.Tail.Seq)
 	}
 	if n := uint64(len(l.Pending.Records)); l.Tail.Seq+n != l.Head.Seq {
 		return fmt.Errorf("ledger of %v: %d records are pending after %d, the newest is %d", l.Journal, n, l.Tail.Seq, l.Head.Seq)
