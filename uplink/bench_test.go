@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 
+	"github.com/kipass/kipass/internal/testkit"
+	"github.com/kipass/kipass/internal/testkit/fakevisits"
 	"github.com/kipass/kipass/protocol/wire"
 )
 
@@ -11,26 +13,25 @@ import (
 // counts: the uplink's own share of the way, both ends on one machine.
 func BenchmarkDrain(b *testing.B) {
 	const records = 100_000
-	c := newCentral(b).start()
-	c.bare = true
-	g := newGateSide(b, c, 0).enrolled()
-	g.journal.stored = nil
+	server := fakevisits.New(b).Loopback()
+	server.CountOnly = true
+	f := newFixtureOf(b, server, 0).enrolled()
 	for b.Loop() {
 		b.StopTimer()
-		g.journal = newMemory(records)
-		u := g.uplink(nil)
+		f.journal = newMemoryJournal(records)
+		u := f.uplink(nil)
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan error, 1)
 		b.StartTimer()
 		go func() { done <- u.Run(ctx) }()
-		g.journal.awaitEmpty()
+		f.journal.awaitEmpty()
 		b.StopTimer()
 		cancel()
-		check(b, <-done)
+		testkit.Check(b, <-done)
 		b.StartTimer()
 	}
-	if c.count != records*b.N {
-		b.Fatalf("server counted %d of %d", c.count, records*b.N)
+	if n := server.Counts().Visits; n != records*b.N {
+		b.Fatalf("server counted %d of %d", n, records*b.N)
 	}
 	b.ReportMetric(float64(records)*float64(b.N)/b.Elapsed().Seconds(), "visits/s")
 	b.ReportMetric(float64(wire.MaxRecords), "records/batch")

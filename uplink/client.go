@@ -37,7 +37,7 @@ const (
 func newClient(o Options, certificate func() *tls.Certificate, now func() time.Time, onTime func(time.Time, time.Duration)) *client {
 	step := min(stepTimeout, o.Timeout)
 	transport := &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: step}).DialContext,
+		DialContext:         o.Dial,
 		TLSHandshakeTimeout: step,
 		TLSClientConfig: &tls.Config{
 			MinVersion: tls.VersionTLS13,

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/protocol/wire"
 )
@@ -69,12 +70,12 @@ func (s *scripted) Beat(context.Context, wire.Heartbeat) (wire.Receipt, error) {
 
 // bench is a drain in a bubble of time.
 type bench struct {
-	journal *memory
+	journal *memoryJournal
 	server  *scripted
 	status  statusBoard
 	revoked []bool
 	faults  []string
-	log     lockedBuffer
+	log     testkit.Buffer
 }
 
 // inBubble runs a drain for a span of synthetic time while f acts on it from outside.
@@ -82,9 +83,9 @@ func inBubble(t *testing.T, records int, draw func() float64, span time.Duration
 	t.Helper()
 	b := &bench{}
 	synctest.Test(t, func(t *testing.T) {
-		b.journal = newMemory(records)
+		b.journal = newMemoryJournal(records)
 		b.server = &scripted{start: time.Now(), held: map[uint64]bool{}}
-		b.journal.stored = func(seq uint64) bool { return b.server.held[seq] }
+		b.journal.stored = func(r visit.Sealed) bool { return b.server.held[r.Seq] }
 		b.status.now = time.Now
 		d := newDrain(drain{
 			source: b.journal, server: b.server, status: &b.status, draw: draw,
@@ -166,7 +167,7 @@ func TestBackOffDoublesToFiveMinutes(t *testing.T) {
 			t.Errorf("mean delay %v, want about half of five minutes", mean)
 		}
 	})
-	if b.log.count("connection refused") != 1 {
+	if b.log.Count("connection refused") != 1 {
 		t.Errorf("the same failure is logged more than once:\n%s", &b.log)
 	}
 }
@@ -185,7 +186,7 @@ func TestDistinctFailuresAreLoggedOnceThenSuccess(t *testing.T) {
 			}
 		}
 	})
-	if b.log.count("level=WARN") != 2 || b.log.count("succeeded after 9 failures") != 1 {
+	if b.log.Count("level=WARN") != 2 || b.log.Count("succeeded after 9 failures") != 1 {
 		t.Errorf("log:\n%s", &b.log)
 	}
 	if s := b.status.get(); b.journal.backlog() != 0 || s.LastError != "" || !s.Reached {
@@ -392,7 +393,7 @@ func TestMalformedRecordIsFoundAndKept(t *testing.T) {
 func TestJournalThatCannotSettleStopsSending(t *testing.T) {
 	b := inBubble(t, 2000, always(1), time.Hour, func(b *bench) {
 		for range 8 {
-			b.journal.settleErrs = append(b.journal.settleErrs, struct{ before, after error }{before: errors.New("input/output error")})
+			b.journal.settleErrs = append(b.journal.settleErrs, settleFault{before: errors.New("input/output error")})
 		}
 		sleep(90 * time.Second) // 1, 2, 4, … s: six attempts have failed
 		b.journal.mu.Lock()

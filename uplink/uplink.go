@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -45,10 +46,11 @@ type Options struct {
 	Source    Source
 	Provision Provisioner
 
-	Heartbeat    func() wire.Heartbeat                // the gate's present state
-	OnServerTime func(t time.Time, rtt time.Duration) // called when an answer came; t is rtt/2 old; may be nil
-	OnStatus     func(Status)                         // called after a change, one call at a time; may be nil
-	Now          func() time.Time                     // wall time, not below what the gate knows for sure; default time.Now
+	Dial         func(ctx context.Context, network, address string) (net.Conn, error) // default: TCP
+	Heartbeat    func() wire.Heartbeat                                                // the gate's present state
+	OnServerTime func(t time.Time, rtt time.Duration)                                 // called when an answer came; t is rtt/2 old; may be nil
+	OnStatus     func(Status)                                                         // called after a change, one call at a time; may be nil
+	Now          func() time.Time                                                     // wall time, not below what the gate knows for sure; default time.Now
 	Log          *slog.Logger
 }
 
@@ -98,6 +100,9 @@ func New(o Options) (*Uplink, error) {
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = timeoutDefault
+	}
+	if o.Dial == nil {
+		o.Dial = (&net.Dialer{Timeout: min(stepTimeout, o.Timeout)}).DialContext
 	}
 	if o.Now == nil {
 		o.Now = time.Now

@@ -19,19 +19,21 @@ import (
 	"github.com/kipass/kipass/drivers/drivertest"
 	"github.com/kipass/kipass/firmware/journal"
 	"github.com/kipass/kipass/internal/testkit"
+	"github.com/kipass/kipass/internal/testkit/fakevisits"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
 // fixture is one gate as a program, with a reader's line and a visit server.
 type fixture struct {
-	t       *testing.T
-	central *central
-	line    *drivertest.Pty
-	config  configs.Gate
-	log     *testkit.Buffer
-	url     string // of the screen, once the gate is ready
-	starts  int    // how often it was
-	stop    func() error
+	t      *testing.T
+	scheme scheme
+	server *fakevisits.Server
+	line   *drivertest.Pty
+	config configs.Gate
+	log    *testkit.Buffer
+	url    string // of the screen, once the gate is ready
+	starts int    // how often it was
+	stop   func() error
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -39,7 +41,9 @@ func newFixture(t *testing.T) *fixture {
 	line, err := drivertest.OpenPty(filepath.Join(dir, "reader"))
 	testkit.Check(t, err)
 	t.Cleanup(func() { _ = line.Close() })
-	f := &fixture{t: t, central: newCentral(t), line: line, log: &testkit.Buffer{}}
+	scheme, list := newScheme(t)
+	server, caFile := newServer(t, list)
+	f := &fixture{t: t, scheme: scheme, server: server, line: line, log: &testkit.Buffer{}}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the gate's log:\n%s", f.log)
@@ -65,7 +69,7 @@ device = %q
 enabled = false
 [screen]
 listen = "127.0.0.1:0"
-`, facility, gateName, f.central.url, f.central.caFile(dir), oneTime, hex.EncodeToString(f.central.root), line.Path()))
+`, fakevisits.Facility, fakevisits.Gate, server.URL, caFile, fakevisits.Code, hex.EncodeToString(scheme.root), line.Path()))
 	testkit.Check(t, err)
 	return f
 }
@@ -140,7 +144,7 @@ func (f *fixture) admit() (code string) {
 	f.t.Helper()
 	for admitted := f.outcomes(visit.Admitted); f.outcomes(visit.Admitted) == admitted; {
 		refused := f.outcomes(visit.OutOfService)
-		code = f.central.code(0)
+		code = f.scheme.code(0)
 		f.scan(code)
 		testkit.Eventually(f.t, "an outcome", func() bool {
 			return f.outcomes(visit.Admitted) > admitted || f.outcomes(visit.OutOfService) > refused
@@ -160,23 +164,23 @@ func TestRun(t *testing.T) {
 	f := newFixture(t)
 	f.ready(f.start())
 	testkit.Eventually(f.t, "in service", func() bool { return f.shows("kipass_gate_in_service 1") })
-	code, old := f.admit(), f.central.code(time.Hour)
+	code, old := f.admit(), f.scheme.code(time.Hour)
 	f.scan("8801062518210")
 	testkit.Eventually(f.t, "not a code", func() bool { return f.shows(`kipass_gate_outcomes_total{outcome="not-a-code"} 1`) })
 	testkit.Eventually(f.t, "the server's time known", func() bool { return f.shows(`kipass_gate_clock_state{state="untrusted"} 0`) })
 	f.scan(old)
 	testkit.Eventually(f.t, "expired", func() bool { return f.shows(`kipass_gate_outcomes_total{outcome="expired"} 1`) })
-	testkit.Eventually(f.t, "delivered", func() bool { return f.central.holds() > 0 && f.shows("kipass_gate_backlog_visits 0") })
+	testkit.Eventually(f.t, "delivered", func() bool { return f.server.Counts().Visits > 0 && f.shows("kipass_gate_backlog_visits 0") })
 	testkit.Check(t, f.stop())
-	for _, secret := range []string{code, code[5:40], old[5:40], oneTime, "8801062518210"} {
+	for _, secret := range []string{code, code[5:40], old[5:40], fakevisits.Code, "8801062518210"} {
 		if strings.Contains(f.log.String(), secret) {
 			t.Errorf("the log holds %q", secret)
 		}
 	}
 	ledger, err := journal.Contents(filepath.Join(f.config.Place.State, "journal"))
 	testkit.Check(t, err)
-	if ledger.Head.Seq == 0 || ledger.Delivered != ledger.Head.Seq || ledger.Delivered != f.central.holds() {
-		t.Errorf("%d records, %d delivered, %d with the server: want all", ledger.Head.Seq, ledger.Delivered, f.central.holds())
+	if ledger.Head.Seq == 0 || ledger.Delivered != ledger.Head.Seq || ledger.Delivered != uint64(f.server.Counts().Visits) {
+		t.Errorf("%d records, %d delivered, %d with the server: want all", ledger.Head.Seq, ledger.Delivered, f.server.Counts().Visits)
 	}
 }
 
@@ -191,12 +195,12 @@ func TestRunWithoutAServer(t *testing.T) {
 	f.ready(f.start())
 	f.admit()
 	testkit.Check(t, f.stop())
-	if f.central.holds() != 0 {
+	if f.server.Counts().Visits != 0 {
 		t.Fatal("delivered without a server")
 	}
 	f.config.Server.URL = online
 	f.ready(f.start())
-	testkit.Eventually(f.t, "delivered", func() bool { return f.central.holds() > 0 })
+	testkit.Eventually(f.t, "delivered", func() bool { return f.server.Counts().Visits > 0 })
 	testkit.Check(t, f.stop())
 }
 
@@ -242,7 +246,7 @@ func TestRunRecoversWithItsDisk(t *testing.T) {
 	folder := filepath.Join(f.config.Place.State, "journal")
 	testkit.Check(t, os.Rename(folder, folder+".away"))
 	refused := f.outcomes(visit.OutOfService)
-	f.scan(f.central.code(0))
+	f.scan(f.scheme.code(0))
 	testkit.Eventually(f.t, "out of service", func() bool {
 		return f.outcomes(visit.OutOfService) == refused+1 && f.shows("kipass_gate_in_service 0")
 	})

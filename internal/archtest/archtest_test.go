@@ -61,6 +61,7 @@ var rules = []struct {
 	{"internal/daykey", []string{"protocol/day", "internal/durable"}, "issuer and visit server keep and destroy days in one way, and it knows neither's data"},
 	{"internal/guard", []string{"protocol/day", "internal/durable"}, "time is guarded in one way, whatever it guards"},
 	{"internal/testkit", []string{"internal/durable"}, "what all tests share knows no party"},
+	{"internal/testkit/fakevisits", []string{"internal/testkit", "internal/authority", "protocol/wire", "protocol/visit"}, "a fake server speaks the protocol and is made of no party's code"},
 	{"internal/keyfile", []string{"internal/durable"}, "a key's file is a durable file"},
 	{"internal/httpserver", nil, "HTTP is served in one way by every party, so it knows no party's routes, refusals or encodings"},
 	{"internal/", nil, "what lives here is below everything and knows nothing of codes, visits or people"},
@@ -78,7 +79,7 @@ func labRoom(own ...string) []string {
 }
 
 // forTests are packages that exist for tests; test files anywhere may import them.
-var forTests = []string{"internal/testkit", "internal/cli/clitest", "drivers/drivertest", "visitserver/store/storetest"}
+var forTests = []string{"internal/testkit/", "internal/cli/clitest", "drivers/drivertest", "visitserver/store/storetest"}
 
 // inTests are further packages that the test files of a room may import, because the room is tested on the real thing.
 var inTests = map[string][]string{
@@ -198,6 +199,10 @@ func TestRefusal(t *testing.T) {
 		{"uplink", "internal/httpserver", false},
 		{"internal/httpserver", "protocol/wire", false},
 		{"internal/durable", "protocol/visit", false},
+		{"internal/testkit", "protocol/wire", false},
+		{"internal/testkit/fakevisits", "protocol/wire", true},
+		{"internal/testkit/fakevisits", "visitserver", false},
+		{"internal/testkit/memnet", "protocol/wire", false},
 		{"protocol/token", "internal/keyfile", false},
 		{"lab/chain", "visitserver", true},
 		{"lab/chain", "lab/bench", false},
