@@ -92,15 +92,15 @@ type bareItem struct {
 	done   chan error
 }
 
-const mostInGroup = 512
+const maxGroup = 512
 
 func newBareGroups(b *bareBolt) *bareGroups {
-	g := &bareGroups{in: make(chan bareItem, mostInGroup), ended: make(chan struct{})}
+	g := &bareGroups{in: make(chan bareItem, maxGroup), ended: make(chan struct{})}
 	go func() {
 		defer close(g.ended)
 		for first := range g.in {
 			group, records := []bareItem{first}, [][]byte{first.record}
-			for more := true; more && len(group) < mostInGroup; {
+			for more := true; more && len(group) < maxGroup; {
 				select {
 				case i, open := <-g.in:
 					if more = open; open {

@@ -59,20 +59,20 @@ func (s *site) say(format string, args ...any) { fmt.Fprintf(s.log, "  "+format+
 
 // Run takes the figures. What could not be measured is in the error, and its logs are kept; the figures that could be
 // are returned all the same.
-func Run(ctx context.Context, o Options) (figures []Figure, err error) {
-	if o.Log == nil {
-		o.Log = io.Discard
+func Run(ctx context.Context, opts Options) (figures []Figure, err error) {
+	if opts.Log == nil {
+		opts.Log = io.Discard
 	}
-	if o.Bin == "" {
+	if opts.Bin == "" {
 		self, err := os.Executable()
 		if err != nil {
 			return nil, err
 		}
-		o.Bin = filepath.Dir(self)
+		opts.Bin = filepath.Dir(self)
 	}
-	parent := o.Dir
+	parent := opts.Dir
 	if parent == "" {
-		parent = realDisk(o.Bin)
+		parent = realDisk(opts.Bin)
 	}
 	dir, err := os.MkdirTemp(parent, "kipass-bench-")
 	if err != nil {
@@ -85,39 +85,39 @@ func Run(ctx context.Context, o Options) (figures []Figure, err error) {
 		}
 		err = os.RemoveAll(dir)
 	}()
-	fmt.Fprintf(o.Log, "측정 / measuring in %s, load %s\n", dir, load())
+	fmt.Fprintf(opts.Log, "측정 / measuring in %s, load %s\n", dir, load())
 	var failed []error
 	for n, f := range families {
-		if !strings.Contains(f.name, o.Only) {
+		if !strings.Contains(f.name, opts.Only) {
 			continue
 		}
 		began := time.Now()
-		fmt.Fprintf(o.Log, "[%d/%d] %s\n", n+1, len(families), f.name)
-		got, err := measureFamily(ctx, f, o, filepath.Join(dir, f.name))
+		fmt.Fprintf(opts.Log, "[%d/%d] %s\n", n+1, len(families), f.name)
+		got, err := measureFamily(ctx, f, opts, filepath.Join(dir, f.name))
 		if ctx.Err() != nil {
 			return figures, ctx.Err()
 		}
 		if err != nil {
 			failed = append(failed, fmt.Errorf("%s could not be measured: %w", f.name, err))
-			fmt.Fprintf(o.Log, "  %v\n", err)
+			fmt.Fprintf(opts.Log, "  %v\n", err)
 			continue
 		}
 		figures = append(figures, got...)
-		fmt.Fprintf(o.Log, "  %v\n", time.Since(began).Round(100*time.Millisecond))
+		fmt.Fprintf(opts.Log, "  %v\n", time.Since(began).Round(100*time.Millisecond))
 	}
-	fmt.Fprintf(o.Log, "load %s\n", load())
+	fmt.Fprintf(opts.Log, "load %s\n", load())
 	if len(figures) == 0 && len(failed) == 0 {
-		return nil, fmt.Errorf("no family of figures is called %q", o.Only)
+		return nil, fmt.Errorf("no family of figures is called %q", opts.Only)
 	}
 	return figures, errors.Join(failed...)
 }
 
 // measureFamily returns a family's figures or an error, and keeps the family's folder in the latter case.
-func measureFamily(ctx context.Context, f family, o Options, dir string) ([]Figure, error) {
+func measureFamily(ctx context.Context, f family, opts Options, dir string) ([]Figure, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
-	s := &site{dir: dir, programs: process.Programs{Bin: o.Bin, Logs: dir}, log: o.Log}
+	s := &site{dir: dir, programs: process.Programs{Bin: opts.Bin, Logs: dir}, log: opts.Log}
 	got, err := f.run(ctx, s)
 	if err != nil { // the logs say more
 		return nil, err

@@ -14,24 +14,27 @@ import (
 )
 
 const (
-	lookFor      = 4 * time.Second        // how long a visitor looks at the screen before showing the code again
-	patience     = time.Minute            // after this long without any outcome the run is given up
+	patience     = 5 * time.Minute        // after this long without any outcome the run is given up
+	lookFor      = 10 * time.Second       // before a gate that may have flushed the frame away is shown the code again
+	glance       = time.Second            // how often a visitor who waits looks whether the gate was started anew
 	staleAge     = 50 * time.Second       // past 15 s and any skew allowance, even that of a gate that has just lost the time
 	againAfter   = 3 * time.Second        // past the time in which the same bytes are one presentation
 	againBefore  = 9 * time.Second        // while an admitted code is surely still fresh
 	echoWindow   = 700 * time.Millisecond // how long a held code is watched for a second outcome
+	heldGap      = 2 * time.Second        // reads of a held code closer than this are surely one presentation
 	stockOfStale = 4
 )
 
 // door is the place in front of the gate's reader, where visitors act one after the other.
 type door struct {
 	line       *line
-	watch      *watch
+	viewer     *viewer
 	truth      *truth
 	issuers    []*issuerService
 	strange    ed25519.PrivateKey // a key nobody trusts
 	rng        *mathrand.Rand
 	generation func() int                 // how often the gate was started
+	frail      bool                       // the gate is killed now and then: a frame may be lost, and is shown again
 	knowsTime  func(context.Context) bool // whether the gate's clock is trusted: only then is an old code sure to be refused
 
 	visitors int
@@ -145,16 +148,10 @@ func (d *door) enter(ctx context.Context, a act) error {
 	if err != nil {
 		return err
 	}
+	held := heldCode{code: code.text}
 	send := func() error { return d.send(ctx, code.text) }
 	if a == actHeld {
-		send = func() error {
-			for range 4 {
-				if err := d.send(ctx, code.text); err != nil {
-					return err
-				}
-			}
-			return nil
-		}
+		send = func() error { return held.send(ctx, d) }
 	}
 	generation := d.generation()
 	o, tries, err := d.present(ctx, send, func() { d.truth.missed(p.name, p.number) })
@@ -162,8 +159,11 @@ func (d *door) enter(ctx context.Context, a act) error {
 		return err
 	}
 	expected := []visit.Outcome{visit.Admitted}
-	if tries > 1 { // an outcome was missed: the code may have been taken, or have grown old since
-		expected = append(expected, visit.AdmittedAgain, visit.Expired)
+	if tries > 1 { // an outcome was missed: the code may have been taken
+		expected = append(expected, visit.AdmittedAgain)
+	}
+	if code.old() {
+		expected = append(expected, visit.Expired)
 	}
 	restarted := d.generation() != generation
 	if restarted { // the gate that began to read the frame is gone, the next one reads the rest of it
@@ -173,8 +173,8 @@ func (d *door) enter(ctx context.Context, a act) error {
 	if o.Green() {
 		d.recent = append(d.recent, admitted{p, code, time.Now(), d.generation()})
 	}
-	if a == actHeld && !restarted {
-		if second, ok := d.watch.next(ctx, echoWindow); ok {
+	if a == actHeld && !restarted && held.gap < heldGap {
+		if second, ok := d.viewer.next(ctx, echoWindow); ok {
 			d.truth.saw(a, second, []visit.Outcome{visit.Admitted}, "", "")
 			return fmt.Errorf("a held code caused a second outcome, %v", second)
 		}
@@ -196,7 +196,7 @@ func (d *door) readmit() (admitted, bool) {
 }
 
 func (d *door) again(ctx context.Context, prior admitted) error {
-	o, tries, err := d.present(ctx, func() error { return d.send(ctx, prior.code.text) }, func() {})
+	o, _, err := d.present(ctx, func() error { return d.send(ctx, prior.code.text) }, func() {})
 	if err != nil {
 		return err
 	}
@@ -204,7 +204,7 @@ func (d *door) again(ctx context.Context, prior admitted) error {
 	if d.generation() != prior.generation { // a gate that was started anew does not remember; the server does
 		expected = append(expected, visit.Admitted, visit.NotACode)
 	}
-	if tries > 1 {
+	if prior.code.old() {
 		expected = append(expected, visit.Expired)
 	}
 	d.truth.saw(actAgain, o, expected, prior.phone.name, prior.phone.number)
@@ -226,23 +226,49 @@ func (d *door) show(ctx context.Context, a act, text string, want visit.Outcome)
 	return nil
 }
 
+// heldCode is a code held in front of the reader, which reads it several times. gap is the longest time between two reads.
+type heldCode struct {
+	code string
+	gap  time.Duration
+}
+
+func (h *heldCode) send(ctx context.Context, d *door) error {
+	for began, i := time.Now(), 0; i < 4; i++ {
+		if err := d.send(ctx, h.code); err != nil {
+			return err
+		}
+		h.gap = max(h.gap, time.Since(began)) // from before the last read to after this one: never too short
+		began = time.Now()
+	}
+	return nil
+}
+
 // present sends until an outcome is seen; missed is told of every time none was.
 func (d *door) present(ctx context.Context, send func() error, missed func()) (o visit.Outcome, tries int, err error) {
 	for began := time.Now(); time.Since(began) < patience; {
-		d.watch.clear()
+		d.viewer.clear()
+		generation := d.generation()
 		if err := send(); err != nil {
 			return o, tries, err
 		}
 		tries++
-		if o, ok := d.watch.next(ctx, lookFor); ok {
-			return o, tries, nil
-		}
-		if ctx.Err() != nil {
-			return o, tries, ctx.Err()
+		for sent := time.Now(); !d.lost(sent, generation) && time.Since(began) < patience; {
+			if o, ok := d.viewer.next(ctx, glance); ok {
+				return o, tries, nil
+			}
+			if ctx.Err() != nil {
+				return o, tries, ctx.Err()
+			}
 		}
 		missed()
 	}
 	return o, tries, fmt.Errorf("the gate showed nothing for %v; see the gate's log", patience)
+}
+
+// lost reports whether a frame can be taken for lost: the gate that was to read it is gone, or flushed it away as it opened
+// the line. A gate that nobody kills reads every frame, however long that takes.
+func (d *door) lost(sent time.Time, generation int) bool {
+	return d.frail && (d.generation() != generation || time.Since(sent) > lookFor)
 }
 
 // endings are what readers put behind a code.

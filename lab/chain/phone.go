@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"github.com/kipass/kipass/protocol/token"
 )
 
 // phone is one simulated visitor's phone, registered with one issuer.
@@ -42,6 +44,9 @@ func (s *issuerService) register(ctx context.Context, name, number string) (*pho
 	}
 	return &phone{issuer: s, name: name, number: number, token: answer.Token}, nil
 }
+
+// old reports whether the code's time may have passed: on a busy machine a visitor may be slow.
+func (c shownCode) old() bool { return time.Since(c.issued) > token.Lifetime }
 
 // fetch asks for a new code.
 func (p *phone) fetch(ctx context.Context) (shownCode, error) {

@@ -1,4 +1,4 @@
-// Package lab runs the whole of kipass on one machine – issuers, visit server, gate and health authority as the real
+// Package chain runs the whole of kipass on one machine – issuers, visit server, gate and health authority as the real
 // programs in processes of their own – with simulated phones and a simulated reader, breaks things on purpose, and
 // holds what the health authority learns against what the lab saw on the gate's screen.
 package chain
@@ -77,25 +77,25 @@ func (s Summary) Err() error {
 }
 
 const (
-	readyWithin = 30 * time.Second
-	drainWithin = 90 * time.Second
+	readyWithin = 5 * time.Minute // generous: these only end a run that hangs
+	drainWithin = 5 * time.Minute
 )
 
 // Run does one run and returns its summary. An error means that the run could not be done; the folder is then kept.
-func Run(ctx context.Context, o Options) (Summary, error) {
-	given := o.Dir != ""
-	if err := o.setDefaults(); err != nil {
+func Run(ctx context.Context, opts Options) (Summary, error) {
+	given := opts.Dir != ""
+	if err := opts.setDefaults(); err != nil {
 		return Summary{}, err
 	}
 	began := time.Now()
-	summary, err := perform(ctx, o, began)
+	summary, err := perform(ctx, opts, began)
 	if err = errors.Join(err, summary.Err()); err != nil {
-		return summary, fmt.Errorf("%w (data and logs are in %s)", err, o.Dir)
+		return summary, fmt.Errorf("%w (data and logs are in %s)", err, opts.Dir)
 	}
 	if given {
 		return summary, nil
 	}
-	return summary, os.RemoveAll(o.Dir)
+	return summary, os.RemoveAll(opts.Dir)
 }
 
 // takeDir makes a folder the user has named. What already lies in one is neither used nor lost.
@@ -117,63 +117,63 @@ func takeDir(dir string) (string, error) {
 	return dir, nil
 }
 
-func (o *Options) setDefaults() error {
-	if o.Bin == "" {
+func (opts *Options) setDefaults() error {
+	if opts.Bin == "" {
 		self, err := os.Executable()
 		if err != nil {
 			return err
 		}
-		o.Bin = filepath.Dir(self)
+		opts.Bin = filepath.Dir(self)
 	}
 	var err error
-	if o.Dir == "" {
-		o.Dir, err = os.MkdirTemp("", "kipass-lab-")
+	if opts.Dir == "" {
+		opts.Dir, err = os.MkdirTemp("", "kipass-lab-")
 	} else {
-		o.Dir, err = takeDir(o.Dir)
+		opts.Dir, err = takeDir(opts.Dir)
 	}
 	if err != nil {
 		return err
 	}
-	if o.Baud == 0 {
-		o.Baud = 115200
+	if opts.Baud == 0 {
+		opts.Baud = 115200
 	}
-	if o.Seed == 0 {
-		o.Seed = uint64(time.Now().UnixNano())
+	if opts.Seed == 0 {
+		opts.Seed = uint64(time.Now().UnixNano())
 	}
-	if o.Pace == 0 {
-		o.Pace = 250 * time.Millisecond
+	if opts.Pace == 0 {
+		opts.Pace = 250 * time.Millisecond
 	}
-	if o.Sound == "" && o.Scans > 0 {
-		o.Sound = "capture"
+	if opts.Sound == "" && opts.Scans > 0 {
+		opts.Sound = "capture"
 	}
-	if o.Log == nil {
-		o.Log = io.Discard
+	if opts.Log == nil {
+		opts.Log = io.Discard
 	}
 	return nil
 }
 
-func perform(ctx context.Context, o Options, began time.Time) (summary Summary, err error) {
-	summary = Summary{Seed: o.Seed, Voiced: -1, Spoken: -1}
-	s := &stage{programs: process.Programs{Bin: o.Bin, Logs: o.Dir}, dir: o.Dir}
-	if s.line, err = newLine(o.Baud); err != nil {
+func perform(ctx context.Context, opts Options, began time.Time) (summary Summary, err error) {
+	summary = Summary{Seed: opts.Seed, Voiced: -1, Spoken: -1}
+	s := &stage{programs: process.Programs{Bin: opts.Bin, Logs: opts.Dir}, dir: opts.Dir}
+	if s.line, err = newLine(opts.Baud); err != nil {
 		return summary, err
 	}
 	defer s.line.close()
-	if o.Sound == "capture" {
+	if opts.Sound == "capture" {
 		if s.voice, err = newVoice(s.path("sound")); err != nil {
 			return summary, err
 		}
 		defer s.voice.close()
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	table := newTable(o.Log)
+	table := newTable(opts.Log)
 	if err := s.build(ctx, table.say); err != nil {
 		return summary, err
 	}
 	table.say("화면 / screen: " + s.screen + "/   기술자 / technician: " + s.screen + "/technician")
 
 	truth := newTruth()
-	if err := s.play(ctx, o, truth, table); err != nil {
+	if err := s.play(ctx, opts, truth, table); err != nil {
 		return summary, err
 	}
 	summary.Restarts = s.generation() - 1
@@ -213,26 +213,26 @@ func perform(ctx context.Context, o Options, began time.Time) (summary Summary, 
 }
 
 // play lets visitors act until the scans are done or ctx ends, while the network fails and the gate is killed.
-func (s *stage) play(ctx context.Context, o Options, truth *truth, table *table) error {
+func (s *stage) play(ctx context.Context, opts Options, truth *truth, table *table) error {
 	_, strange, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		return err
 	}
 	d := &door{
-		line: s.line, watch: newWatch(s.screen), truth: truth, issuers: s.issuers, strange: strange,
-		rng: rand.New(rand.NewPCG(o.Seed, 1)), generation: s.generation, knowsTime: s.knowsTime,
+		line: s.line, viewer: newViewer(s.screen), truth: truth, issuers: s.issuers, strange: strange,
+		rng: rand.New(rand.NewPCG(opts.Seed, 1)), generation: s.generation, knowsTime: s.knowsTime, frail: opts.Kill > 0,
 	}
 	playing, stop := context.WithCancel(ctx)
 	defer stop()
 	group, playing := errgroup.WithContext(playing)
-	group.Go(func() error { d.watch.run(playing); return nil })
+	group.Go(func() error { d.viewer.run(playing); return nil })
 	group.Go(func() error { table.run(playing, truth); return nil })
-	if o.Kill > 0 {
-		group.Go(func() error { return s.killEvery(playing, o.Kill, table) })
+	if opts.Kill > 0 {
+		group.Go(func() error { return s.killEvery(playing, opts.Kill, table) })
 	}
 	group.Go(func() error {
 		defer stop()
-		err := s.scan(playing, d, o, table, group)
+		err := s.scan(playing, d, opts, table, group)
 		if ctx.Err() != nil { // the user has seen enough
 			return nil
 		}
@@ -245,9 +245,9 @@ func (s *stage) play(ctx context.Context, o Options, truth *truth, table *table)
 	return err
 }
 
-func (s *stage) scan(ctx context.Context, d *door, o Options, table *table, group *errgroup.Group) error {
+func (s *stage) scan(ctx context.Context, d *door, opts Options, table *table, group *errgroup.Group) error {
 	select {
-	case <-d.watch.connects:
+	case <-d.viewer.connects:
 	case <-time.After(readyWithin):
 		return errors.New("the gate's screen does not answer")
 	case <-ctx.Done():
@@ -258,17 +258,17 @@ func (s *stage) scan(ctx context.Context, d *door, o Options, table *table, grou
 	}
 	outage := make(chan error, 1)
 	outage <- nil
-	acts := plan(max(o.Scans, 1000), o.Seed)
-	for i := 0; o.Scans == 0 || i < o.Scans; i++ {
-		if o.Outage > 0 && i == max(1, o.Scans/4) {
+	acts := plan(max(opts.Scans, 1000), opts.Seed)
+	for i := 0; opts.Scans == 0 || i < opts.Scans; i++ {
+		if opts.Outage > 0 && i == max(1, opts.Scans/4) {
 			<-outage
-			group.Go(func() error { outage <- s.cut(ctx, o.Outage, table); return nil })
+			group.Go(func() error { outage <- s.cut(ctx, opts.Outage, table); return nil })
 		}
 		if err := d.perform(ctx, acts[i%len(acts)]); err != nil {
 			return err
 		}
 		select {
-		case <-time.After(o.Pace):
+		case <-time.After(opts.Pace):
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/firmware/journal"
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/lab/internal/process"
 	"github.com/kipass/kipass/protocol/token"
 	"github.com/kipass/kipass/protocol/visit"
@@ -26,15 +27,10 @@ import (
 // A thief takes a gate with visits it could not yet deliver: everything on its disk, the config with its secrets among
 // it, tells no code. And an enrolled gate that is started without a network serves its visitors.
 func TestStolenGateTellsNothing(t *testing.T) {
-	bin, err := build()
-	if err != nil {
-		t.Fatal(err)
-	}
+	bin := programs(t)
 	ctx := t.Context()
 	s := &stage{programs: process.Programs{Bin: bin, Logs: t.TempDir()}, dir: t.TempDir()}
-	if s.line, err = newLine(115200); err != nil {
-		t.Fatal(err)
-	}
+	s.line = testkit.Must(newLine(115200))(t)
 	defer s.line.close()
 	defer func() {
 		if err := s.close(); err != nil {
@@ -56,12 +52,12 @@ func TestStolenGateTellsNothing(t *testing.T) {
 		t.Fatalf("started without a network: %v", err)
 	}
 
-	door := &door{line: s.line, watch: newWatch(s.screen), truth: newTruth(), issuers: s.issuers, rng: rand.New(rand.NewPCG(1, 1)), generation: s.generation}
+	door := &door{line: s.line, viewer: newViewer(s.screen), truth: newTruth(), issuers: s.issuers, rng: rand.New(rand.NewPCG(1, 1)), generation: s.generation}
 	watching, stop := context.WithCancel(ctx)
 	watched := make(chan struct{})
-	go func() { defer close(watched); door.watch.run(watching) }()
+	go func() { defer close(watched); door.viewer.run(watching) }()
 	defer func() { stop(); <-watched }()
-	<-door.watch.connects
+	<-door.viewer.connects
 	for range 5 {
 		if err := door.enter(ctx, actEntry); err != nil {
 			t.Fatal(err)

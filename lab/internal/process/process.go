@@ -17,6 +17,12 @@ import (
 	"time"
 )
 
+// Generous: they only end what hangs, and no run may depend on how fast the machine is.
+const (
+	readyWithin = 2 * time.Minute
+	endsWithin  = 2 * time.Minute
+)
+
 // Process is one of the project's programs running as a process of its own, its output kept in a file.
 type Process struct {
 	name string
@@ -79,9 +85,9 @@ func (p Programs) Start(ctx context.Context, ready string, env []string, name st
 		return prog, rest, nil
 	case <-prog.done:
 		return nil, "", fmt.Errorf("%s ended before it was ready: %v; see %s", name, prog.err, log.Name())
-	case <-time.After(30 * time.Second):
+	case <-time.After(readyWithin):
 		prog.Kill()
-		return nil, "", fmt.Errorf("%s was not ready within 30 s; see %s", name, log.Name())
+		return nil, "", fmt.Errorf("%s was not ready within %v; see %s", name, readyWithin, log.Name())
 	case <-ctx.Done():
 		prog.Kill()
 		return nil, "", ctx.Err()
@@ -113,14 +119,14 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
-// Stop asks the process to end and kills it after ten seconds.
+// Stop asks the process to end and waits for it. One that does not end is killed, which is an error.
 func (p *Process) Stop() error {
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.done:
 		return p.err
-	case <-time.After(10 * time.Second):
+	case <-time.After(endsWithin):
 		p.Kill()
-		return fmt.Errorf("%s did not end within 10 s of being asked to", p.name)
+		return fmt.Errorf("%s did not end within %v of being asked to", p.name, endsWithin)
 	}
 }

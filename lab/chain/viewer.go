@@ -11,21 +11,21 @@ import (
 	"github.com/kipass/kipass/protocol/visit"
 )
 
-// watch looks at the visitor's screen as a browser does and tells what it shows.
-type watch struct {
+// viewer looks at the visitor's screen as a browser does and tells what it shows.
+type viewer struct {
 	url      string
 	outcomes chan visit.Outcome // in the order shown
 	connects chan struct{}      // receives after each (re)connection
 }
 
-func newWatch(url string) *watch {
-	return &watch{url: url, outcomes: make(chan visit.Outcome, 64), connects: make(chan struct{}, 1)}
+func newViewer(url string) *viewer {
+	return &viewer{url: url, outcomes: make(chan visit.Outcome, 64), connects: make(chan struct{}, 1)}
 }
 
 // run keeps looking until ctx ends; a screen that is gone is looked for again.
-func (w *watch) run(ctx context.Context) {
+func (v *viewer) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		w.look(ctx)
+		v.look(ctx)
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():
@@ -34,8 +34,8 @@ func (w *watch) run(ctx context.Context) {
 }
 
 // look reads the screen's events until they end.
-func (w *watch) look(ctx context.Context) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url+"/events", nil)
+func (v *viewer) look(ctx context.Context) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, v.url+"/events", nil)
 	if err != nil {
 		return
 	}
@@ -53,7 +53,7 @@ func (w *watch) look(ctx context.Context) {
 		if first { // the stream has begun: nothing shown from here on is missed
 			first = false
 			select {
-			case w.connects <- struct{}{}:
+			case v.connects <- struct{}{}:
 			default:
 			}
 		}
@@ -72,7 +72,7 @@ func (w *watch) look(ctx context.Context) {
 			continue
 		}
 		select {
-		case w.outcomes <- o:
+		case v.outcomes <- o:
 		case <-ctx.Done():
 			return
 		}
@@ -80,10 +80,10 @@ func (w *watch) look(ctx context.Context) {
 }
 
 // clear forgets what was shown and not looked at.
-func (w *watch) clear() {
+func (v *viewer) clear() {
 	for {
 		select {
-		case <-w.outcomes:
+		case <-v.outcomes:
 		default:
 			return
 		}
@@ -91,11 +91,11 @@ func (w *watch) clear() {
 }
 
 // next waits for the next outcome; ok is false if none is shown in time.
-func (w *watch) next(ctx context.Context, within time.Duration) (o visit.Outcome, ok bool) {
+func (v *viewer) next(ctx context.Context, within time.Duration) (o visit.Outcome, ok bool) {
 	timer := time.NewTimer(within)
 	defer timer.Stop()
 	select {
-	case o := <-w.outcomes:
+	case o := <-v.outcomes:
 		return o, true
 	case <-timer.C:
 	case <-ctx.Done():
