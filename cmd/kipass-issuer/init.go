@@ -30,7 +30,7 @@ func initCommand() *cobra.Command {
 	flags.String(&about.Name, "name", cli.Name, "짧은 이름, a-z, 0-9, '-' 1~16자 / short name, 1 to 16 of a-z, 0-9 and '-'")
 	flags.String(&about.Display, "display", cli.Text,
 		"사람이 보는 이름, 예: 네이버, 기본값은 짧은 이름 / name for people, for example 네이버; default the short name")
-	flags.Strings(&about.Hosts, "host", cli.Host,
+	flags.List(&about.Hosts, "host", cli.Host,
 		"TLS 인증서의 호스트, 첫째가 주소에 쓰임, 여러 번 가능, 기본값 127.0.0.1과 localhost / "+
 			"host in the TLS certificate, the first one stands in the URL; may be repeated; default 127.0.0.1 and localhost")
 	flags.Require("name")

@@ -60,19 +60,28 @@ func (f Flags) String(p *string, name string, kind Kind, text string) {
 	define(f, p, name, kind, text, "", parse, asIs)
 }
 
-// Strings defines a flag that may be repeated; a comma separates values too. It has no default.
+// Strings defines a flag that may be repeated. Each value is taken as it is: the name of a file may hold a comma. It has no
+// default.
 func (f Flags) Strings(p *[]string, name string, kind Kind, text string) {
-	split := func(given string) ([]string, error) {
-		for value := range strings.SplitSeq(given, ",") {
-			if value == "" {
-				return nil, strconv.ErrSyntax
-			}
-			*p = append(*p, value)
+	f.strings(p, name, kind, text, func(given string) []string { return []string{given} })
+}
+
+// List defines a flag that may be repeated, of whose values each may be several with commas between. It has no default.
+func (f Flags) List(p *[]string, name string, kind Kind, text string) {
+	f.strings(p, name, kind, text, func(given string) []string { return strings.Split(given, ",") })
+}
+
+func (f Flags) strings(p *[]string, name string, kind Kind, text string, split func(string) []string) {
+	parse := func(given string) ([]string, error) {
+		values := split(given)
+		if slices.Contains(values, "") {
+			return nil, strconv.ErrSyntax
 		}
+		*p = append(*p, values...)
 		return *p, nil
 	}
 	join := func(values []string) string { return strings.Join(values, ",") }
-	define(f, p, name, kind, text, "빈 값은 쓸 수 없습니다 / must not be empty", split, join)
+	define(f, p, name, kind, text, "빈 값은 쓸 수 없습니다 / must not be empty", parse, join)
 }
 
 // Choice defines a flag whose value is one of choices.
