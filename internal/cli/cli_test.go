@@ -37,7 +37,7 @@ func newProgram() *cobra.Command {
 	flags.Config(&opts.config)
 	flags.Choice(&opts.format, "format", []string{"csv", "json"}, "형식 / form of the list")
 	flags.List(&opts.hosts, "host", cli.Host, "호스트, 여러 번 가능, 기본값 없음 / host, may be repeated; default none")
-	flags.Strings(&opts.files, "file", cli.File, "파일, 여러 번 가능, 기본값 없음 / file, may be repeated; default none")
+	flags.Strings(&opts.files, "since", cli.File, "파일, 여러 번 가능, 기본값 없음 / file, may be repeated; default none")
 	flags.Int(&opts.rate, "rate", "분당 코드 수 / codes a minute")
 	flags.Uint64(&opts.seed, "seed", "순서, 0은 무작위 / order; 0 takes any")
 	flags.Duration(&opts.valid, "valid", "유효 기간 / how long it is good")
@@ -96,7 +96,7 @@ func TestStatusAndStreams(t *testing.T) {
 		"a flag that begins wrongly":      {[]string{"serve", "---list"}, 2, "", []string{"wrong flag: "}},
 		"the help of what is not there":   {[]string{"help", "srve"}, 2, "", []string{`unknown command: "srve"; did you mean serve?`}},
 		"the version":                     {[]string{"--version"}, 0, "kipass-x v1.2\n", nil},
-		"values stand before and behind":  {[]string{"serve", "--log-level", "warn", "cafe", "--data=d", "카페", "--host", "a,b", "--host", "c", "--file", "d,e", "--file", "f", "--rate", "-3", "--seed", "7", "--valid", "90s", "--list", "--format", "json", "--listen", ":1", "--config", "c"}, 0, `["cafe" "카페"] {data:d listen::1 config:c format:json hosts:[a b c] files:[d,e f] rate:-3 seed:7 valid:90000000000 list:true}` + "\n", nil},
+		"values stand before and behind":  {[]string{"serve", "--log-level", "warn", "cafe", "--data=d", "카페", "--host", "a,b", "--host", "c", "--since", "d,e", "--since", "f", "--rate", "-3", "--seed", "7", "--valid", "90s", "--list", "--format", "json", "--listen", ":1", "--config", "c"}, 0, `["cafe" "카페"] {data:d listen::1 config:c format:json hosts:[a b c] files:[d,e f] rate:-3 seed:7 valid:90000000000 list:true}` + "\n", nil},
 		"without flags defaults hold":     {[]string{"serve", "--data", "d", "cafe", "--log-level", "error"}, 0, `["cafe"] {data:d listen::8443 config:/etc/kipass/x.toml format:csv hosts:[] files:[] rate:20 seed:0 valid:86400000000000 list:false}` + "\n", nil},
 		"a flag may precede its command":  {[]string{"--data", "d", "serve", "cafe", "--log-level", "error", "--rate", "1"}, 0, `["cafe"] {data:d listen::8443 config:/etc/kipass/x.toml format:csv hosts:[] files:[] rate:1 seed:0 valid:86400000000000 list:false}` + "\n", nil},
 		"what follows -- is no flag":      {[]string{"serve", "--data", "d", "--log-level", "error", "--", "--list"}, 0, `["--list"] {data:d listen::8443 config:/etc/kipass/x.toml format:csv hosts:[] files:[] rate:20 seed:0 valid:86400000000000 list:false}` + "\n", nil},
@@ -131,8 +131,6 @@ It runs until it is told to end.
                               config file (default /etc/kipass/x.toml)
       --data DIR              자료 폴더 (필수)
                               data folder (required)
-      --file FILE             파일, 여러 번 가능, 기본값 없음
-                              file, may be repeated; default none
       --format csv|json       형식 (기본값 csv)
                               form of the list (default csv)
       --host HOST             호스트, 여러 번 가능, 기본값 없음
@@ -148,6 +146,8 @@ It runs until it is told to end.
                               codes a minute (default 20)
       --seed N                순서, 0은 무작위 (기본값 0)
                               order; 0 takes any (default 0)
+      --since FILE            파일, 여러 번 가능, 기본값 없음
+                              file, may be repeated; default none
       --valid DURATION        유효 기간 (기본값 24h)
                               how long it is good (default 24h)
   -h, --help                  도움말을 보여줍니다
