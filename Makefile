@@ -36,7 +36,7 @@ needs = packages=$$(packaging/missing $(1)) || { \
 	echo "kipass: 없는 Debian 패키지 / missing Debian packages: $$packages → make deps" >&2; \
 	$(MAKE) --no-print-directory deps NEEDS="$$packages"; }
 
-.PHONY: help deps run check test test-arm fuzz bench hil build cross sounds lint
+.PHONY: help deps run check test test-arm fuzz bench hil build man cross sounds lint
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -77,6 +77,14 @@ build: ## the programs, into bin/
 	@mkdir -p $(BIN)
 	@echo "building $(PROGRAMS)" >&2
 	@$(GO) build $(FLAGS) -o $(BIN)/ $(addprefix ./cmd/,$(PROGRAMS))
+
+man: build ## manual pages into bin/man/, completion for bash and zsh into bin/completion/
+	@mkdir -p $(BIN)/completion/bash $(BIN)/completion/zsh
+	@for p in $(PROGRAMS); do \
+		$(BIN)/$$p man --dir $(BIN)/man && \
+		$(BIN)/$$p completion bash >$(BIN)/completion/bash/$$p && \
+		$(BIN)/$$p completion zsh >$(BIN)/completion/zsh/_$$p || exit 1; \
+	done
 
 cross: ## the gate for linux/amd64, arm64 and arm v7 with sound, arm v6 without
 	@$(call needs,$(BUILD_NEEDS) $(CROSS_NEEDS))

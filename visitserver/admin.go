@@ -49,12 +49,6 @@ var commands = map[string]command{
 	"ledger":          {nil, showLedger},
 }
 
-// IsCommand reports whether the operator has a command of that name.
-func IsCommand(name string) bool {
-	_, ok := commands[name]
-	return ok
-}
-
 // Admin returns the operator's interface, to be served on a socket that only the operator can reach.
 func (s *Server) Admin() http.Handler {
 	mux := httpserver.NewMux(httpserver.MuxOptions{Logger: s.log})

@@ -1,43 +1,33 @@
 package main
 
 import (
-	"bytes"
 	"context"
+	"crypto/ed25519"
+	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/kipass/kipass/internal/cli"
+	"github.com/kipass/kipass/internal/cli/clitest"
+	"github.com/kipass/kipass/internal/testkit"
+	"github.com/kipass/kipass/protocol/order"
 )
 
-func TestAServerFromInitToShutdown(t *testing.T) {
-	base, err := os.MkdirTemp("", "kv")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(base) })
-	dir := filepath.Join(base, "data")
-	var out bytes.Buffer
-	do := func(args ...string) error {
-		out.Reset()
-		return run(t.Context(), args, &out, io.Discard)
-	}
-	if err := do("init", "-data", dir, "-host", "visits.test"); err != nil {
-		t.Fatal(err)
-	}
-	if err := do("init", "-data", dir); err == nil {
-		t.Error("a server was made over another")
-	}
-	if err := do("ledger", "-data", dir); err == nil || !strings.Contains(err.Error(), "is it running?") {
-		t.Errorf("asked a server that does not run: %v", err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
+func TestConforms(t *testing.T) { clitest.Conforms(t, newProgram) }
+
+// start serves a folder and returns what ends the server and gives its exit status.
+func start(t *testing.T, dir string) (stop func() int) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
 	lines, w := io.Pipe()
-	done := make(chan error, 1)
+	done := make(chan int, 1)
 	go func() {
-		done <- run(ctx, []string{"serve", "-data", dir, "-listen", "127.0.0.1:0", "-log", "warn"}, w, io.Discard)
+		args := []string{"serve", "--data", dir, "--listen", "127.0.0.1:0", "--log-level", "warn"}
+		done <- cli.Run(ctx, newProgram(), args, cli.Streams{Out: w, Err: t.Output()})
 		_ = w.Close()
 	}()
 	ready := make([]byte, 64)
@@ -45,63 +35,75 @@ func TestAServerFromInitToShutdown(t *testing.T) {
 	if err != nil || !strings.HasPrefix(string(ready[:n]), "ready https://127.0.0.1:") {
 		t.Fatalf("said %q, %v", ready[:n], err)
 	}
-	for _, c := range []struct {
-		args []string
-		key  string // a key of the result; "" for a command that must fail
-	}{
-		{[]string{"facility", "add", "-data", dir, "cafe", "카페"}, "facility"},
-		{[]string{"facility", "add", "cafe", "-data", dir}, ""},
-		{[]string{"facility", "add", "-data", dir, "Bad Name"}, ""},
-		{[]string{"terminal", "add", "-data", dir, "cafe", "door"}, "code"},
-		{[]string{"terminal", "add", "-data", dir, "cafe"}, ""},
-		{[]string{"terminal", "add", "-data", dir, "nowhere", "door"}, ""},
-		{[]string{"terminal", "revoke", "-data", dir, "cafe", "door"}, "revoked"},
-		{[]string{"terminal", "revoke", "-data", dir, "cafe", "back"}, ""},
-		{[]string{"manager-token", "-data", dir, "cafe"}, "token"},
-		{[]string{"counts", "-data", dir, "cafe", "2020-07-01"}, "hours"},
-		{[]string{"counts", "-data", dir, "cafe", "yesterday"}, ""},
-		{[]string{"officer", "add", "-data", dir, "lee", "no key"}, ""},
-		{[]string{"trust-list", "-data", dir, filepath.Join(dir, "missing")}, ""},
-		{[]string{"destroy", "-data", dir}, "destroyed"},
-		{[]string{"destroy", "-data", dir, "-confirm"}, "destroyed"},
-		{[]string{"ledger", "-data", dir, "-confirm"}, ""},
-		{[]string{"ledger", "-data", dir}, "gates"},
-		{[]string{"serve", "-data", dir, "-listen", "127.0.0.1:0"}, ""}, // in use
-	} {
-		err := do(c.args...)
-		var result map[string]any
-		switch {
-		case c.key == "" && err == nil:
-			t.Errorf("%v succeeded", c.args)
-		case c.key != "" && err != nil:
-			t.Errorf("%v: %v", c.args, err)
-		case c.key != "":
-			if err := json.Unmarshal(out.Bytes(), &result); err != nil || result[c.key] == nil || strings.Count(out.String(), "\n") != 1 {
-				t.Errorf("%v printed %q: %v", c.args, out.String(), err)
-			}
-		}
-	}
-	stop()
-	if err := <-done; err != nil {
-		t.Errorf("ended with %v", err)
-	}
-	if err := do("log", "verify", "-log", filepath.Join(dir, "audit"), "-key", filepath.Join(dir, "audit.vkey")); err != nil {
-		t.Errorf("the audit log: %v", err)
+	return func() int {
+		cancel()
+		return <-done
 	}
 }
 
-func TestWrongCommandLines(t *testing.T) {
-	for _, args := range [][]string{
-		{}, {"open"}, {"serve"}, {"init"}, {"ledger"}, {"terminal"}, {"terminal", "sell", "-data", "x"}, {"serve", "-data", "x", "more"},
-		{"serve", "-port", "1"}, {"log", "verify"}, {"log"}, {"trust-list", "-data", "x"}, {"serve", "-data", "x", "-log", "loud"},
+func TestAServerFromInitToShutdown(t *testing.T) {
+	base := testkit.Must(os.MkdirTemp("", "kv"))(t) // the path of a socket must be short
+	t.Cleanup(func() { _ = os.RemoveAll(base) })
+	dir := filepath.Join(base, "data")
+	do := func(args ...string) clitest.Result { return clitest.Run(t, newProgram(), args...) }
+	if r := do("init", "--data", dir, "--host", "visits.test"); r.Status != cli.StatusDone {
+		t.Fatal(r.Err)
+	}
+	if r := do("init", "--data", dir); r.Status != cli.StatusFailed {
+		t.Error("a server was made over another")
+	}
+	if r := do("ledger", "--data", dir); r.Status != cli.StatusFailed || !strings.Contains(r.Err, "is it running?") {
+		t.Errorf("asked a server that does not run: %+v", r)
+	}
+	stop := start(t, dir)
+	pub, _, err := ed25519.GenerateKey(nil)
+	testkit.Check(t, err)
+	for _, c := range []struct {
+		args   []string // but for --data
+		key    string   // a key of the result; "" for a command that must fail
+		status int
+	}{
+		{[]string{"facility", "add", "cafe", "카페"}, "facility", cli.StatusDone},
+		{[]string{"facility", "add", "cafe"}, "", cli.StatusFailed},
+		{[]string{"facility", "add", "Bad Name"}, "", cli.StatusFailed},
+		{[]string{"terminal", "add", "cafe", "door"}, "code", cli.StatusDone},
+		{[]string{"terminal", "add", "cafe"}, "", cli.StatusUsage},
+		{[]string{"terminal", "add", "nowhere", "door"}, "", cli.StatusFailed},
+		{[]string{"terminal", "revoke", "cafe", "door"}, "revoked", cli.StatusDone},
+		{[]string{"terminal", "revoke", "cafe", "back"}, "", cli.StatusFailed},
+		{[]string{"manager-token", "cafe"}, "token", cli.StatusDone},
+		{[]string{"counts", "cafe", "2020-07-01"}, "hours", cli.StatusDone},
+		{[]string{"counts", "cafe", "yesterday"}, "", cli.StatusFailed},
+		{[]string{"officer", "add", "lee", "no key"}, "", cli.StatusFailed},
+		{[]string{"officer", "add", "lee", order.FormatPublicKey(pub)}, "officer", cli.StatusDone},
+		{[]string{"officer", "remove", "lee"}, "removed", cli.StatusDone},
+		{[]string{"officer", "remove", "lee"}, "", cli.StatusFailed},
+		{[]string{"trust-root", hex.EncodeToString(pub)}, "set", cli.StatusDone},
+		{[]string{"trust-list", filepath.Join(dir, "missing")}, "", cli.StatusFailed},
+		{[]string{"trust-list", filepath.Join(dir, "audit.vkey")}, "", cli.StatusFailed},
+		{[]string{"destroy"}, "destroyed", cli.StatusDone},
+		{[]string{"destroy", "--confirm-clock"}, "destroyed", cli.StatusDone},
+		{[]string{"ledger", "--confirm-clock"}, "", cli.StatusUsage},
+		{[]string{"ledger"}, "gates", cli.StatusDone},
+		{[]string{"serve", "--listen", "127.0.0.1:0"}, "", cli.StatusFailed}, // in use
 	} {
-		var usage usageError
-		if err := run(t.Context(), args, io.Discard, io.Discard); !errors.As(err, &usage) {
-			t.Errorf("%q: %v, want a usage error", args, err)
+		r := do(append(c.args, "--data", dir)...)
+		if r.Status != c.status {
+			t.Errorf("%v: status %d, want %d: %s", c.args, r.Status, c.status, r.Err)
+		}
+		var result map[string]any
+		if err := json.Unmarshal([]byte(r.Out), &result); c.key != "" && (err != nil || result[c.key] == nil || strings.Count(r.Out, "\n") != 1) {
+			t.Errorf("%v printed %q: %v", c.args, r.Out, err)
 		}
 	}
-	var out bytes.Buffer
-	if err := run(t.Context(), []string{"--help"}, &out, io.Discard); err != nil || out.String() != help {
-		t.Errorf("help: %v", err)
+	if status := stop(); status != cli.StatusDone {
+		t.Errorf("ended with status %d", status)
+	}
+	log, key := filepath.Join(dir, "audit"), filepath.Join(dir, "audit.vkey")
+	if r := do("audit", "--audit-log", log, "--audit-key", key); r.Status != cli.StatusDone {
+		t.Errorf("the audit log: %s", r.Err)
+	}
+	if r := do("audit", "--audit-log", log, "--audit-key", key, "--since", filepath.Join(dir, "server-ca.pem")); r.Status != cli.StatusFailed {
+		t.Error("the audit log continues what is no checkpoint")
 	}
 }

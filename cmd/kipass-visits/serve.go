@@ -1,6 +1,10 @@
 package main
 
 import (
+	"github.com/spf13/cobra"
+
+	"github.com/kipass/kipass/internal/cli"
+
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +17,24 @@ import (
 	"github.com/kipass/kipass/visitserver"
 	"github.com/kipass/kipass/visitserver/store/embedded"
 )
+
+func serveCommand() *cobra.Command {
+	var folder visitserver.Folder
+	listen := ":8443"
+	about := "서비스를 시작합니다 / serve terminals, facility managers and the health authority"
+	cmd := cli.Command("serve", about, nil)
+	cmd.Long = "요청을 받을 수 있게 되면 \"ready URL\" 한 줄을 출력합니다. / " +
+		"It prints one line \"ready URL\" on standard output when requests are taken."
+	dataFlag(cmd, &folder)
+	masterKeyFlag(cmd, &folder)
+	flags := cli.FlagsOf(cmd)
+	flags.Listen(&listen)
+	newLogger := flags.LogLevel()
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return serve(cmd.Context(), folder, listen, newLogger(cmd.ErrOrStderr()), cmd.OutOrStdout())
+	}
+	return cmd
+}
 
 // serve runs the server of a folder on its store, a TCP address and the operator's socket, and writes "ready URL" to
 // stdout when it takes requests.

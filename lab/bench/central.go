@@ -33,11 +33,11 @@ type central struct {
 func startCentral(ctx context.Context, s *site, who scheme) (*central, error) {
 	c := &central{dir: s.path("visits")}
 	command := func(args ...string) (string, error) { return s.programs.Run(ctx, "kipass-visits", args...) }
-	if _, err := command("init", "-data", c.dir); err != nil {
+	if _, err := command("init", "--data", c.dir); err != nil {
 		return nil, err
 	}
 	var err error
-	c.process, c.url, err = s.programs.Start(ctx, "ready", nil, "kipass-visits", "serve", "-data", c.dir, "-listen", "127.0.0.1:0")
+	c.process, c.url, err = s.programs.Start(ctx, "ready", nil, "kipass-visits", "serve", "--data", c.dir, "--listen", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
@@ -46,15 +46,15 @@ func startCentral(ctx context.Context, s *site, who scheme) (*central, error) {
 		return nil, c.failed(err)
 	}
 	for _, args := range [][]string{
-		{"trust-root", "-data", c.dir, hex.EncodeToString(who.root)},
-		{"trust-list", "-data", c.dir, list},
-		{"facility", "add", "-data", c.dir, string(benchFacility), "서울 카페"},
+		{"trust-root", "--data", c.dir, hex.EncodeToString(who.root)},
+		{"trust-list", "--data", c.dir, list},
+		{"facility", "add", "--data", c.dir, string(benchFacility), "서울 카페"},
 	} {
 		if _, err := command(args...); err != nil {
 			return nil, c.failed(err)
 		}
 	}
-	raw, err := command("terminal", "add", "-data", c.dir, string(benchFacility), string(benchGate))
+	raw, err := command("terminal", "add", "--data", c.dir, string(benchFacility), string(benchGate))
 	if err != nil {
 		return nil, c.failed(err)
 	}
@@ -92,7 +92,7 @@ func (c *central) authorities() (*x509.CertPool, error) {
 
 // stored asks how many visits the server holds of the facility.
 func (c *central) stored(ctx context.Context, s *site) (uint64, error) {
-	raw, err := s.programs.Run(ctx, "kipass-visits", "ledger", "-data", c.dir)
+	raw, err := s.programs.Run(ctx, "kipass-visits", "ledger", "--data", c.dir)
 	if err != nil {
 		return 0, err
 	}

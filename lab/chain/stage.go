@@ -88,13 +88,13 @@ func (s *stage) makeAuthority(ctx context.Context) error {
 		_, key, _ := strings.Cut(strings.TrimSpace(line), " ")
 		s.officerKeys = append(s.officerKeys, key)
 	}
-	return s.tellOfficers(ctx, "kipass-inquiry", "--data", dir)
+	return s.tellOfficers(ctx, "kipass-inquiry", dir)
 }
 
 // tellOfficers registers both officers with one of the parties.
-func (s *stage) tellOfficers(ctx context.Context, program, folderFlag, dir string) error {
+func (s *stage) tellOfficers(ctx context.Context, program, dir string) error {
 	for i, officer := range officers {
-		if _, err := s.programs.Run(ctx, program, "officer", "add", folderFlag, dir, officer, s.officerKeys[i]); err != nil {
+		if _, err := s.programs.Run(ctx, program, "officer", "add", "--data", dir, officer, s.officerKeys[i]); err != nil {
 			return err
 		}
 	}
@@ -107,7 +107,7 @@ func (s *stage) startIssuers(ctx context.Context) error {
 		if _, err := s.programs.Run(ctx, "kipass-issuer", "init", "--data", dir, "--name", i.name, "--display", i.display); err != nil {
 			return err
 		}
-		if err := s.tellOfficers(ctx, "kipass-issuer", "--data", dir); err != nil {
+		if err := s.tellOfficers(ctx, "kipass-issuer", dir); err != nil {
 			return err
 		}
 		prog, address, err := s.programs.Start(ctx, "ready", nil, "kipass-issuer", "serve", "--data", dir, "--listen", "127.0.0.1:0", "--registration", "open")
@@ -140,10 +140,10 @@ func trusting(ca string) (*http.Client, error) {
 
 func (s *stage) startVisits(ctx context.Context) error {
 	dir := s.path("visits")
-	if _, err := s.programs.Run(ctx, "kipass-visits", "init", "-data", dir); err != nil {
+	if _, err := s.programs.Run(ctx, "kipass-visits", "init", "--data", dir); err != nil {
 		return err
 	}
-	prog, address, err := s.programs.Start(ctx, "ready", nil, "kipass-visits", "serve", "-data", dir, "-listen", "127.0.0.1:0")
+	prog, address, err := s.programs.Start(ctx, "ready", nil, "kipass-visits", "serve", "--data", dir, "--listen", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
@@ -156,7 +156,7 @@ func (s *stage) startVisits(ctx context.Context) error {
 	if s.network, err = newNetwork(u.Host); err != nil {
 		return err
 	}
-	return s.tellOfficers(ctx, "kipass-visits", "-data", dir)
+	return s.tellOfficers(ctx, "kipass-visits", dir)
 }
 
 func (s *stage) visitsURL() string { return "https://" + s.network.server }
@@ -182,10 +182,10 @@ func (s *stage) signTrust(ctx context.Context) error {
 	if _, err := s.programs.Run(ctx, "kipass-scheme", sign...); err != nil {
 		return err
 	}
-	if _, err := s.programs.Run(ctx, "kipass-visits", "trust-root", "-data", s.path("visits"), s.root); err != nil {
+	if _, err := s.programs.Run(ctx, "kipass-visits", "trust-root", "--data", s.path("visits"), s.root); err != nil {
 		return err
 	}
-	_, err = s.programs.Run(ctx, "kipass-visits", "trust-list", "-data", s.path("visits"), s.path("trust.list"))
+	_, err = s.programs.Run(ctx, "kipass-visits", "trust-list", "--data", s.path("visits"), s.path("trust.list"))
 	return err
 }
 
@@ -218,10 +218,10 @@ listen = %q
 `
 
 func (s *stage) enrolGate(ctx context.Context) error {
-	if _, err := s.programs.Run(ctx, "kipass-visits", "facility", "add", "-data", s.path("visits"), facility, "서울 카페"); err != nil {
+	if _, err := s.programs.Run(ctx, "kipass-visits", "facility", "add", "--data", s.path("visits"), facility, "서울 카페"); err != nil {
 		return err
 	}
-	raw, err := s.programs.Run(ctx, "kipass-visits", "terminal", "add", "-data", s.path("visits"), facility, gateName)
+	raw, err := s.programs.Run(ctx, "kipass-visits", "terminal", "add", "--data", s.path("visits"), facility, gateName)
 	if err != nil {
 		return err
 	}
@@ -284,7 +284,7 @@ func (s *stage) generation() int {
 // ledger asks the visit server what it has taken from the gate's journals.
 func (s *stage) ledger(ctx context.Context) (visitserver.Ledger, error) {
 	var l visitserver.Ledger
-	raw, err := s.programs.Run(ctx, "kipass-visits", "ledger", "-data", s.path("visits"))
+	raw, err := s.programs.Run(ctx, "kipass-visits", "ledger", "--data", s.path("visits"))
 	if err != nil {
 		return l, err
 	}
