@@ -8,8 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/protocol/wire"
+	"github.com/kipass/kipass/visitserver/store/embedded"
 )
 
 // cpu is the processor time this process has used.
@@ -24,7 +26,7 @@ func cpu(b *testing.B) time.Duration {
 // BenchmarkIngest takes batches of 1,000 visits as they come off the wire, through decoding, unsealing, chain, day key
 // and the durable store, to the receipt.
 func BenchmarkIngest(b *testing.B) {
-	d := newDirectFixture(b)
+	d := newDirectFixture(b, testkit.Must(embedded.Open(b.TempDir(), embedded.Options{}))(b))
 	sealer, err := visit.NewSealer(d.seal, "cafe", "door", 1)
 	if err != nil {
 		b.Fatal(err)

@@ -2,6 +2,9 @@ package visitserver
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -17,24 +20,28 @@ import (
 	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/protocol/wire"
 	"github.com/kipass/kipass/visitserver/rowcipher"
-	"github.com/kipass/kipass/visitserver/store/embedded"
+	"github.com/kipass/kipass/visitserver/store"
 )
 
-// directFixture is a server whose handlers are called without a network, as terminal cafe/door.
+// directFixture is a server whose handlers are called without a network, as terminal cafe/door. What requests are made
+// with – the sealing key, the second terminal's enrolment code, a device's key – is the same in every process: each worker
+// of the fuzzing engine is one, and what one worker finds good must be good to all.
 type directFixture struct {
 	*Server
-	leaf *x509.Certificate
-	code string
+	leaf *x509.Certificate // of cafe/door
 	csr  []byte
 	seal visit.SealPublicKey
 }
 
-func newDirectFixture(t testing.TB) *directFixture {
+const sideCode = "AAAA-BBBB-CCCC-DDDD" // enrols cafe/side
+
+// newDirectFixture returns a server on a store, which it closes.
+func newDirectFixture(t testing.TB, st store.Store) *directFixture {
 	t.Helper()
 	dir := t.TempDir()
 	clock := testkit.NewClock(noon)
 	id := testkit.Must(NewIdentity([]string{"localhost"}, noon))(t)
-	st := testkit.Must(embedded.Open(dir+"/visits", embedded.Options{}))(t)
+	id.Seal = testkit.Must(visit.ParseSealPrivateKey(bytes.Repeat([]byte{1}, 32)))(t)
 	keys := testkit.Must(daykey.Open(dir+"/keys", make([]byte, masterKeySize), rowcipher.Derive, durable.Disk{}))(t)
 	guard := testkit.Must(guard.Open(dir+"/clock", clock.Now, nil, durable.Disk{}))(t)
 	audit := testkit.Must(auditlog.Open(dir+"/audit", id.LogKey, auditOrigin))(t)
@@ -42,11 +49,22 @@ func newDirectFixture(t testing.TB) *directFixture {
 	s := testkit.Must(New(t.Context(), Parts{Store: st, Keys: keys, Guard: guard, Identity: id, Audit: audit, Now: clock.Now}))(t)
 	d := &directFixture{Server: s, seal: id.Seal.Public()}
 	testkit.Check(t, s.AddFacility(t.Context(), "cafe", "cafe"))
-	d.code = testkit.Must(s.AddTerminal(t.Context(), "cafe", "door"))(t)
-	_, d.csr = newKeyAndCSR(t)
-	e := testkit.Must(s.enrolTerminal(t.Context(), wire.EnrolRequest{Code: d.code, CSR: d.csr}))(t)
+	code := testkit.Must(s.AddTerminal(t.Context(), "cafe", "door"))(t)
+	key := testkit.Must(ecdsa.ParseRawPrivateKey(elliptic.P256(), bytes.Repeat([]byte{2}, 32)))(t)
+	d.csr = testkit.Must(x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key))(t)
+	e := testkit.Must(s.enrolTerminal(t.Context(), wire.EnrolRequest{Code: code, CSR: d.csr}))(t)
 	d.leaf = testkit.Must(x509.ParseCertificate(e.Certificate))(t)
+	d.addSide(t)
 	return d
+}
+
+// addSide registers the terminal cafe/side, to be enrolled with sideCode.
+func (d *directFixture) addSide(t testing.TB) {
+	t.Helper()
+	hash := hashCode(sideCode)
+	code := testkit.Must(change(tableEnrolment, hash, nil, enrolmentRow{Facility: "cafe", Gate: "side", Expires: noon.Add(EnrolmentLife)}))(t)
+	row := testkit.Must(change(tableTerminal, "cafe/side", nil, TerminalRow{Added: noon, Code: hash}))(t)
+	testkit.Check(t, d.store.Swap(t.Context(), code, row))
 }
 
 // call posts a body as the enrolled terminal.
@@ -78,7 +96,7 @@ func (d *directFixture) requests(t testing.TB) []struct {
 		path, contentType, answer string
 		good                      []byte
 	}{
-		{wire.PathEnrol, wire.TypeEnrol, wire.TypeEnrolment, enc(wire.EnrolRequest{Code: d.code, CSR: d.csr})},
+		{wire.PathEnrol, wire.TypeEnrol, wire.TypeEnrolment, enc(wire.EnrolRequest{Code: sideCode, CSR: d.csr})},
 		{wire.PathRenew, wire.TypeEnrol, wire.TypeEnrolment, enc(wire.RenewRequest{CSR: d.csr})},
 		{wire.PathVisits, wire.TypeBatch, wire.TypeReceipt, enc(batch)},
 		{wire.PathHeartbeat, wire.TypeHeartbeat, wire.TypeReceipt, enc(wire.Heartbeat{Version: "1", Clock: "synced", Faults: []string{"speaker"}})},

@@ -100,7 +100,7 @@ func TestABusyServerSaysWhenToComeBack(t *testing.T) {
 // A stranger's path, query, header and body leave no trace in the log.
 func TestTheRequestLogHoldsNothingOfTheRequest(t *testing.T) {
 	logger, log := testkit.NewLogger()
-	d := newDirectFixture(t)
+	d := newDirectFixture(t, newMemoryStore())
 	d.log = logger
 	const secret = "01012345678"
 	for _, path := range []string{"/" + secret, "/v1/facilities/" + secret + "/counts?day=" + secret, order.PathOrders + "?" + secret, wire.PathVisits} {
