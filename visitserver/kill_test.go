@@ -111,6 +111,9 @@ func (l *lives) after(n int) {
 // TestEveryAcknowledgedBatchIsThereOnceThoughTheServerIsKilled lets gates of one facility, some showing the same codes,
 // deliver while the server is killed (SIGKILL) and started again, and then looks every visit up.
 func TestEveryAcknowledgedBatchIsThereOnceThoughTheServerIsKilled(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts the server as a process of its own, again and again")
+	}
 	const gates, batches, perBatch, kills = 3, 40, 25, 6
 	now := time.Now()
 	fx := &fixture{t: t, folder: Folder{Dir: shortDir(t)}, clock: testkit.NewClock(now)}
