@@ -87,6 +87,12 @@ var inTests = map[string][]string{
 }
 
 func TestImports(t *testing.T) {
+	eachFile(t, func(file, rel string) { checkFile(t, file, rel) })
+}
+
+// eachFile calls f for every Go file of the tree, with its path from here and from the root.
+func eachFile(t *testing.T, f func(file, rel string)) {
+	t.Helper()
 	root := filepath.Join("..", "..")
 	files := 0
 	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
@@ -104,7 +110,7 @@ func TestImports(t *testing.T) {
 			return err
 		}
 		files++
-		checkFile(t, file, filepath.ToSlash(rel))
+		f(file, filepath.ToSlash(rel))
 		return nil
 	})
 	if err != nil {
