@@ -12,6 +12,8 @@ import (
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
+
+	"github.com/kipass/kipass/drivers/internal/device"
 )
 
 // Pty is the device's end of a serial line made of a pseudo terminal. A symbolic link stands for the name by which the
@@ -88,7 +90,7 @@ func openPty() (master, slave *os.File, err error) {
 
 // makeRaw keeps the terminal from echoing and gathering lines before a driver has set it up.
 func makeRaw(f *os.File) error {
-	return control(f, func(fd int) error {
+	return device.Control(f, func(fd int) error {
 		t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 		if err != nil {
 			return err
@@ -97,18 +99,6 @@ func makeRaw(f *os.File) error {
 		t.Cc[unix.VMIN], t.Cc[unix.VTIME] = 1, 0
 		return unix.IoctlSetTermios(fd, unix.TCSETS, t)
 	})
-}
-
-func control(f *os.File, call func(fd int) error) error {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var inner error
-	if err := raw.Control(func(fd uintptr) { inner = call(int(fd)) }); err != nil {
-		return err
-	}
-	return inner
 }
 
 // Unplug takes the device away. It does nothing if it is not plugged in.
@@ -121,7 +111,7 @@ func (p *Pty) Unplug(how Hangup) error {
 	err := os.Remove(p.link)
 	if how == HungUp {
 		const tiocvhangup = 0x5437
-		err = errors.Join(err, control(p.slave, func(fd int) error { return unix.IoctlSetInt(fd, tiocvhangup, 0) }))
+		err = errors.Join(err, device.Control(p.slave, func(fd int) error { return unix.IoctlSetInt(fd, tiocvhangup, 0) }))
 	}
 	err = errors.Join(err, p.master.Close(), p.slave.Close())
 	p.master, p.slave = nil, nil
@@ -184,9 +174,5 @@ func (p *Pty) waiting() (n int, err error) {
 	if p.slave == nil {
 		return 0, os.ErrClosed
 	}
-	err = control(p.slave, func(fd int) (err error) {
-		n, err = unix.IoctlGetInt(fd, unix.TIOCINQ)
-		return err
-	})
-	return n, err
+	return device.Unread(p.slave)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kipass/kipass/drivers/drivertest"
 	"github.com/kipass/kipass/drivers/framing"
+	"github.com/kipass/kipass/drivers/internal/device"
 )
 
 const patience = 20 * time.Second
@@ -132,12 +133,7 @@ func (g *gadget) taken() {
 		if pipe == nil {
 			return
 		}
-		raw, err := pipe.SyscallConn()
-		if err != nil {
-			return
-		}
-		n := 0
-		if err := raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ) }); err != nil || n == 0 {
+		if n, err := device.Unread(pipe); n == 0 || err != nil {
 			return
 		}
 	}

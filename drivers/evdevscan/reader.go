@@ -3,20 +3,20 @@ package evdevscan
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kipass/kipass/drivers"
 	"github.com/kipass/kipass/drivers/framing"
+	"github.com/kipass/kipass/drivers/internal/device"
 )
 
-// damagedLimit is how many damaged codes in a row count as a reader that is set up wrongly.
-const damagedLimit = 3
+// maxDamaged is how many damaged codes in a row count as a reader that is set up wrongly.
+const maxDamaged = 3
 
 // Reader is one scanner that appears as an input device. It implements drivers.Reader; its methods other than Run are
 // safe for concurrent use.
@@ -27,27 +27,23 @@ type Reader struct {
 	roots  roots
 	kernel kernel
 	layout layout
-
-	mu      sync.Mutex
-	state   error  // why the device is not open; nil while it is
-	off     string // the kernel's switch for the device, while it is open
-	damaged int    // codes that came damaged since the last good one
-	remedy  string // what to do about the last of them
+	input  *device.Input
+	off    atomic.Pointer[string] // path of the kernel's switch for the device; nil while it is not open
 }
 
 // New checks the options and returns a reader that Run will open. Its errors say which option is wrong.
-func New(o Options) (*Reader, error) {
-	o, err := o.withDefaults()
+func New(opts Options) (*Reader, error) {
+	opts, err := opts.withDefaults()
 	if err != nil {
-		return nil, fmt.Errorf("input device %q: %w", o.Name, err)
+		return nil, fmt.Errorf("input device %q: %w", opts.Name, err)
 	}
-	p, err := parsePlace(o.Device)
+	p, err := parsePlace(opts.Device)
 	if err != nil {
-		return nil, fmt.Errorf("input device %q: %w", o.Name, err)
+		return nil, fmt.Errorf("input device %q: %w", opts.Name, err)
 	}
 	return &Reader{
-		opts: o, place: p, damage: newDamage(o.Begins, o.Alphabet), roots: kernelRoots, kernel: linux{}, layout: native,
-		state: fmt.Errorf("%w: not opened yet", drivers.ErrUnavailable),
+		opts: opts, place: p, damage: newDamage(opts.Begins, opts.Alphabet), roots: kernelRoots, kernel: linux{}, layout: native,
+		input: device.NewInput(opts.Name, maxDamaged),
 	}, nil
 }
 
@@ -58,25 +54,16 @@ func (r *Reader) String() string {
 
 // Run implements drivers.Reader. The device is released before it returns.
 func (r *Reader) Run(ctx context.Context, emit func(drivers.Read)) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	err := r.serve(ctx, emit)
-	r.mu.Lock()
-	r.state, r.off, r.damaged = err, "", 0
-	if ctx.Err() != nil {
-		r.state = fmt.Errorf("%w: closed", drivers.ErrUnavailable)
-	}
-	r.mu.Unlock()
-	return err
+	defer r.off.Store(nil)
+	return r.input.Run(ctx, func() error { return r.serve(ctx, r.input.Frames(ctx, emit, r.note)) })
 }
 
-func (r *Reader) serve(ctx context.Context, emit func(drivers.Read)) error {
+func (r *Reader) serve(ctx context.Context, frame func(framing.Frame)) error {
 	path, err := r.roots.find(r.place)
 	if err != nil {
 		return fmt.Errorf("%w: %w", drivers.ErrUnavailable, err)
 	}
-	d, err := openDevice(path, r.kernel)
+	d, err := openScanner(path, r.kernel)
 	if err != nil {
 		return err
 	}
@@ -85,33 +72,17 @@ func (r *Reader) serve(ctx context.Context, emit func(drivers.Read)) error {
 			r.opts.Logger.Debug("closing the input device", "reader", r.opts.Name, "error", closing)
 		}
 	}()
-	interrupted := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(interrupted)
+	defer device.WhenDone(ctx, func() {
 		if err := d.wait(time.Now()); err != nil {
 			r.opts.Logger.Debug("ending the wait for an input device", "reader", r.opts.Name, "error", err)
 		}
-	})
-	defer func() {
-		if !stop() {
-			<-interrupted
-		}
-	}()
-	s := &session{framer: framing.New(r.opts.Framing), held: d.held, timed: d.timed, frame: func(f framing.Frame) {
-		r.note(f)
-		if f.Data != nil && ctx.Err() == nil {
-			emit(drivers.Read{Data: f.Data, At: f.At, Reader: r.opts.Name})
-		}
-	}}
+	})()
+	s := &session{framer: framing.New(r.opts.Framing), held: d.held, timed: d.timed, frame: frame}
 	if err := s.begin(time.Now()); err != nil {
 		return err
 	}
 	r.opened(path)
-	err = r.listen(ctx, d, s)
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return err
+	return r.listen(ctx, d, s)
 }
 
 func (r *Reader) opened(path string) {
@@ -120,15 +91,14 @@ func (r *Reader) opened(path string) {
 	if err != nil {
 		node = path
 	}
-	r.mu.Lock()
-	r.state = nil
-	r.off = filepath.Join(r.roots.sys, filepath.Base(node), "device", "inhibited")
-	r.mu.Unlock()
+	off := filepath.Join(r.roots.sys, filepath.Base(node), "device", "inhibited")
+	r.off.Store(&off)
+	r.input.Opened()
 	r.opts.Logger.Info("reader opened", "reader", r.opts.Name, "device", r.opts.Device, "path", node)
 }
 
 // listen reads until the device is lost or ctx ends.
-func (r *Reader) listen(ctx context.Context, d *device, s *session) error {
+func (r *Reader) listen(ctx context.Context, d *scanner, s *session) error {
 	cut := events{layout: r.layout}
 	buf := make([]byte, 128*r.layout)
 	var list []event
@@ -157,7 +127,7 @@ func (r *Reader) listen(ctx context.Context, d *device, s *session) error {
 	}
 }
 
-// note keeps count of damage.
+// note tells damaged codes from whole ones. What is no entry code at all says nothing about those that are.
 func (r *Reader) note(f framing.Frame) {
 	if f.Data == nil {
 		return
@@ -166,13 +136,11 @@ func (r *Reader) note(f framing.Frame) {
 	if remedy == "" && bytes.IndexByte(f.Data, alien) >= 0 {
 		remedy = "with keys that a US keyboard does not have: set the reader's keyboard country to US"
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	switch {
 	case remedy != "":
-		r.damaged, r.remedy = r.damaged+1, remedy
-	case r.damage.whole(f.Data): // what is no entry code says nothing about those that are
-		r.damaged = 0
+		r.input.Damaged("codes arrive damaged, " + remedy)
+	case r.damage.whole(f.Data):
+		r.input.Good()
 	}
 }
 
@@ -180,19 +148,16 @@ func (r *Reader) note(f framing.Frame) {
 // drivers.ErrUnavailable or drivers.ErrLost while it is not open, and drivers.ErrGarbled when the scanner is set up for
 // another keyboard country.
 func (r *Reader) Check() error {
-	r.mu.Lock()
-	state, off, damaged, remedy := r.state, r.off, r.damaged, r.remedy
-	r.mu.Unlock()
-	switch {
-	case state != nil:
-		return state
-	case damaged >= damagedLimit:
-		return fmt.Errorf("%w: codes arrive damaged, %s", drivers.ErrGarbled, remedy)
+	if err := r.input.Check(); err != nil {
+		return err
 	}
-	switch text, err := os.ReadFile(off); {
-	case errors.Is(err, os.ErrNotExist): // a kernel before 5.11, which has no such switch
-	case err == nil && strings.TrimSpace(string(text)) == "1":
-		return fmt.Errorf("%s is switched off by the system: write 0 to %s", r.String(), off)
+	off := r.off.Load()
+	if off == nil {
+		return nil // it was lost this very moment
+	}
+	// A kernel before 5.11 has no such switch, and then the device is on.
+	if text, err := os.ReadFile(*off); err == nil && strings.TrimSpace(string(text)) == "1" {
+		return fmt.Errorf("%s is switched off by the system: write 0 to %s", r.String(), *off)
 	}
 	return nil
 }

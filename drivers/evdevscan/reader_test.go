@@ -153,7 +153,7 @@ func TestCheckKnowsAReaderOfAnotherCountry(t *testing.T) {
 		}
 		return r.Check()
 	}
-	for range damagedLimit - 1 {
+	for range maxDamaged - 1 {
 		if err := show("KIP1>6BF"); err != nil {
 			t.Fatalf("Check says %v already", err)
 		}
@@ -171,7 +171,7 @@ func TestCheckKnowsAReaderOfAnotherCountry(t *testing.T) {
 	if err := show("KIP1:6BF"); err != nil {
 		t.Fatalf("Check says %v after a whole code", err)
 	}
-	for range damagedLimit {
+	for range maxDamaged {
 		do(t, g.put(key(key102nd, pressed), key(key102nd, released), key(keyEnter, pressed), key(keyEnter, released)))
 		next(t, reads)
 	}

@@ -9,6 +9,7 @@ import (
 	"periph.io/x/conn/v3/gpio"
 
 	"github.com/kipass/kipass/drivers"
+	"github.com/kipass/kipass/drivers/internal/device"
 )
 
 // pin is an open line. *gpioioctl.GPIOLine is one.
@@ -39,14 +40,14 @@ type output struct {
 	err error // why it is not open
 }
 
-func (o *output) write(on bool) error { return o.pin.Out(gpio.Level(on != o.line.ActiveLow)) }
+func (out *output) write(on bool) error { return out.pin.Out(gpio.Level(on != out.line.ActiveLow)) }
 
 // bank holds lines of one goroutine. It opens them again and again while they are not there. Only fault may be called
 // from elsewhere.
 type bank struct {
 	open    opener
 	outputs []*output
-	retry   time.Duration
+	retry   device.Backoff
 	due     time.Time // when tend has something to do
 
 	mu     sync.Mutex
@@ -54,35 +55,37 @@ type bank struct {
 	wrong  error
 }
 
-func newBank(open opener) *bank { return &bank{open: open, retry: firstRetry} }
+func newBank(open opener) *bank {
+	return &bank{open: open, retry: device.Backoff{First: firstRetry, Last: lastRetry}}
+}
 
 // add takes a line in, or returns nil if it is not wired.
 func (b *bank) add(what string, l Line) *output {
 	if !l.wired() {
 		return nil
 	}
-	o := &output{what: what, line: l, err: fmt.Errorf("%s line %s: not opened yet: %w", what, l.Name, drivers.ErrUnavailable)}
-	b.outputs = append(b.outputs, o)
-	return o
+	out := &output{what: what, line: l, err: fmt.Errorf("%s line %s: %w", what, l.Name, device.ErrNotOpened)}
+	b.outputs = append(b.outputs, out)
+	return out
 }
 
 // set brings a line to what is wanted of it from now on. A nil output is not wired: nothing is done.
-func (b *bank) set(o *output, on bool) error {
-	if o == nil {
+func (b *bank) set(out *output, on bool) error {
+	if out == nil {
 		return nil
 	}
-	if o.pin == nil {
-		o.on = on && !o.fleeting
-		return o.err
+	if out.pin == nil {
+		out.on = on && !out.fleeting
+		return out.err
 	}
-	o.on = on
+	out.on = on
 	b.begin()
-	err := o.write(on)
+	err := out.write(on)
 	if err != nil {
-		b.lose(o, err)
+		b.lose(out, err)
 	}
 	b.end()
-	return o.err
+	return out.err
 }
 
 // tend opens the lines that are not open and sets those that are anew, each in its time.
@@ -92,64 +95,65 @@ func (b *bank) tend(now time.Time) {
 	}
 	b.begin()
 	missing := false
-	for _, o := range b.outputs {
+	for _, out := range b.outputs {
 		switch {
-		case o.pin == nil:
-			b.reopen(o)
+		case out.pin == nil:
+			b.reopen(out)
 		default:
-			if err := o.write(o.on); err != nil {
-				b.lose(o, err)
+			if err := out.write(out.on); err != nil {
+				b.lose(out, err)
 			}
 		}
-		missing = missing || o.pin == nil
+		missing = missing || out.pin == nil
 	}
 	b.end()
 	if missing {
-		b.due, b.retry = now.Add(b.retry), min(2*b.retry, lastRetry)
+		b.due = now.Add(b.retry.Next())
 	} else {
-		b.due, b.retry = now.Add(refreshEvery), firstRetry
+		b.due = now.Add(refreshEvery)
+		b.retry.Reset()
 	}
 }
 
 // reopen opens a line in its safe state first and then brings it to what is wanted.
-func (b *bank) reopen(o *output) {
-	p, err := b.open(o.line.Name)
+func (b *bank) reopen(out *output) {
+	p, err := b.open(out.line.Name)
 	if err != nil {
-		o.err = fmt.Errorf("%s line %s: %w", o.what, o.line.Name, err)
+		out.err = fmt.Errorf("%s line %s: %w", out.what, out.line.Name, err)
 		return
 	}
-	o.pin = p
-	err = o.write(false)
-	if err == nil && o.on {
-		err = o.write(true)
+	out.pin = p
+	err = out.write(false)
+	if err == nil && out.on {
+		err = out.write(true)
 	}
 	if err != nil {
-		b.lose(o, err)
+		b.lose(out, err)
 		return
 	}
-	o.err = nil
+	out.err = nil
 }
 
 // lose gives up a line that does not do as it is told. It is closed, since a new request begins with its safe state.
-func (b *bank) lose(o *output, err error) {
-	o.pin.Close()
-	if o.fleeting {
-		o.on = false
+func (b *bank) lose(out *output, err error) {
+	out.pin.Close()
+	if out.fleeting {
+		out.on = false
 	}
 	why := drivers.ErrLost
-	if o.err != nil { // it did not work before either
+	if out.err != nil { // it did not work before either
 		why = drivers.ErrUnavailable
 	}
-	o.pin, o.err = nil, fmt.Errorf("%s line %s: %w: %w", o.what, o.line.Name, plain(err), why)
+	out.pin, out.err = nil, fmt.Errorf("%s line %s: %w: %w", out.what, out.line.Name, plain(err), why)
 	b.due = time.Time{}
 }
 
 // rest brings every line to its safe state.
 func (b *bank) rest() error {
 	var errs []error
-	for _, o := range b.outputs {
-		open := o.pin != nil
-		if err := b.set(o, false); err != nil && open {
+	for _, out := range b.outputs {
+		open := out.pin != nil
+		if err := b.set(out, false); err != nil && open {
 			errs = append(errs, err)
 		}
 	}
@@ -157,10 +161,10 @@ func (b *bank) rest() error {
 }
 
 func (b *bank) close() {
-	for _, o := range b.outputs {
-		if o.pin != nil {
-			o.pin.Close()
-			o.pin, o.err = nil, fmt.Errorf("%s line %s: %w", o.what, o.line.Name, errHalted)
+	for _, out := range b.outputs {
+		if out.pin != nil {
+			out.pin.Close()
+			out.pin, out.err = nil, fmt.Errorf("%s line %s: %w", out.what, out.line.Name, device.ErrHalted)
 		}
 	}
 }
@@ -175,11 +179,11 @@ func (b *bank) begin() {
 func (b *bank) end() {
 	var first error
 	more := 0
-	for _, o := range b.outputs {
+	for _, out := range b.outputs {
 		switch {
-		case o.err == nil:
+		case out.err == nil:
 		case first == nil:
-			first = o.err
+			first = out.err
 		default:
 			more++
 		}
@@ -196,7 +200,7 @@ func (b *bank) fault() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.trying.IsZero() && time.Since(b.trying) > stuckAfter {
-		return fmt.Errorf("the GPIO lines do not answer since %v: %w", time.Since(b.trying).Round(time.Second), drivers.ErrUnavailable)
+		return fmt.Errorf("the GPIO lines have not answered for %v: %w", time.Since(b.trying).Round(time.Second), drivers.ErrUnavailable)
 	}
 	return b.wrong
 }

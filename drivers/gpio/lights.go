@@ -18,25 +18,25 @@ var beeps = map[drivers.Light]int{drivers.Green: 1, drivers.Amber: 2, drivers.Re
 // Lights are up to three lights and a buzzer, as a [drivers.Indicator], [drivers.Checker] and [drivers.Idler]. One
 // colour is on at a time, for the cue's Hold; the buzzer sounds once for green, twice for amber, three times for red.
 type Lights struct {
-	*worker
+	actuator
 	name string
 	idle *atomic.Uint32
 }
 
 // NewLights returns the lights, dark, or an error if the options make no sense. Lines that are not there are no error:
 // they are tried again and again, and Check says what is wrong. Halt ends them.
-func NewLights(o LightsOptions) (*Lights, error) { return newLights(o, openLine) }
+func NewLights(opts LightsOptions) (*Lights, error) { return newLights(opts, openLine) }
 
-func newLights(o LightsOptions, open opener) (*Lights, error) {
-	if err := o.check(); err != nil {
+func newLights(opts LightsOptions, open opener) (*Lights, error) {
+	if err := opts.check(); err != nil {
 		return nil, err
 	}
 	b := newBank(open)
-	l := &lamps{bank: b, green: b.add("green", o.Green), amber: b.add("amber", o.Amber), red: b.add("red", o.Red), buzzer: b.add("buzzer", o.Buzzer)}
+	l := &lamps{bank: b, green: b.add("green", opts.Green), amber: b.add("amber", opts.Amber), red: b.add("red", opts.Red), buzzer: b.add("buzzer", opts.Buzzer)}
 	if l.buzzer != nil {
 		l.buzzer.fleeting = true
 	}
-	return &Lights{worker: start(b, l), name: o.Name, idle: &l.idle}, nil
+	return &Lights{actuator: start(b, l), name: opts.Name, idle: &l.idle}, nil
 }
 
 // SetIdle implements [drivers.Idler].

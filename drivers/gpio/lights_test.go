@@ -207,7 +207,7 @@ func TestLightsThatHang(t *testing.T) {
 		l.SetIdle(drivers.Red)
 		l.SetIdle(drivers.Dark)
 		time.Sleep(time.Second)
-		if err := l.Check(); err == nil || !strings.Contains(err.Error(), "do not answer") {
+		if err := l.Check(); err == nil || !strings.Contains(err.Error(), "have not answered") {
 			t.Errorf("Check = %v", err)
 		}
 		began = time.Now()

@@ -19,6 +19,7 @@ import (
 	"periph.io/x/host/v3/gpioioctl"
 
 	"github.com/kipass/kipass/drivers"
+	"github.com/kipass/kipass/drivers/internal/device"
 )
 
 // chipFiles are the kernel's GPIO chips.
@@ -186,16 +187,17 @@ func keepStdin() (restore func() error, err error) {
 	}, nil
 }
 
+// hints are for a call on a line that failed. Periph keeps the text of the system's error only.
+var hints = device.Hints{
+	device.NewHint("it is in use by another program or by the kernel, see gpioinfo", unix.EBUSY),
+	device.NewHint("its GPIO chip has gone", unix.ENODEV),
+	device.NewHint("it is an input for the kernel, or protected", unix.EPERM),
+}
+
 // plain puts periph's words for a failed call into a technician's.
 func plain(err error) error {
-	switch text := err.Error(); {
-	case strings.Contains(text, unix.EBUSY.Error()):
-		return errors.New("it is in use by another program or by the kernel, see gpioinfo")
-	case strings.Contains(text, unix.ENODEV.Error()):
-		return errors.New("its GPIO chip has gone")
-	case strings.Contains(text, unix.EPERM.Error()):
-		return errors.New("it is an input for the kernel, or protected")
-	default:
-		return err
+	if words := hints.Words(err); words != "" {
+		return errors.New(words)
 	}
+	return err
 }

@@ -37,9 +37,9 @@ const (
 	MaxPulse     = 10 * time.Second
 )
 
-func (o LightsOptions) check() error {
+func (opts LightsOptions) check() error {
 	names := map[string]bool{}
-	for _, l := range []Line{o.Green, o.Amber, o.Red, o.Buzzer} {
+	for _, l := range []Line{opts.Green, opts.Amber, opts.Red, opts.Buzzer} {
 		if l.wired() && names[l.Name] {
 			return fmt.Errorf("line %s is used twice", l.Name)
 		}
@@ -51,14 +51,14 @@ func (o LightsOptions) check() error {
 	return nil
 }
 
-func (o RelayOptions) check() error {
+func (opts RelayOptions) check() error {
 	switch {
-	case !o.Line.wired():
+	case !opts.Line.wired():
 		return errors.New("the relay has no line")
-	case o.Pulse < 0 || o.Pulse > MaxPulse:
-		return fmt.Errorf("the relay's pulse is %v, must be up to %v", o.Pulse, MaxPulse)
-	case o.CoolDown < 0 || o.CoolDown > MaxPulse:
-		return fmt.Errorf("the relay's cool-down is %v, must be up to %v", o.CoolDown, MaxPulse)
+	case opts.Pulse < 0 || opts.Pulse > MaxPulse:
+		return fmt.Errorf("the relay's pulse is %v, must be up to %v", opts.Pulse, MaxPulse)
+	case opts.CoolDown < 0 || opts.CoolDown > MaxPulse:
+		return fmt.Errorf("the relay's cool-down is %v, must be up to %v", opts.CoolDown, MaxPulse)
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 // one pulse. One that comes while a pulse or its cool-down lasts is served after it; of several that come in that time,
 // one is. The end of a pulse depends on nothing but this relay's own goroutine and line.
 type Relay struct {
-	*worker
+	actuator
 	name string
 }
 
@@ -20,22 +20,22 @@ const lateAfter = 100 * time.Millisecond
 
 // NewRelay returns the relay, off, or an error if the options make no sense. A line that is not there is no error: it is
 // tried again and again, and Check says what is wrong. Halt ends the relay.
-func NewRelay(o RelayOptions) (*Relay, error) { return newRelay(o, openLine) }
+func NewRelay(opts RelayOptions) (*Relay, error) { return newRelay(opts, openLine) }
 
-func newRelay(o RelayOptions, open opener) (*Relay, error) {
-	if err := o.check(); err != nil {
+func newRelay(opts RelayOptions, open opener) (*Relay, error) {
+	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	if o.Pulse == 0 {
-		o.Pulse = DefaultPulse
+	if opts.Pulse == 0 {
+		opts.Pulse = DefaultPulse
 	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	b := newBank(open)
-	out := b.add("relay", o.Line)
+	out := b.add("relay", opts.Line)
 	out.fleeting = true
-	return &Relay{worker: start(b, &latch{bank: b, out: out, pulse: o.Pulse, coolDown: o.CoolDown, log: o.Logger}), name: o.Name}, nil
+	return &Relay{actuator: start(b, &latch{bank: b, out: out, pulse: opts.Pulse, coolDown: opts.CoolDown, log: opts.Logger}), name: opts.Name}, nil
 }
 
 // String returns "relay (gpio, NAME)".

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kipass/kipass/drivers"
 	"github.com/kipass/kipass/drivers/framing"
+	"github.com/kipass/kipass/drivers/internal/device"
 )
 
 // acceptPause is how long to wait when a connection cannot be taken for now.
@@ -27,7 +28,9 @@ func (r *Reader) serveConnections(ctx context.Context, frame func(framing.Frame)
 	}
 	open := switchboard{most: r.opts.Connections, lines: map[*line]struct{}{}}
 	defer open.end()
-	defer closing(ctx, func() { _ = listener.Close() })()
+	shut := func() { _ = listener.Close() }
+	defer shut()
+	defer device.WhenDone(ctx, shut)()
 	r.opened(listener.Addr().(*net.TCPAddr).AddrPort())
 	for {
 		conn, err := listener.AcceptTCP()
@@ -95,7 +98,7 @@ func (r *Reader) listen(l *line, frame func(framing.Frame)) error {
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			// The deadline is looked at before the socket is, and what came in time to a starved process is no silence.
-			if l.waiting() {
+			if n, err := device.Unread(l.conn); err == nil && n > 0 {
 				last = time.Now()
 			} else {
 				framer.Idle(time.Now(), counted)
@@ -129,19 +132,6 @@ func (l *line) lastHeard() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.last
-}
-
-// waiting tells whether bytes wait to be read.
-func (l *line) waiting() bool {
-	raw, err := l.conn.SyscallConn()
-	if err != nil {
-		return false
-	}
-	n := 0
-	if raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ) }) != nil || err != nil {
-		return false
-	}
-	return n > 0
 }
 
 // switchboard has the connections there are and owns the goroutines that read them. begin and end are called by one

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kipass/kipass/drivers"
 	"github.com/kipass/kipass/drivers/framing"
+	"github.com/kipass/kipass/drivers/internal/device"
 )
 
 // serveDatagrams takes codes over UDP until ctx ends or the socket fails. A datagram's end ends a code.
@@ -16,7 +17,9 @@ func (r *Reader) serveDatagrams(ctx context.Context, frame func(framing.Frame)) 
 	if err != nil {
 		return fmt.Errorf("%w: %w", drivers.ErrUnavailable, explain(r.opts.Listen, err))
 	}
-	defer closing(ctx, func() { _ = conn.Close() })()
+	shut := func() { _ = conn.Close() }
+	defer shut()
+	defer device.WhenDone(ctx, shut)()
 	r.opened(conn.LocalAddr().(*net.UDPAddr).AddrPort())
 	buf := make([]byte, 1<<16) // no datagram is larger
 	for {
@@ -31,21 +34,5 @@ func (r *Reader) serveDatagrams(ctx context.Context, frame func(framing.Frame)) 
 		f := framing.New(r.opts.Framing)
 		f.Push(time.Now(), buf[:n], frame)
 		f.End(frame)
-	}
-}
-
-// closing calls shut when ctx ends, or else when the function it returns is called. Once that has returned, it was done.
-func closing(ctx context.Context, shut func()) (end func()) {
-	done := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(done)
-		shut()
-	})
-	return func() {
-		if stop() {
-			shut()
-			return
-		}
-		<-done
 	}
 }

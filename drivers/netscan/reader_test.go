@@ -369,7 +369,7 @@ func TestCheckSaysWhy(t *testing.T) {
 		t.Errorf("Check says %v of a port in use", err)
 	}
 	conn := dial(t, "tcp", at)
-	for range garbledLimit {
+	for range maxGarbled {
 		write(t, conn, "\x00\xff\r")
 		next(t, reads)
 	}

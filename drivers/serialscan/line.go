@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kipass/kipass/drivers"
+	"github.com/kipass/kipass/drivers/internal/device"
 )
 
 // readWait is how long a read waits for the first byte: the shortest a Linux terminal knows. It bounds how long the end
@@ -49,7 +50,7 @@ func openLine(path string, baud int) (*line, error) {
 
 func lockLine(path string) (int, error) {
 	var fd int
-	err := retried(func() (err error) {
+	err := device.Uninterrupted(func() (err error) {
 		fd, err = unix.Open(path, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 		return err
 	})
@@ -60,7 +61,7 @@ func lockLine(path string) (int, error) {
 		unix.Close(fd)
 		return -1, err
 	}
-	if err := retried(func() error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) }); err != nil {
+	if err := device.Uninterrupted(func() error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) }); err != nil {
 		unix.Close(fd)
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return -1, fmt.Errorf("%s is in use by another program: two readers of one line steal each other's bytes", path)
@@ -87,25 +88,16 @@ func checkLine(fd int, path string) error {
 	return nil
 }
 
-// explain puts an error of the system into words for a technician.
-func explain(path string, err error) error {
-	var words string
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		words = "there is no such device: is the reader plugged in, and set to serial (USB-CDC), not to keyboard?"
-	case errors.Is(err, fs.ErrPermission):
-		words = "no permission: add the gate's user to the group dialout"
-	case errors.Is(err, unix.EBUSY):
-		words = "it is in use by another program"
-	case errors.Is(err, unix.ENOTTY), errors.Is(err, unix.EINVAL), errors.Is(err, unix.EISDIR):
-		words = "it is not a serial line: use the path below /dev/serial/by-id"
-	case errors.Is(err, unix.EIO), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
-		words = "the device does not answer: is the reader still plugged in?"
-	default:
-		return fmt.Errorf("opening %s: %w", path, err)
-	}
-	return fmt.Errorf("opening %s: %s (%w)", path, words, err)
+// hints are for a line that cannot be opened.
+var hints = device.Hints{
+	device.NewHint("there is no such device: is the reader plugged in, and set to serial (USB-CDC), not to keyboard?", fs.ErrNotExist),
+	device.NewHint("no permission: add the gate's user to the group dialout", fs.ErrPermission),
+	device.NewHint("it is in use by another program", unix.EBUSY),
+	device.NewHint("it is not a serial line: use the path below /dev/serial/by-id", unix.ENOTTY, unix.EINVAL, unix.EISDIR),
+	device.Unplugged,
 }
+
+func explain(path string, err error) error { return hints.Explain("opening "+path, err) }
 
 // read waits up to readWait for bytes. No bytes and no error mean that the wait was in vain.
 func (l *line) read(buf []byte) (int, error) {
@@ -135,7 +127,7 @@ var errQuick = errors.New("read ended before its time")
 // write hands b to the device without waiting. What does not fit is given up: the command is repeated when no answer
 // comes.
 func (l *line) write(b []byte) error {
-	return retried(func() error {
+	return device.Uninterrupted(func() error {
 		n, err := unix.Write(l.lock, b)
 		if err == nil && n < len(b) {
 			return fmt.Errorf("device took %d of %d bytes", n, len(b))
@@ -146,12 +138,4 @@ func (l *line) write(b []byte) error {
 
 func (l *line) close() error {
 	return errors.Join(l.port.Close(), unix.Close(l.lock))
-}
-
-func retried(call func() error) error {
-	for {
-		if err := call(); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
 }

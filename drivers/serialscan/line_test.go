@@ -196,7 +196,7 @@ func TestWhatWaitedBeforeOpeningIsDiscarded(t *testing.T) {
 func TestNoiseIsReportedAndForgotten(t *testing.T) {
 	p := newPty(t)
 	r, got := running(t, p, Options{Baud: 9600})
-	for i := range garbledLimit {
+	for i := range maxGarbled {
 		if err := r.Check(); err != nil {
 			t.Fatalf("Check says %v after %d frames of noise", err, i)
 		}
@@ -204,14 +204,14 @@ func TestNoiseIsReportedAndForgotten(t *testing.T) {
 		next(t, got)
 	}
 	if err := r.Check(); !errors.Is(err, drivers.ErrGarbled) || !strings.Contains(err.Error(), "check baud (now 9600)") {
-		t.Errorf("Check says %v after %d frames of noise", err, garbledLimit)
+		t.Errorf("Check says %v after %d frames of noise", err, maxGarbled)
 	}
 	say(t, p, "KIP1:A\r")
 	next(t, got)
 	if err := r.Check(); err != nil {
 		t.Errorf("Check says %v after a good frame", err)
 	}
-	for range garbledLimit {
+	for range maxGarbled {
 		say(t, p, strings.Repeat("x", 2000)+"\r")
 	}
 	awaitCheck(t, r, func(err error) bool { return errors.Is(err, drivers.ErrGarbled) })
@@ -340,7 +340,7 @@ func TestNoCodeIsLogged(t *testing.T) {
 	got, done := make(chan drivers.Read, 8), make(chan error, 1)
 	go func() { done <- r.Run(ctx, func(f drivers.Read) { got <- f }) }()
 	awaitCheck(t, r, func(err error) bool { return err == nil })
-	for range garbledLimit {
+	for range maxGarbled {
 		say(t, p, "KIP1:SECRET\x00\r")
 		<-got
 	}

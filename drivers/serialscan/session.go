@@ -33,7 +33,7 @@ func newSession(r *Reader, l *line, frame func(framing.Frame)) *session {
 
 // tick sends what is due; it is called at least every readWait.
 func (s *session) tick(now time.Time) {
-	active := s.r.active()
+	active := !s.r.inactive.Load()
 	switch {
 	case s.renewed.IsZero(), active != s.active:
 		s.renew(now, active)
@@ -60,9 +60,7 @@ func (s *session) idle(now time.Time) { s.decoder.idle(now) }
 
 // answered notes what became of a command.
 func (s *session) answered(p purpose, v verdict) {
-	s.r.mu.Lock()
-	s.r.silent = v == partial
-	s.r.mu.Unlock()
+	s.r.silent.Store(v == partial)
 	if v != accepted {
 		s.r.opts.Logger.Debug("reader did not accept a command", "reader", s.r.opts.Name, "command", string(p), "refused", v == refused)
 	}

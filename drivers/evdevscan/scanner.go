@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kipass/kipass/drivers"
+	"github.com/kipass/kipass/drivers/internal/device"
 )
 
 // kernel is what is asked of an open input device beside reading. Devices for tests have one of their own.
@@ -47,22 +48,22 @@ func (linux) keys(fd int, request uintptr) (*keySet, error) {
 	return &s, nil
 }
 
-// device is an open input device that is ours alone. It is read by one goroutine; interrupt may be called by another.
-type device struct {
+// scanner is an open input device that is ours alone. It is read by one goroutine; wait may be called by another.
+type scanner struct {
 	path   string
 	file   *os.File
 	kernel kernel
 	timed  bool // its events bear a clock that never steps
 }
 
-// openDevice opens the device at path and grabs it. Errors wrap drivers.ErrUnavailable and say what to do.
-func openDevice(path string, k kernel) (*device, error) {
+// openScanner opens the device at path and grabs it. Errors wrap drivers.ErrUnavailable and say what to do.
+func openScanner(path string, k kernel) (*scanner, error) {
 	// Non-blocking from the start, so that the runtime's poller waits for it and a wait can be ended.
 	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", drivers.ErrUnavailable, explain(path, err))
 	}
-	d := &device{path: path, file: file, kernel: k}
+	d := &scanner{path: path, file: file, kernel: k}
 	if err := d.seize(); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %w", drivers.ErrUnavailable, explain(path, err)), file.Close())
 	}
@@ -71,7 +72,7 @@ func openDevice(path string, k kernel) (*device, error) {
 
 var errNoKeyboard = errors.New("it types no letters and digits: it is not the keyboard of a scanner")
 
-func (d *device) seize() error {
+func (d *scanner) seize() error {
 	can, err := d.keys(eviocgbitKey)
 	if err != nil {
 		return err
@@ -79,30 +80,17 @@ func (d *device) seize() error {
 	if !can.typesCodes() {
 		return errNoKeyboard
 	}
-	if err := d.control(d.kernel.grab); err != nil {
+	if err := device.Control(d.file, d.kernel.grab); err != nil {
 		return err
 	}
 	// Old kernels do not have this clock. Without it two codes without terminator that came while this process
 	// was starved look like one.
-	d.timed = d.control(d.kernel.clock) == nil
+	d.timed = device.Control(d.file, d.kernel.clock) == nil
 	return nil
 }
 
-// control calls f with the descriptor and leaves it non-blocking, which os.File.Fd would not.
-func (d *device) control(f func(fd int) error) error {
-	raw, err := d.file.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var inner error
-	if err := raw.Control(func(fd uintptr) { inner = retried(func() error { return f(int(fd)) }) }); err != nil {
-		return err
-	}
-	return inner
-}
-
-func (d *device) keys(request uintptr) (s *keySet, err error) {
-	err = d.control(func(fd int) (err error) {
+func (d *scanner) keys(request uintptr) (s *keySet, err error) {
+	err = device.Control(d.file, func(fd int) (err error) {
 		s, err = d.kernel.keys(fd, request)
 		return err
 	})
@@ -110,7 +98,7 @@ func (d *device) keys(request uintptr) (s *keySet, err error) {
 }
 
 // held returns the keys that are held down.
-func (d *device) held() (*keySet, error) {
+func (d *scanner) held() (*keySet, error) {
 	s, err := d.keys(eviocgkey)
 	if err != nil {
 		return nil, fmt.Errorf("%w: asking %s which keys are held: %w", drivers.ErrLost, d.path, err)
@@ -119,7 +107,7 @@ func (d *device) held() (*keySet, error) {
 }
 
 // wait makes reads end at the time given, the zero time never.
-func (d *device) wait(until time.Time) error {
+func (d *scanner) wait(until time.Time) error {
 	if err := d.file.SetReadDeadline(until); err != nil {
 		return fmt.Errorf("%w: waiting for %s: %w", drivers.ErrLost, d.path, err)
 	}
@@ -127,11 +115,11 @@ func (d *device) wait(until time.Time) error {
 }
 
 // read waits for events. No bytes and no error mean that the wait was in vain: nothing had come by its end.
-func (d *device) read(buf []byte) (int, error) {
+func (d *scanner) read(buf []byte) (int, error) {
 	n, err := d.file.Read(buf)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		// The deadline is looked at before the device is, and what came in time to a starved process is no silence.
-		n, err = 0, d.control(func(fd int) (err error) {
+		n, err = 0, device.Control(d.file, func(fd int) (err error) {
 			n, err = unix.Read(fd, buf)
 			if n == 0 && err == nil {
 				err = io.EOF
@@ -148,32 +136,15 @@ func (d *device) read(buf []byte) (int, error) {
 	return n, nil
 }
 
-func (d *device) close() error { return d.file.Close() }
+func (d *scanner) close() error { return d.file.Close() }
 
-// explain puts an error of the system into words for a technician.
-func explain(path string, err error) error {
-	var words string
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		words = "there is no such device: is the reader plugged in, and set to keyboard (USB HID), not to serial?"
-	case errors.Is(err, fs.ErrPermission):
-		words = "no permission: add the gate's user to the group input"
-	case errors.Is(err, unix.EBUSY):
-		words = "it is in use by another program, which has grabbed it: end that, perhaps a second gate or a scan service"
-	case errors.Is(err, unix.ENOTTY), errors.Is(err, unix.EINVAL), errors.Is(err, unix.EISDIR):
-		words = "it is not an input device: use a path below /dev/input/by-id"
-	case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO), errors.Is(err, unix.EIO):
-		words = "the device does not answer: is the reader still plugged in?"
-	default:
-		return fmt.Errorf("opening %s: %w", path, err)
-	}
-	return fmt.Errorf("opening %s: %s (%w)", path, words, err)
+// hints are for a device that cannot be opened.
+var hints = device.Hints{
+	device.NewHint("there is no such device: is the reader plugged in, and set to keyboard (USB HID), not to serial?", fs.ErrNotExist),
+	device.NewHint("no permission: add the gate's user to the group input", fs.ErrPermission),
+	device.NewHint("it is in use by another program, which has grabbed it: end that, perhaps a second gate or a scan service", unix.EBUSY),
+	device.NewHint("it is not an input device: use a path below /dev/input/by-id", unix.ENOTTY, unix.EINVAL, unix.EISDIR),
+	device.Unplugged,
 }
 
-func retried(call func() error) error {
-	for {
-		if err := call(); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
-}
+func explain(path string, err error) error { return hints.Explain("opening "+path, err) }
