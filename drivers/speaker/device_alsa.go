@@ -39,7 +39,7 @@ var process struct {
 	taken   bool
 }
 
-func openDevice(ctx context.Context, buffer time.Duration) (device, error) {
+func openDevice(ctx context.Context, buffer time.Duration) (soundDevice, error) {
 	process.Lock()
 	defer process.Unlock()
 	if process.taken {

@@ -10,6 +10,6 @@ import (
 	"github.com/kipass/kipass/drivers"
 )
 
-func openDevice(context.Context, time.Duration) (device, error) {
+func openDevice(context.Context, time.Duration) (soundDevice, error) {
 	return nil, fmt.Errorf("no voice in this build: %w", drivers.ErrNotInBuild)
 }

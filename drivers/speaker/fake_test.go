@@ -14,6 +14,7 @@ type fakeDevice struct {
 	blocked  chan struct{} // not nil: takes nothing, and Suspend and Resume wait until it is closed
 	released int
 	suspends int
+	resumes  int
 }
 
 type fakeVoice struct {
@@ -62,6 +63,8 @@ func (d *fakeDevice) call(asleep bool) error {
 	d.asleep = asleep
 	if asleep {
 		d.suspends++
+	} else {
+		d.resumes++
 	}
 	return d.err
 }
@@ -92,6 +95,25 @@ func (d *fakeDevice) state() (suspends, released int, asleep bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.suspends, d.released, d.asleep
+}
+
+// calls returns how often the device was called.
+func (d *fakeDevice) calls() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.voices) + d.suspends + d.resumes + d.released
+}
+
+// unended returns how many sounds it was given that were not ended.
+func (d *fakeDevice) unended() (n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, v := range d.voices {
+		if !v.over {
+			n++
+		}
+	}
+	return n
 }
 
 // sounds returns copies of what was played, without the silence of idle checks.

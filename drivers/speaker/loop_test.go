@@ -12,10 +12,13 @@ import (
 	"github.com/kipass/kipass/drivers"
 )
 
+// showTime is how long a Show waits at the most.
+const showTime = 900 * time.Millisecond
+
 var errNoCard = errors.Join(errors.New("no card"), drivers.ErrUnavailable)
 
-func always(d device) opener {
-	return func(context.Context, time.Duration) (device, error) { return d, nil }
+func always(d soundDevice) opener {
+	return func(context.Context, time.Duration) (soundDevice, error) { return d, nil }
 }
 
 func testOptions() Options {
@@ -141,7 +144,7 @@ func TestOpeningFailsAndIsRetriedWithBackOff(t *testing.T) {
 		var mu sync.Mutex
 		var attempts []time.Time
 		there := false
-		s := start(testOptions(), func(context.Context, time.Duration) (device, error) {
+		s := start(testOptions(), func(context.Context, time.Duration) (soundDevice, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			attempts = append(attempts, time.Now())
@@ -196,7 +199,7 @@ func TestDeviceThatHangs(t *testing.T) {
 				blocked := make(chan struct{})
 				d.set(func() { d.blocked = blocked })
 				before := time.Now()
-				if err := show(s, "short"); !errors.Is(err, drivers.ErrUnavailable) || time.Since(before) > showLimit {
+				if err := show(s, "short"); !errors.Is(err, drivers.ErrUnavailable) || time.Since(before) > showTime {
 					t.Errorf("Show: %v after %v", err, time.Since(before))
 				}
 				if err := s.Check(); !errors.Is(err, errStalled) {
@@ -247,10 +250,10 @@ func TestOpeningThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		open := make(chan struct{})
 		d := &fakeDevice{}
-		s := start(testOptions(), func(context.Context, time.Duration) (device, error) { <-open; return d, nil })
+		s := start(testOptions(), func(context.Context, time.Duration) (soundDevice, error) { <-open; return d, nil })
 		defer halt(t, s)
 		before := time.Now()
-		if err := show(s, "short"); !errors.Is(err, drivers.ErrUnavailable) || time.Since(before) != showLimit {
+		if err := show(s, "short"); !errors.Is(err, drivers.ErrUnavailable) || time.Since(before) != showTime {
 			t.Errorf("Show: %v after %v", err, time.Since(before))
 		}
 		time.Sleep(openLimit)
@@ -272,7 +275,7 @@ func TestOpeningThatHangs(t *testing.T) {
 func TestCueThatWaitsForTheFirstOpeningIsPlayed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &fakeDevice{}
-		s := start(testOptions(), func(context.Context, time.Duration) (device, error) {
+		s := start(testOptions(), func(context.Context, time.Duration) (soundDevice, error) {
 			time.Sleep(300 * time.Millisecond)
 			return d, nil
 		})
@@ -297,7 +300,7 @@ func TestLostDeviceIsReleasedAndOpenedAgain(t *testing.T) {
 				first, second := &fakeDevice{}, &fakeDevice{}
 				next := make(chan *fakeDevice, 2)
 				next <- first
-				s := start(testOptions(), func(context.Context, time.Duration) (device, error) {
+				s := start(testOptions(), func(context.Context, time.Duration) (soundDevice, error) {
 					select {
 					case d := <-next:
 						return d, nil
@@ -336,7 +339,7 @@ func TestLostDeviceIsReleasedAndOpenedAgain(t *testing.T) {
 func TestBuildWithoutSoundSaysSoAndDoesNotTryAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		attempts := 0
-		s := start(testOptions(), func(context.Context, time.Duration) (device, error) {
+		s := start(testOptions(), func(context.Context, time.Duration) (soundDevice, error) {
 			attempts++
 			return nil, errors.Join(errors.New("no voice in this build"), drivers.ErrNotInBuild)
 		})

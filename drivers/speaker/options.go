@@ -39,27 +39,27 @@ func (q Quiet) covers(now time.Time) bool {
 	return of >= q.From || of < q.To
 }
 
-func (o Options) withDefaults() Options {
-	if o.Buffer <= 0 {
-		o.Buffer = DefaultBuffer
+func (opts Options) withDefaults() Options {
+	if opts.Buffer <= 0 {
+		opts.Buffer = DefaultBuffer
 	}
-	if o.IdleCheck <= 0 {
-		o.IdleCheck = 30 * time.Second
+	if opts.IdleCheck <= 0 {
+		opts.IdleCheck = 30 * time.Second
 	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	if o.Now == nil {
-		o.Now = time.Now
+	if opts.Now == nil {
+		opts.Now = time.Now
 	}
-	return o
+	return opts
 }
 
 // volume returns the factor to play with now, from 0 to 1.
-func (o Options) volume() float64 {
-	v := o.Volume
-	if o.Quiet.covers(o.Now()) {
-		v = o.Quiet.Volume
+func (opts Options) volume() float64 {
+	v := opts.Volume
+	if opts.Quiet.covers(opts.Now()) {
+		v = opts.Quiet.Volume
 	}
 	if !(v > 0) { // also not a number
 		return 0

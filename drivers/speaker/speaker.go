@@ -11,52 +11,26 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/drivers"
+	"github.com/kipass/kipass/drivers/internal/device"
 )
 
 // Speaker plays the clips of a cue, as a [drivers.Indicator] and [drivers.Checker]. Its methods are safe for concurrent
 // use.
 type Speaker struct {
-	options  Options
-	requests chan request
-	checks   chan chan error
-	cancel   context.CancelFunc
-	stopped  chan struct{} // closed when the loop has ended
-	leftover error         // why the device could not be put to rest; set before stopped is closed
+	opts   Options
+	fault  *device.Fault
+	worker *device.Worker[utterance]
 }
 
-// request is one cue for the loop. done gets one answer and has room for it.
-type request struct {
-	ctx    context.Context
-	sound  PCM // empty: only end what is being played
-	volume float64
-	done   chan error
-}
-
-const (
-	showLimit = 900 * time.Millisecond // the longest a Show takes
-	gap       = 80 * time.Millisecond  // silence between two clips of a cue
-)
-
-var errHalted = fmt.Errorf("speaker was halted: %w", drivers.ErrUnavailable)
+const gap = 80 * time.Millisecond // silence between two clips of a cue
 
 // New returns a speaker at once; the device is opened in the background. A program has one speaker at a time. Halt ends
 // it.
-func New(o Options) *Speaker { return start(o, openDevice) }
+func New(opts Options) *Speaker { return start(opts, openDevice) }
 
-func start(o Options, open opener) *Speaker {
-	ctx, cancel := context.WithCancel(context.Background())
-	s := &Speaker{
-		options:  o.withDefaults(),
-		requests: make(chan request),
-		checks:   make(chan chan error),
-		cancel:   cancel,
-		stopped:  make(chan struct{}),
-	}
-	l := &loop{options: s.options, open: open}
-	go func() {
-		defer close(s.stopped)
-		s.leftover = l.run(ctx, s.requests, s.checks)
-	}()
+func start(opts Options, open opener) *Speaker {
+	s := &Speaker{opts: opts.withDefaults(), fault: &device.Fault{}}
+	s.worker = device.Work("the sound device", newLoop(s.opts, open, s.fault).run)
 	return s
 }
 
@@ -66,44 +40,20 @@ func start(o Options, open opener) *Speaker {
 // [drivers.ErrNotInBuild]. Names that are no clips are an error too, after the others have been played.
 func (s *Speaker) Show(ctx context.Context, c drivers.Cue) error {
 	sound, unknown := s.compose(c.Clips)
-	ctx, cancel := context.WithTimeout(ctx, showLimit)
-	defer cancel()
-	r := request{ctx: ctx, volume: s.options.volume(), done: make(chan error, 1)}
-	if r.volume > 0 {
-		r.sound = sound
+	what := utterance{sound: sound, volume: s.opts.volume()}
+	if what.volume == 0 {
+		what.sound = nil
 	}
-	select {
-	case s.requests <- r:
-	case <-s.stopped:
-		return errHalted
-	}
-	select {
-	case err := <-r.done:
-		return errors.Join(err, unknown)
-	case <-ctx.Done():
-		return fmt.Errorf("waiting for the sound device: %w: %w", ctx.Err(), drivers.ErrUnavailable)
-	case <-s.stopped:
-		return errHalted
-	}
+	return errors.Join(s.worker.Do(ctx, what), unknown)
 }
 
 // Check returns nil when the device is open and takes sound, and otherwise what is wrong, for the technician. It does
 // not block.
-func (s *Speaker) Check() error {
-	answer := make(chan error, 1)
-	select {
-	case s.checks <- answer:
-		return <-answer
-	case <-s.stopped:
-		return errHalted
-	}
-}
+func (s *Speaker) Check() error { return s.fault.Get() }
 
 // Halt ends what is being played and lets the device rest. The error says when the device did not answer within 1 s.
 func (s *Speaker) Halt() error {
-	s.cancel()
-	<-s.stopped
-	return s.leftover
+	return s.worker.Halt(2 * haltLimit) // the loop itself takes no longer than one
 }
 
 // String returns "speaker (ALSA default)".
@@ -114,7 +64,7 @@ func (s *Speaker) compose(names []string) (PCM, error) {
 	var sound PCM
 	var unknown []string
 	for _, name := range names {
-		clip := s.options.Clips[name]
+		clip := s.opts.Clips[name]
 		if len(clip) == 0 {
 			unknown = append(unknown, name)
 			continue
