@@ -1,0 +1,132 @@
+package order
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/hex"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+
+	"github.com/kipass/kipass/internal/testkit"
+	"github.com/kipass/kipass/protocol/visit"
+)
+
+// These tests use nothing but the file of vectors and the exported functions, as another implementation would.
+
+func (v vectors) register(t *testing.T) Officers {
+	t.Helper()
+	var lines []string
+	for _, o := range v.Officers {
+		lines = append(lines, o.Text)
+	}
+	return testkit.Must(ParseOfficers([]byte(strings.Join(lines, "\n"))))(t)
+}
+
+func TestOfficerVectors(t *testing.T) {
+	v := readVectors(t)
+	register := v.register(t)
+	for _, o := range v.Officers {
+		key := ed25519.NewKeyFromSeed(unhex(t, o.Private))
+		pub := ed25519.PublicKey(unhex(t, o.Public))
+		found, ok := register.ByKey(KeyIDOf(pub))
+		if !pub.Equal(key.Public()) || KeyIDOf(pub).String() != o.KeyID || !ok || found.Name != o.Name {
+			t.Errorf("officer %s: key %v, found %v %s", o.Name, KeyIDOf(pub), ok, found.Name)
+		}
+	}
+}
+
+func TestOrderVectors(t *testing.T) {
+	v := readVectors(t)
+	at := func(s int64) time.Time { return time.Unix(s, 0).UTC() }
+	for _, o := range v.Orders {
+		want := Order{
+			ID: testkit.Must(ParseID(o.ID))(t), Case: o.Case, Officer: o.Officer, Purpose: o.Purpose, Facility: visit.Facility(o.Facility),
+			From: at(o.From), To: at(o.To), Recipient: o.Recipient, IssuedAt: at(o.IssuedAt), Expires: at(o.Expires),
+		}
+		if got := testkit.Must(ReadSigned(unhex(t, o.Signed), v.register(t), at(v.Now)))(t); got != want {
+			t.Errorf("%s, signed: %+v", o.Name, got)
+		}
+		if got := testkit.Must(Verify(unhex(t, o.Approved), v.register(t), at(v.Now)))(t); got != (Approved{want, o.Approver}) {
+			t.Errorf("%s, approved: %+v", o.Name, got)
+		}
+		placeless := testkit.Must(WithoutPlace(unhex(t, o.Approved)))(t)
+		if hex.EncodeToString(placeless) != o.Placeless {
+			t.Errorf("%s, without its place: %x", o.Name, placeless)
+		}
+		want.Facility = ""
+		if got := testkit.Must(VerifyWithoutPlace(placeless, v.register(t), at(v.Now)))(t); got != (Approved{want, o.Approver}) {
+			t.Errorf("%s, without its place: %+v", o.Name, got)
+		}
+		approver := ed25519.NewKeyFromSeed(unhex(t, v.Officers[1].Private))
+		if approved := testkit.Must(Approve(approver, unhex(t, o.Signed)))(t); hex.EncodeToString(approved) != o.Approved {
+			t.Errorf("%s is approved as %x", o.Name, approved)
+		}
+	}
+	for _, r := range v.Refused {
+		want := map[string]error{"malformed": ErrMalformed, "refused": ErrRefused}[r.Why]
+		verify := Verify
+		if r.Issuer {
+			verify = VerifyWithoutPlace
+		}
+		if got, err := verify(unhex(t, r.Order), v.register(t), at(r.Now)); want == nil || !errors.Is(err, want) || got != (Approved{}) {
+			t.Errorf("%s: %v, want it %s", r.Name, err, r.Why)
+		}
+	}
+}
+
+func TestMessageVectors(t *testing.T) {
+	v := readVectors(t)
+	identity := testkit.Must(age.ParseX25519Identity(v.Identity))(t)
+	for _, m := range v.Questions {
+		q := testkit.Must(DecodeQuestion(unhex(t, m.Question)))(t)
+		if hex.EncodeToString(q.Order) != m.Order || len(q.Codes) != len(m.Codes) {
+			t.Fatalf("%s: %d codes under %x", m.Name, len(q.Codes), q.Order)
+		}
+		for i, c := range q.Codes {
+			if hex.EncodeToString(c.CTI[:]) != m.Codes[i].CTI || c.At.UnixMilli() != m.Codes[i].At {
+				t.Errorf("%s: code %d is %x at %v", m.Name, i, c.CTI, c.At)
+			}
+		}
+	}
+	for _, m := range v.Malformed {
+		if _, err := DecodeQuestion(unhex(t, m.Question)); !errors.Is(err, ErrMessage) {
+			t.Errorf("%s: %v", m.Name, err)
+		}
+	}
+	for _, m := range v.Visits {
+		a := testkit.Must(OpenVisitAnswer(unhex(t, m.Sealed), identity))(t)
+		if a.Entry != m.Entry || a.Order.String() != m.Order || len(a.Scans) != len(m.Scans) {
+			t.Fatalf("%s: %+v", m.Name, a)
+		}
+		for i, s := range a.Scans {
+			if got := (vectorScan{s.At.UnixMilli(), string(s.Facility), string(s.Gate), s.Issuer, hex.EncodeToString(s.CTI[:])}); got != m.Scans[i] {
+				t.Errorf("%s: scan %d is %+v", m.Name, i, got)
+			}
+		}
+	}
+	for _, m := range v.Holders {
+		a := testkit.Must(OpenIssuerAnswer(unhex(t, m.Sealed), identity))(t)
+		if a.Entry != m.Entry || a.Order.String() != m.Order || len(a.Holders) != len(m.Holders) || len(a.Unopened) != len(m.Unopened) {
+			t.Fatalf("%s: entry %d, order %v, %d opened, %d not", m.Name, a.Entry, a.Order, len(a.Holders), len(a.Unopened))
+		}
+		for i, h := range a.Holders {
+			if got := (vectorHolder{hex.EncodeToString(h.CTI[:]), h.Name, h.Phone}); got != m.Holders[i] {
+				t.Errorf("%s: holder %d is another", m.Name, i)
+			}
+		}
+		for i, c := range a.Unopened {
+			if !bytes.Equal(c[:], unhex(t, m.Unopened[i])) {
+				t.Errorf("%s: unopened code %d is %x", m.Name, i, c)
+			}
+		}
+	}
+	for _, m := range v.Problems {
+		if p := testkit.Must(DecodeProblem(unhex(t, m.Problem)))(t); p != (Problem{Code: m.Name, Detail: m.Detail}) {
+			t.Errorf("%s: %+v", m.Name, p)
+		}
+	}
+}

@@ -1,0 +1,148 @@
+package order
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/hex"
+	"slices"
+	"strings"
+	"testing"
+	"testing/cryptotest"
+	"time"
+
+	"filippo.io/age"
+
+	"github.com/kipass/kipass/internal/testkit"
+	"github.com/kipass/kipass/protocol/visit"
+)
+
+// sealVectors encrypts the answers with a fixed stream of random bytes.
+func sealVectors(t *testing.T, v *vectors) {
+	cryptotest.SetGlobalRandom(t, 1)
+	recipient := testkit.Must(age.ParseX25519Identity(v.Identity))(t).Recipient().String()
+	for i := range v.Visits {
+		v.Visits[i].Sealed = hex.EncodeToString(testkit.Must(seal(recipient, unhex(t, v.Visits[i].Plain)))(t))
+	}
+	for i := range v.Holders {
+		v.Holders[i].Sealed = hex.EncodeToString(testkit.Must(seal(recipient, unhex(t, v.Holders[i].Plain)))(t))
+	}
+}
+
+func makeVectors(t *testing.T) vectors {
+	t.Helper()
+	identity := testkit.Must(age.ParseX25519Identity(vectorIdentity))(t)
+	v := vectors{
+		About: "Orders, approvals and the exchange under them, as in protocol/order/SPEC.md.", Now: now.Unix(), Identity: vectorIdentity,
+	}
+	for _, o := range []struct {
+		name string
+		key  ed25519.PrivateKey
+	}{{"kim", kim}, {"lee", lee}, {"park", park}} {
+		v.Officers = append(v.Officers, vectorOfficer{
+			Name: o.name, Private: hex.EncodeToString(o.key.Seed()), Public: hex.EncodeToString(pub(o.key)),
+			Text: o.name + " " + FormatPublicKey(pub(o.key)), KeyID: KeyIDOf(pub(o.key)).String(),
+		})
+	}
+	ordinary := sample()
+	ordinary.Recipient = identity.Recipient().String()
+	widest := ordinary
+	widest.ID, widest.Case, widest.Purpose = ID(bytes.Repeat([]byte{0xff}, 16)), strings.Repeat("9", maxCase), strings.Repeat("가", maxPurpose/3)
+	widest.Facility = visit.Facility(strings.Repeat("f", 32))
+	widest.IssuedAt, widest.To = now, now.Add(MaxAhead)
+	widest.From, widest.Expires = widest.To.Add(-MaxWindow), now.Add(MaxValidity)
+	v.Orders = append(v.Orders, orderVector(t, "an ordinary order", ordinary, 0x10), orderVector(t, "at every limit", widest, 0x20))
+	v.Refused = refusedVectors(t, ordinary)
+	v.messages(t)
+	return v
+}
+
+func orderVector(t *testing.T, name string, o Order, salt byte) vectorOrder {
+	t.Helper()
+	p := place{facility: o.Facility, salt: [16]byte(bytes.Repeat([]byte{salt}, 16))}
+	signed := testkit.Must(signAt(kim, o, p))(t)
+	approved := testkit.Must(Approve(lee, signed))(t)
+	return vectorOrder{
+		Name: name, ID: o.ID.String(), Case: o.Case, Officer: o.Officer, Approver: "lee", Purpose: o.Purpose,
+		Facility: string(o.Facility), Salt: hex.EncodeToString(p.salt[:]), From: o.From.Unix(), To: o.To.Unix(),
+		Recipient: o.Recipient, IssuedAt: o.IssuedAt.Unix(), Expires: o.Expires.Unix(),
+		Payload: hex.EncodeToString(testkit.Must(o.marshal(p.digest()))(t)), Signed: hex.EncodeToString(signed),
+		Approved:  hex.EncodeToString(approved),
+		Placeless: hex.EncodeToString(testkit.Must(WithoutPlace(approved))(t)),
+	}
+}
+
+func refusedVectors(t *testing.T, o Order) (all []vectorRefused) {
+	t.Helper()
+	p := place{facility: o.Facility, salt: [16]byte{1}}
+	payload := testkit.Must(o.marshal(p.digest()))(t)
+	layer := func(key ed25519.PrivateKey, content string, payload []byte) []byte {
+		return testkit.Must(sign1(key, content, payload))(t)
+	}
+	signedBy := func(key ed25519.PrivateKey) []byte { return layer(key, contentOrder, payload) }
+	good := layer(lee, contentApproval, signedBy(kim))
+	add := func(name, why string, now time.Time, p place, signed []byte) {
+		enclosed := testkit.Must(p.enclose(signed))(t)
+		all = append(all, vectorRefused{Name: name, Why: why, Now: now.Unix(), Order: hex.EncodeToString(enclosed)})
+	}
+	elsewhere, salted := p, p
+	elsewhere.facility = "gangnam-1"
+	salted.salt[15] = 1
+	flipped := bytes.Clone(good)
+	flipped[len(flipped)-1] ^= 1
+	add("not approved", "malformed", now, p, signedBy(kim))
+	add("approved by the officer who signed", "refused", now, p, layer(kim, contentApproval, signedBy(kim)))
+	add("approved by someone outside the register", "refused", now, p, layer(stranger, contentApproval, signedBy(kim)))
+	add("signed by another officer than it names", "refused", now, p, layer(lee, contentApproval, signedBy(park)))
+	add("an approval within an approval", "malformed", now, p, layer(lee, contentApproval, layer(kim, contentApproval, payload)))
+	add("a bit of the approval's signature flipped", "refused", now, p, flipped)
+	add("another facility beside the signatures", "refused", now, elsewhere, good)
+	add("another salt beside the signatures", "refused", now, salted, good)
+	add("expired by a second", "refused", o.Expires.Add(time.Second), p, good)
+	add("dated a second more than 5 minutes in the future", "refused", o.IssuedAt.Add(-MaxAhead-time.Second), p, good)
+	with := hex.EncodeToString(testkit.Must(p.enclose(good))(t))
+	return append(all,
+		vectorRefused{Name: "a byte after its end", Why: "malformed", Now: now.Unix(), Order: with + "00"},
+		vectorRefused{Name: "without its place, given to the visit server", Why: "malformed", Now: now.Unix(), Order: hex.EncodeToString(good)},
+		vectorRefused{Name: "with its place, given to an issuer", Why: "malformed", Issuer: true, Now: now.Unix(), Order: with},
+	)
+}
+
+func (v *vectors) messages(t *testing.T) {
+	t.Helper()
+	at, id, code := now.Add(-30*time.Hour), v.Orders[0].ID, func(b byte) visit.CTI { return visit.CTI(bytes.Repeat([]byte{b}, visit.CTISize)) }
+	text := func(c visit.CTI) string { return hex.EncodeToString(c[:]) }
+	q := Question{Order: unhex(t, v.Orders[0].Placeless), Codes: []Code{{code(1), at}, {code(2), at.Add(1500 * time.Millisecond)}}}
+	raw := testkit.Must(EncodeQuestion(q))(t)
+	v.Questions = []vectorMessage{{
+		Name: "two codes", Order: v.Orders[0].Placeless, Question: hex.EncodeToString(raw),
+		Codes: []vectorCode{{text(code(1)), at.UnixMilli()}, {text(code(2)), at.UnixMilli() + 1500}},
+	}}
+	a := VisitAnswer{Entry: 41, Order: sample().ID, Scans: []Scan{
+		{At: at, Facility: "hongdae-12", Gate: "door-1", Issuer: "naver", CTI: code(1)},
+		{At: at.Add(1500 * time.Millisecond), Facility: "hongdae-12", Gate: "door-2", Issuer: "pass", CTI: code(2)},
+	}}
+	visits := vectorVisits{Name: "two scans", Entry: 41, Order: id, Plain: hex.EncodeToString(testkit.Must(encodeVisitAnswer(a))(t))}
+	for _, s := range a.Scans {
+		visits.Scans = append(visits.Scans, vectorScan{s.At.UnixMilli(), string(s.Facility), string(s.Gate), s.Issuer, text(s.CTI)})
+	}
+	v.Visits = []vectorVisits{visits}
+	h := IssuerAnswer{Entry: 7, Order: sample().ID, Holders: []Holder{{code(1), "김철수", "+821012345678"}}, Unopened: []visit.CTI{code(2)}}
+	v.Holders = []vectorHolders{{
+		Name: "one of two codes opened", Entry: 7, Order: id, Holders: []vectorHolder{{text(code(1)), "김철수", "+821012345678"}},
+		Unopened: []string{text(code(2))}, Plain: hex.EncodeToString(testkit.Must(encodeIssuerAnswer(h))(t)),
+	}}
+	p := Problem{Code: CodeTooMany, Detail: "ask for shorter windows"}
+	v.Problems = []vectorProblem{{Name: p.Code, Detail: p.Detail, Problem: hex.EncodeToString(testkit.Must(EncodeProblem(p))(t))}}
+	twice := wireQuestion{Order: []byte{1}, Codes: []wireCode{{CTI: q.Codes[0].CTI[:], At: 1}, {CTI: q.Codes[0].CTI[:], At: 1}}}
+	none, short := wireQuestion{Order: []byte{1}, Codes: []wireCode{}}, wireQuestion{Order: []byte{1}, Codes: []wireCode{{CTI: []byte{1}, At: 1}}}
+	for _, m := range []struct {
+		name     string
+		question []byte
+	}{
+		{"a code twice", testkit.Must(encMode.Marshal(twice))(t)}, {"no code", testkit.Must(encMode.Marshal(none))(t)},
+		{"a code of one byte", testkit.Must(encMode.Marshal(short))(t)}, {"a byte after its end", append(slices.Clone(raw), 0)},
+		{"an unknown key", testkit.Must(encMode.Marshal(map[int]any{1: []byte{1}, 2: []wireCode{}, 3: 0}))(t)},
+	} {
+		v.Malformed = append(v.Malformed, vectorBroken{m.name, hex.EncodeToString(m.question)})
+	}
+}

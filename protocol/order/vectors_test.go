@@ -1,0 +1,164 @@
+package order
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"flag"
+	"os"
+	"testing"
+
+	"github.com/kipass/kipass/internal/testkit"
+)
+
+var update = flag.Bool("update", false, "write testdata/vectors.json anew")
+
+const vectorFile = "testdata/vectors.json"
+
+// vectorIdentity opens the answers among the vectors, and nothing else.
+const vectorIdentity = "AGE-SECRET-KEY-10T6FJ5CNMYYQ889CQSMRZGECAPKMV862ZHP79FW0HE75VKSM5T9QWU3XVC"
+
+// vectors is the published file. All but the sealed answers follows from the code; an encryption draws random bytes, so
+// those are fixed once, and only their opening is tested. Byte strings are in hexadecimal.
+type vectors struct {
+	About     string          `json:"about"`
+	Now       int64           `json:"now_s"`     // when orders are checked, unless a vector says otherwise
+	Identity  string          `json:"identity"`  // age identity of the recipient
+	Officers  []vectorOfficer `json:"officers"`  // the register
+	Orders    []vectorOrder   `json:"orders"`    // hold
+	Refused   []vectorRefused `json:"refused"`   // do not hold
+	Questions []vectorMessage `json:"questions"` // to an issuer
+	Visits    []vectorVisits  `json:"visit_answers"`
+	Holders   []vectorHolders `json:"issuer_answers"`
+	Problems  []vectorProblem `json:"problems"`
+	Malformed []vectorBroken  `json:"malformed_questions"`
+}
+
+type vectorOfficer struct {
+	Name    string `json:"name"`
+	Private string `json:"private"` // Ed25519 seed (RFC 8032)
+	Public  string `json:"public"`
+	Text    string `json:"text"` // line of a register
+	KeyID   string `json:"key_id"`
+}
+
+type vectorOrder struct {
+	Name      string `json:"name"`
+	ID        string `json:"id"`
+	Case      string `json:"case"`
+	Officer   string `json:"officer"`
+	Approver  string `json:"approver"`
+	Purpose   string `json:"purpose"`
+	Facility  string `json:"facility"`
+	Salt      string `json:"salt"`
+	From      int64  `json:"from_s"`
+	To        int64  `json:"to_s"`
+	Recipient string `json:"recipient"`
+	IssuedAt  int64  `json:"issued_at_s"`
+	Expires   int64  `json:"expires_s"`
+	Payload   string `json:"payload"`
+	Signed    string `json:"signed"`
+	Approved  string `json:"approved"`
+	Placeless string `json:"without_place"`
+}
+
+type vectorRefused struct {
+	Name   string `json:"name"`
+	Why    string `json:"why"` // "malformed" or "refused"
+	Issuer bool   `json:"issuer"`
+	Now    int64  `json:"now_s"`
+	Order  string `json:"order"` // as the visit server is given it; where issuer is true, as an issuer is
+}
+
+type vectorMessage struct {
+	Name     string       `json:"name"`
+	Order    string       `json:"order"`
+	Codes    []vectorCode `json:"codes"`
+	Question string       `json:"question"`
+}
+
+type vectorCode struct {
+	CTI string `json:"cti"`
+	At  int64  `json:"at_ms"`
+}
+
+type vectorScan struct {
+	At       int64  `json:"at_ms"`
+	Facility string `json:"facility"`
+	Gate     string `json:"gate"`
+	Issuer   string `json:"issuer"`
+	CTI      string `json:"cti"`
+}
+
+type vectorVisits struct {
+	Name   string       `json:"name"`
+	Entry  uint64       `json:"log_entry"`
+	Order  string       `json:"order"`
+	Scans  []vectorScan `json:"scans"`
+	Plain  string       `json:"plain"`
+	Sealed string       `json:"sealed"`
+}
+
+type vectorHolder struct {
+	CTI   string `json:"cti"`
+	Name  string `json:"name"`
+	Phone string `json:"phone"`
+}
+
+type vectorHolders struct {
+	Name     string         `json:"name"`
+	Entry    uint64         `json:"log_entry"`
+	Order    string         `json:"order"`
+	Holders  []vectorHolder `json:"holders"`
+	Unopened []string       `json:"unopened"`
+	Plain    string         `json:"plain"`
+	Sealed   string         `json:"sealed"`
+}
+
+type vectorProblem struct {
+	Name    string `json:"name"`
+	Detail  string `json:"detail"`
+	Problem string `json:"problem"`
+}
+
+type vectorBroken struct {
+	Name     string `json:"name"`
+	Question string `json:"question"`
+}
+
+func readVectors(t testing.TB) (v vectors) {
+	t.Helper()
+	dec := json.NewDecoder(bytes.NewReader(testkit.Must(os.ReadFile(vectorFile))(t)))
+	dec.DisallowUnknownFields()
+	testkit.Check(t, dec.Decode(&v))
+	return v
+}
+
+func unhex(t testing.TB, s string) []byte {
+	t.Helper()
+	return testkit.Must(hex.DecodeString(s))(t)
+}
+
+func TestSpecExamplesAreVectors(t *testing.T) { testkit.SpecExamples(t, 4) }
+
+func TestVectorFileIsWhatTheCodeMakes(t *testing.T) {
+	made := makeVectors(t)
+	if *update {
+		sealVectors(t, &made)
+	} else {
+		kept := readVectors(t)
+		for i := range made.Visits {
+			made.Visits[i].Sealed = kept.Visits[i].Sealed
+		}
+		for i := range made.Holders {
+			made.Holders[i].Sealed = kept.Holders[i].Sealed
+		}
+	}
+	b := append(testkit.Must(json.MarshalIndent(made, "", "  "))(t), '\n')
+	if *update {
+		testkit.Check(t, os.WriteFile(vectorFile, b, 0o644))
+	}
+	if have, err := os.ReadFile(vectorFile); err != nil || !bytes.Equal(have, b) {
+		t.Fatalf("%s differs from what the code makes (%v); if the format was meant to change, run this test with -update", vectorFile, err)
+	}
+}
