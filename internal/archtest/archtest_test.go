@@ -226,3 +226,42 @@ func TestRefusal(t *testing.T) {
 		}
 	}
 }
+
+// floors lists the rooms from the top of the house to the bottom.
+var floors = [][]string{
+	{"cmd/"},
+	{"lab/"},
+	{"firmware/", "uplink/", "visitserver/", "issuer/", "inquiry/"},
+	{"configs", "sounds"},
+	{"drivers/"},
+	{"internal/daykey", "internal/guard", "internal/testkit/"},
+	{"protocol/wire", "protocol/order", "protocol/auditlog"},
+	{"protocol/visit", "protocol/token"},
+	{"protocol/day"},
+	{"internal/cli/", "internal/keyfile", "internal/authority", "internal/httpserver"},
+	{"internal/durable", "internal/spelling"},
+}
+
+func floorOf(room string) int {
+	return slices.IndexFunc(floors, func(rooms []string) bool { return within(strings.TrimSuffix(room, "/"), rooms) })
+}
+
+// The rules themselves let nothing import upwards, nor sideways into another folder: no circle of folders can arise.
+func TestRulesGoDown(t *testing.T) {
+	for _, r := range rules {
+		if r.room == "internal/" { // the rest of it, which may import nothing
+			continue
+		}
+		from := floorOf(r.room)
+		if from < 0 {
+			t.Errorf("%s stands on no floor", r.room)
+		}
+		for _, to := range r.may {
+			own, _, _ := strings.Cut(r.room, "/")
+			inside := within(strings.TrimSuffix(to, "/"), []string{own + "/"})
+			if floor := floorOf(to); floor < from || floor == from && !inside {
+				t.Errorf("%s, on floor %d from the top, may import %s on floor %d", r.room, from, to, floor)
+			}
+		}
+	}
+}
