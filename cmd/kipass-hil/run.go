@@ -23,14 +23,20 @@ func runCommand() *cobra.Command {
 	})
 	flags := cli.FlagsOf(cmd)
 	flags.String(&opts.Folder, "sources", cli.Dir, "lab/hil의 소스 폴더 / folder of the sources of lab/hil")
-	flags.String(&opts.Kernel, "kernel", cli.File, "커널 파일, 기본값은 build-kernel의 결과 / file of the kernel; default what build-kernel has kept")
+	flags.String(&opts.Kernel, "kernel", cli.File,
+		"커널 파일, 기본값은 build-kernel의 결과 / "+
+			"file of the kernel; default what build-kernel has kept")
 	names := strings.Join(hil.Scenarios(), ", ")
 	flags.List(&opts.Only, "only", cli.Among("NAME", hil.Scenarios()),
 		"실행할 시나리오, 여러 번 가능, 기본값은 모두: "+names+" / scenarios to run, may be repeated; default all: "+names)
 	flags.Int(&opts.Cycles, "cycles", "저널의 전원을 끊는 횟수 / power cuts under the journal")
 	flags.Int(&opts.Replugs, "replugs", "스캔 중 각 리더를 다시 꽂는 횟수 / replugs of each reader while scanning")
-	flags.Uint64(&opts.Seed, "seed", "같은 전원 차단을 되풀이할 번호, 0은 매번 다름 / repeats a run's power cuts; 0 takes others each time")
-	flags.String(&opts.Logs, "logs", cli.Dir, "실패한 시나리오의 기록 폴더, 기본값은 새 임시 폴더 / folder for the logs of what failed; default a new temporary one")
+	flags.Uint64(&opts.Seed, "seed",
+		"같은 전원 차단을 되풀이할 번호, 0은 매번 다름 / "+
+			"repeats a run's power cuts; 0 takes others each time")
+	flags.String(&opts.Logs, "logs", cli.Dir,
+		"실패한 시나리오의 기록 폴더, 기본값은 새 임시 폴더 / "+
+			"folder for the logs of what failed; default a new temporary one")
 	return cmd
 }
 

@@ -34,25 +34,31 @@ func auditCommand() *cobra.Command {
 	about := "누구의 것이든 감사 기록을 확인합니다 / check anybody's audit log"
 	cmd := cli.Command("audit", about, func(cmd *cobra.Command, _ []string) error { return checkLog(cmd, opts) })
 	flags := cli.FlagsOf(cmd)
-	flags.String(&opts.key, "audit-key", cli.Key, "기록을 확인하는 공개 키 \"이름+해시+키\" 또는 그 파일 / the log's public key, \"origin+hash+key\", or a file that holds it")
+	flags.String(&opts.key, "audit-key", cli.Key,
+		"기록을 확인하는 공개 키 \"이름+해시+키\" 또는 그 파일 / "+
+			"the log's public key, \"origin+hash+key\", or a file that holds it")
 	flags.String(&opts.dir, "audit-log", cli.Dir, "기록의 폴더, 기본값 없음 / folder of the log; default none")
-	flags.String(&opts.url, "url", cli.URL, "기록을 공개하는 기관의 주소, 기본값 없음 / URL of a party that publishes its log; default none")
-	flags.String(&opts.ca, "ca", cli.File, "그 기관 인증서의 인증 기관, PEM, --url에 필요하며 기본값 없음 / authority of that party's certificate, PEM; needed with --url, no default")
-	flags.Strings(&opts.since, "since", cli.File, "전에 보관한 체크포인트, 그 뒤로 늘어나기만 했어야 함, 여러 번 가능, 기본값 없음 / checkpoint kept earlier: the log must only have grown since; may be repeated; default none")
+	flags.String(&opts.url, "url", cli.URL,
+		"기록을 공개하는 기관의 주소, 기본값 없음 / "+
+			"URL of a party that publishes its log; default none")
+	flags.String(&opts.ca, "ca", cli.File,
+		"그 기관 인증서의 인증 기관, PEM, --url에 필요하며 기본값 없음 / "+
+			"authority of that party's certificate, PEM; needed with --url, no default")
+	flags.Strings(&opts.since, "since", cli.File,
+		"전에 보관한 체크포인트, 그 뒤로 늘어나기만 했어야 함, 여러 번 가능, 기본값 없음 / "+
+			"checkpoint kept earlier: the log must only have grown since; may be repeated; default none")
 	flags.Bool(&opts.list, "list", "항목을 한 줄에 JSON 하나씩 출력 / print the entries, one JSON object a line")
-	flags.String(&opts.save, "save", cli.File, "다음 --since를 위해 체크포인트를 보관할 파일, 기본값은 보관하지 않음 / file to keep the checkpoint in, for --since next time; default none")
+	flags.String(&opts.save, "save", cli.File,
+		"다음 --since를 위해 체크포인트를 보관할 파일, 기본값은 보관하지 않음 / "+
+			"file to keep the checkpoint in, for --since next time; default none")
 	flags.Require("audit-key")
 	return cmd
 }
 
 func checkLog(cmd *cobra.Command, opts auditOptions) error {
-	var older [][]byte
-	for _, path := range opts.since {
-		checkpoint, err := os.ReadFile(path)
-		if err != nil {
-			return fmt.Errorf("reading an older checkpoint: %w", err)
-		}
-		older = append(older, checkpoint)
+	older, err := cli.ReadFiles(opts.since)
+	if err != nil {
+		return err
 	}
 	entries, checkpoint, err := fetchLog(cmd.Context(), opts.dir, opts.url, opts.ca)
 	if err != nil {
@@ -70,7 +76,8 @@ func checkLog(cmd *cobra.Command, opts auditOptions) error {
 			}
 		}
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "항목 %d개, 이전 체크포인트 %d개와 일치합니다\n%[1]d entries hold and continue %[2]d older checkpoints\n", r.Size, len(older))
+	fmt.Fprintf(cmd.ErrOrStderr(), "항목 %d개, 이전 체크포인트 %d개와 일치합니다\n"+
+		"%[1]d entries hold and continue %[2]d older checkpoints\n", r.Size, len(older))
 	if r.Unsigned > 0 {
 		fmt.Fprintf(cmd.ErrOrStderr(), "참고: 서명된 마지막 항목 뒤에 %d바이트가 있습니다. 추가 중이거나 중단되었습니다\n"+
 			"note: %[1]d bytes after the last signed entry: an append under way or interrupted\n", r.Unsigned)

@@ -13,7 +13,9 @@ import (
 )
 
 func officerCommand() *cobra.Command {
-	return cli.Group("officer", "담당관의 키와 명부 / keys and register of officers", officerKeygenCommand(), officerAddCommand())
+	return cli.Group("officer",
+		"담당관의 키와 명부 / "+
+			"keys and register of officers", officerKeygenCommand(), officerAddCommand())
 }
 
 func officerKeygenCommand() *cobra.Command {

@@ -34,7 +34,8 @@ type runOptions struct {
 
 func runCommand() *cobra.Command {
 	var opts runOptions
-	about := "방문 서버와 발급회사에 묻고 암호화된 접촉자 명단을 만듭니다 / ask the visit server and the issuers and write the encrypted contact list"
+	about := "방문 서버와 발급회사에 묻고 암호화된 접촉자 명단을 만듭니다 / " +
+		"ask the visit server and the issuers and write the encrypted contact list"
 	cmd := cli.Command("run APPROVED-FILE", about, func(cmd *cobra.Command, args []string) error {
 		opts.approved = args[0]
 		err := run(cmd.Context(), opts, cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -48,9 +49,15 @@ func runCommand() *cobra.Command {
 	dataFlag(cmd, &opts.data)
 	flags := cli.FlagsOf(cmd)
 	flags.String(&opts.visits, "visits", cli.URL, "방문 서버 주소 / URL of the visit server")
-	flags.String(&opts.visitsCA, "visits-ca", cli.File, "방문 서버 인증서의 인증 기관, PEM / authority of the visit server's certificate, PEM")
-	flags.String(&opts.trustList, "trust-list", cli.File, "발급회사 주소가 있는 서명된 신뢰 목록 / signed trust list, which says where issuers answer")
-	flags.String(&opts.trustRoot, "trust-root", cli.Key, "운영자의 루트 공개 키, base64 44자 / the scheme operator's public root key, 44 characters of base64")
+	flags.String(&opts.visitsCA, "visits-ca", cli.File,
+		"방문 서버 인증서의 인증 기관, PEM / "+
+			"authority of the visit server's certificate, PEM")
+	flags.String(&opts.trustList, "trust-list", cli.File,
+		"발급회사 주소가 있는 서명된 신뢰 목록 / "+
+			"signed trust list, which says where issuers answer")
+	flags.String(&opts.trustRoot, "trust-root", cli.Key,
+		"운영자의 루트 공개 키, base64 44자 / "+
+			"the scheme operator's public root key, 44 characters of base64")
 	flags.Strings(&opts.issuerCAs, "issuer-ca", cli.NamedFile,
 		"발급회사 인증서의 인증 기관, PEM, 이름이 없으면 나머지 모두, 여러 번 가능, 기본값은 없음이며 인증 기관이 없는 발급회사에는 묻지 않습니다 / "+
 			"authority of an issuer's certificate, PEM; without a name for every issuer that has none of its own; may be repeated; "+
@@ -80,7 +87,8 @@ func run(ctx context.Context, opts runOptions, stdout, stderr io.Writer) error {
 	}
 	if time.Now().After(list.Expires) {
 		fmt.Fprintf(stderr, "경고: 신뢰 목록이 %s에 만료되어 발급회사 주소가 틀릴 수 있습니다\n"+
-			"warning: the trust list expired at %[1]s; addresses of issuers may be out of date\n", list.Expires.Format(time.RFC3339))
+			"warning: the trust list expired at %[1]s; addresses of issuers may be out of date\n",
+			list.Expires.Format(time.RFC3339))
 	}
 	approved, err := os.ReadFile(opts.approved)
 	if err != nil {
@@ -102,7 +110,8 @@ func run(ctx context.Context, opts runOptions, stdout, stderr io.Writer) error {
 			return err
 		}
 		fmt.Fprintf(stderr, "접촉자 %d명, 스캔 %d건, 열지 못한 코드 %d개, 명단 %s\n"+
-			"%[1]d contacts from %[2]d scans; %[3]d codes not opened; contact list in %[4]s\n", s.Contacts, s.Scans, s.Unopened, s.List)
+			"%[1]d contacts from %[2]d scans; %[3]d codes not opened; contact list in %[4]s\n",
+			s.Contacts, s.Scans, s.Unopened, s.List)
 		if opts.json {
 			if err := json.NewEncoder(stdout).Encode(s); err != nil {
 				return fmt.Errorf("writing the summary: %w", err)

@@ -29,5 +29,6 @@ func dataFlag(cmd *cobra.Command, dir *string) {
 // secretsFlag defines the flag of commands that need a key.
 func secretsFlag(cmd *cobra.Command, dir *string) {
 	cli.FlagsOf(cmd).String(dir, "secrets", cli.Dir,
-		"비밀 폴더, 자료와 따로 둘 때, 기본값은 자료 폴더의 secret / folder of the secrets, apart from the data; default secret in the data folder")
+		"비밀 폴더, 자료와 따로 둘 때, 기본값은 자료 폴더의 secret / "+
+			"folder of the secrets, apart from the data; default secret in the data folder")
 }

@@ -31,18 +31,20 @@ func officerAddCommand() *cobra.Command {
 
 func officerListCommand() *cobra.Command {
 	data := ""
-	cmd := cli.Command("list", "담당관 명부를 출력합니다 / print the register of officers", func(cmd *cobra.Command, _ []string) error {
-		officers, err := issuer.ReadOfficers(data)
-		if err != nil {
-			return err
-		}
-		for _, o := range officers.All() {
-			if _, err := fmt.Fprintln(cmd.OutOrStdout(), o.Name, order.FormatPublicKey(o.Public)); err != nil {
+	cmd := cli.Command("list",
+		"담당관 명부를 출력합니다 / "+
+			"print the register of officers", func(cmd *cobra.Command, _ []string) error {
+			officers, err := issuer.ReadOfficers(data)
+			if err != nil {
 				return err
 			}
-		}
-		return nil
-	})
+			for _, o := range officers.All() {
+				if _, err := fmt.Fprintln(cmd.OutOrStdout(), o.Name, order.FormatPublicKey(o.Public)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 	dataFlag(cmd, &data)
 	return cmd
 }

@@ -20,8 +20,11 @@ func benchCommand() *cobra.Command {
 	})
 	flags := cli.FlagsOf(cmd)
 	flags.String(&opts.Dir, "data", cli.Dir,
-		"파일 시스템을 잴 폴더, 기본값은 실제 디스크의 임시 폴더 / folder whose filesystem is measured; default a temporary one on a real disk")
-	flags.String(&opts.Only, "only", cli.Name, "이름에 이것이 든 측정만, 기본값은 모두 / measure only what has this in its name; default all")
+		"파일 시스템을 잴 폴더, 기본값은 실제 디스크의 임시 폴더 / "+
+			"folder whose filesystem is measured; default a temporary one on a real disk")
+	flags.String(&opts.Only, "only", cli.Name,
+		"이름에 이것이 든 측정만, 기본값은 모두 / "+
+			"measure only what has this in its name; default all")
 	binFlag(cmd, &opts.Bin)
 	return cmd
 }

@@ -22,5 +22,7 @@ func newProgram() *cobra.Command {
 
 // binFlag defines the flag of the folder the programs lie in.
 func binFlag(cmd *cobra.Command, dir *string) {
-	cli.FlagsOf(cmd).String(dir, "bin", cli.Dir, "프로그램 폴더, 기본값은 이 프로그램의 폴더 / folder of the programs; default this program's own")
+	cli.FlagsOf(cmd).String(dir, "bin", cli.Dir,
+		"프로그램 폴더, 기본값은 이 프로그램의 폴더 / "+
+			"folder of the programs; default this program's own")
 }

@@ -23,9 +23,13 @@ func runCommand() *cobra.Command {
 	flags := cli.FlagsOf(cmd)
 	flags.Int(&opts.Scans, "scans", "스캔 횟수, 0은 ^C까지 / number of scans; 0 goes on until ^C")
 	flags.Duration(&opts.Outage, "outage", "중간에 방문 서버를 끊는 시간 / cut the visit server off for this long in the middle")
-	flags.Duration(&opts.Kill, "kill", "게이트를 SIGKILL로 강제 종료하는 주기, 0은 하지 않음 / kill the gate with SIGKILL this often; 0 never")
+	flags.Duration(&opts.Kill, "kill",
+		"게이트를 SIGKILL로 강제 종료하는 주기, 0은 하지 않음 / "+
+			"kill the gate with SIGKILL this often; 0 never")
 	flags.Int(&opts.Baud, "baud", "직렬 속도, bit/s / speed of the serial line, bit/s")
-	flags.Uint64(&opts.Seed, "seed", "같은 방문 순서를 되풀이할 번호, 0은 매번 다름 / repeats a run's order of visitors; 0 takes another each time")
+	flags.Uint64(&opts.Seed, "seed",
+		"같은 방문 순서를 되풀이할 번호, 0은 매번 다름 / "+
+			"repeats a run's order of visitors; 0 takes another each time")
 	flags.Duration(&opts.Pace, "pace", "스캔 간격 / time between two scans")
 	flags.Choice(&opts.Sound, "sound", []string{"capture", "device"},
 		"음성을 세어 보거나(capture) 이 컴퓨터의 스피커로 냄(device), 기본값은 --scans가 있으면 capture, 없으면 소리 없음 / "+

@@ -18,7 +18,8 @@ import (
 
 func showCommand() *cobra.Command {
 	root := ""
-	about := "신뢰 목록을 루트 공개 키로 확인하고 JSON으로 출력합니다 / check a trust list against the root's public half and print it as JSON"
+	about := "신뢰 목록을 루트 공개 키로 확인하고 JSON으로 출력합니다 / " +
+		"check a trust list against the root's public half and print it as JSON"
 	cmd := cli.Command("show LIST-FILE", about, func(cmd *cobra.Command, args []string) error {
 		return show(root, args[0], cmd.OutOrStdout())
 	})
@@ -31,7 +32,8 @@ func showCommand() *cobra.Command {
 func show(root, path string, stdout io.Writer) error {
 	pub, err := base64.StdEncoding.Strict().DecodeString(strings.TrimSpace(root))
 	if err != nil || len(pub) != ed25519.PublicKeySize {
-		return cli.Wrong("--trust-root는 루트 공개 키, base64 44자여야 합니다", "--trust-root must be the root's public half, 44 characters of base64")
+		return cli.Wrong("--trust-root는 루트 공개 키, base64 44자여야 합니다",
+			"--trust-root must be the root's public half, 44 characters of base64")
 	}
 	raw, err := os.ReadFile(path)
 	if err != nil {

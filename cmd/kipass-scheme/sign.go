@@ -67,7 +67,7 @@ func sign(opts signOptions) (token.TrustList, error) {
 		return token.TrustList{}, err
 	}
 	if len(raw) > token.MaxTrustList {
-		return token.TrustList{}, fmt.Errorf("trust list of %d bytes, and gates read at most %d", len(raw), token.MaxTrustList)
+		return token.TrustList{}, fmt.Errorf("the trust list has %d bytes, gates read at most %d", len(raw), token.MaxTrustList)
 	}
 	if err := replace(opts.output, raw); err != nil {
 		return token.TrustList{}, fmt.Errorf("writing the trust list: %w", err)

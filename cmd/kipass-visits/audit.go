@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -15,13 +14,9 @@ func auditCommand() *cobra.Command {
 	var since []string
 	about := "감사 기록을 서명된 체크포인트로 확인합니다 / check the audit log against its signed checkpoint"
 	cmd := cli.Command("audit", about, func(cmd *cobra.Command, _ []string) error {
-		var older [][]byte
-		for _, path := range since {
-			checkpoint, err := os.ReadFile(path)
-			if err != nil {
-				return fmt.Errorf("reading an older checkpoint: %w", err)
-			}
-			older = append(older, checkpoint)
+		older, err := cli.ReadFiles(since)
+		if err != nil {
+			return err
 		}
 		report, err := auditlog.VerifyDir(dir, cli.ValueOrFile(key), older...)
 		if err != nil {

@@ -16,7 +16,8 @@ import (
 func initCommand() *cobra.Command {
 	var folder visitserver.Folder
 	var hosts []string
-	about := "새 서버를 만듭니다: 키, 인증 기관, 감사 기록의 키 / make a new server: its keys, its certificate authorities, its audit log's key"
+	about := "새 서버를 만듭니다: 키, 인증 기관, 감사 기록의 키 / " +
+		"make a new server: its keys, its certificate authorities, its audit log's key"
 	cmd := cli.Command("init", about, func(cmd *cobra.Command, _ []string) error {
 		if len(hosts) == 0 {
 			hosts = ownHosts()

@@ -17,7 +17,9 @@ func operatorCommands() []*cobra.Command {
 		cli.Group("facility", "시설 / facilities",
 			operatorCommand("add FACILITY [NAME]", "시설을 등록합니다 / register a facility")),
 		cli.Group("terminal", "시설의 게이트 / gates of facilities",
-			operatorCommand("add FACILITY GATE", "24시간 유효한 일회용 등록 코드를 출력합니다 / print a one-time enrolment code, good for 24 h"),
+			operatorCommand("add FACILITY GATE",
+				"24시간 유효한 일회용 등록 코드를 출력합니다 / "+
+					"print a one-time enrolment code, good for 24 h"),
 			operatorCommand("revoke FACILITY GATE", "게이트를 차단합니다 / shut a gate out")),
 		cli.Group("officer", "명령을 내릴 수 있는 보건 당국의 담당관 / officers of the health authority whose orders are obeyed",
 			operatorCommand("add NAME PUBKEY", "담당관을 넣습니다 / add an officer (kipass-officer:…)"),
@@ -25,8 +27,12 @@ func operatorCommands() []*cobra.Command {
 		operatorCommand("trust-root PUBKEY", "운영자의 루트 공개 키를 한 번 정합니다, 32바이트, hex 또는 base64 / "+
 			"set the scheme operator's public root key, once (32 bytes, hex or base64)"),
 		trustListCommand(),
-		operatorCommand("manager-token FACILITY", "시설의 인원수를 읽는 토큰을 출력합니다 / print a token with which the facility's counts are read"),
-		operatorCommand("counts FACILITY DAY", "시간과 게이트별 인원수, DAY는 2006-01-02처럼 / counts per hour and gate, DAY as 2006-01-02"),
+		operatorCommand("manager-token FACILITY",
+			"시설의 인원수를 읽는 토큰을 출력합니다 / "+
+				"print a token with which the facility's counts are read"),
+		operatorCommand("counts FACILITY DAY",
+			"시간과 게이트별 인원수, DAY는 2006-01-02처럼 / "+
+				"counts per hour and gate, DAY as 2006-01-02"),
 		destroyCommand(),
 		operatorCommand("ledger", "게이트별로 받은 기록과 저장된 방문 / what was taken from each gate's journal, and visits stored"),
 	}

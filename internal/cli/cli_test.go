@@ -50,7 +50,9 @@ func newProgram() *cobra.Command {
 		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%q %+v\n", args, opts)
 		return err
 	}
-	fail := cli.Command("fail", "실패합니다 / fail", func(cmd *cobra.Command, _ []string) error { return errors.New("the disk is full") })
+	fail := cli.Command("fail", "실패합니다 / fail", func(*cobra.Command, []string) error {
+		return errors.New("the disk is full")
+	})
 	partial := cli.Command("partial", "일부만 합니다 / do a part", func(cmd *cobra.Command, _ []string) error {
 		return fmt.Errorf("asking: %w", cli.WithStatus(3, errors.New("one is missing")))
 	})
@@ -225,5 +227,22 @@ func TestValueOrFile(t *testing.T) {
 		if got := cli.ValueOrFile(given); got != "origin+1+x" {
 			t.Errorf("ValueOrFile(%q) = %q", given, got)
 		}
+	}
+}
+
+func TestReadFiles(t *testing.T) {
+	dir := t.TempDir()
+	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b,c")
+	for _, path := range []string{a, b} {
+		if err := os.WriteFile(path, []byte(path), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, err := cli.ReadFiles([]string{b, a})
+	if err != nil || len(all) != 2 || string(all[0]) != b || string(all[1]) != a {
+		t.Errorf("read %q, %v", all, err)
+	}
+	if all, err := cli.ReadFiles([]string{a, filepath.Join(dir, "none")}); err == nil || all != nil {
+		t.Errorf("a file that is not there was read: %q", all)
 	}
 }

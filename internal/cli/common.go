@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -45,4 +46,17 @@ func ValueOrFile(given string) string {
 		return strings.TrimSpace(string(text))
 	}
 	return given
+}
+
+// ReadFiles returns the contents of the files that a repeated flag names.
+func ReadFiles(paths []string) ([][]byte, error) {
+	var all [][]byte
+	for _, path := range paths {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", path, err)
+		}
+		all = append(all, content)
+	}
+	return all, nil
 }

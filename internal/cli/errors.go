@@ -67,7 +67,8 @@ func flagError(cmd *cobra.Command, err error) error {
 	case errors.As(err, &unknown):
 		return unknownFlag(cmd, unknown)
 	case errors.As(err, &empty):
-		return Wrong("옵션에 값이 필요합니다: --%s %s", "flag needs a value: --%s %s", empty.GetSpecifiedName(), empty.GetFlag().Value.Type())
+		flag := empty.GetFlag()
+		return Wrong("옵션에 값이 필요합니다: --%s %s", "flag needs a value: --%s %s", flag.Name, flag.Value.Type())
 	case errors.As(err, &invalid):
 		return invalidValue(invalid)
 	}

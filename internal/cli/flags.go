@@ -10,39 +10,6 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// A Kind is what a flag's value is: the name that help shows for it and how a shell completes it.
-type Kind struct {
-	name     string
-	complete func(cmd *cobra.Command, flag string) error
-}
-
-// Kinds of text. Flags of other kinds have methods of their own.
-var (
-	Dir  = Kind{"DIR", func(cmd *cobra.Command, flag string) error { return cmd.MarkFlagDirname(flag) }}
-	File = Kind{"FILE", func(cmd *cobra.Command, flag string) error { return cmd.MarkFlagFilename(flag) }}
-	TOML = Kind{"FILE", func(cmd *cobra.Command, flag string) error { return cmd.MarkFlagFilename(flag, "toml") }}
-	// NamedFile is a FILE for somebody, NAME=FILE, or for all others.
-	NamedFile = Kind{"[NAME=]FILE", func(cmd *cobra.Command, flag string) error { return cmd.MarkFlagFilename(flag) }}
-	Address   = Kind{"ADDRESS", uncompleted} // HOST:PORT
-	Host      = Kind{"HOST", uncompleted}    // DNS name or IP address
-	Key       = Kind{"KEY", uncompleted}     // a public one
-	Name      = Kind{"NAME", uncompleted}
-	Text      = Kind{"TEXT", uncompleted}
-	Time      = Kind{"TIME", uncompleted}
-	URL       = Kind{"URL", uncompleted}
-)
-
-func uncompleted(cmd *cobra.Command, flag string) error {
-	return cmd.RegisterFlagCompletionFunc(flag, cobra.NoFileCompletions)
-}
-
-// Among returns a kind of text of which a shell offers the choices; whether it is one of them is not checked.
-func Among(name string, choices []string) Kind {
-	return Kind{name, func(cmd *cobra.Command, flag string) error {
-		return cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(choices, cobra.ShellCompDirectiveNoFileComp))
-	}}
-}
-
 // required marks a flag that must be given and not be empty.
 const required = "kipass_required"
 
@@ -57,11 +24,11 @@ func FlagsOf(cmd *cobra.Command) Flags { return Flags{cmd} }
 // String defines a flag of text.
 func (f Flags) String(p *string, name string, kind Kind, text string) {
 	parse := func(given string) (string, error) { return given, nil }
-	define(f, p, name, kind, text, "", parse, asIs)
+	define(f, name, text, kind, value[string]{p: p, parse: parse, format: asIs})
 }
 
-// Strings defines a flag that may be repeated. Each value is taken as it is: the name of a file may hold a comma. It has no
-// default.
+// Strings defines a flag that may be repeated. Each value is taken as it is: the name of a file may hold a comma.
+// It has no default.
 func (f Flags) Strings(p *[]string, name string, kind Kind, text string) {
 	f.strings(p, name, kind, text, func(given string) []string { return []string{given} })
 }
@@ -81,7 +48,8 @@ func (f Flags) strings(p *[]string, name string, kind Kind, text string, split f
 		return *p, nil
 	}
 	join := func(values []string) string { return strings.Join(values, ",") }
-	define(f, p, name, kind, text, "빈 값은 쓸 수 없습니다 / must not be empty", parse, join)
+	form := "빈 값은 쓸 수 없습니다 / must not be empty"
+	define(f, name, text, kind, value[[]string]{p: p, form: form, parse: parse, format: join})
 }
 
 // Choice defines a flag whose value is one of choices.
@@ -93,24 +61,30 @@ func (f Flags) Choice(p *string, name string, choices []string, text string) {
 		}
 		return given, nil
 	}
-	define(f, p, name, Among(strings.Join(choices, "|"), choices), text, list+" 가운데 하나여야 합니다 / must be one of "+list, parse, asIs)
+	form := list + " 가운데 하나여야 합니다 / must be one of " + list
+	kind := Among(strings.Join(choices, "|"), choices)
+	define(f, name, text, kind, value[string]{p: p, form: form, parse: parse, format: asIs})
 }
 
 // Int defines a flag of a whole number.
 func (f Flags) Int(p *int, name, text string) {
-	define(f, p, name, Kind{"N", uncompleted}, text, "정수여야 합니다 / must be a whole number", strconv.Atoi, strconv.Itoa)
+	form := "정수여야 합니다 / must be a whole number"
+	define(f, name, text, number, value[int]{p: p, form: form, parse: strconv.Atoi, format: strconv.Itoa})
 }
 
 // Uint64 defines a flag of a whole number that is not negative.
 func (f Flags) Uint64(p *uint64, name, text string) {
 	parse := func(given string) (uint64, error) { return strconv.ParseUint(given, 10, 64) }
 	format := func(n uint64) string { return strconv.FormatUint(n, 10) }
-	define(f, p, name, Kind{"N", uncompleted}, text, "0 이상의 정수여야 합니다 / must be a whole number, 0 or more", parse, format)
+	form := "0 이상의 정수여야 합니다 / must be a whole number, 0 or more"
+	define(f, name, text, number, value[uint64]{p: p, form: form, parse: parse, format: format})
 }
 
 // Duration defines a flag of a duration.
 func (f Flags) Duration(p *time.Duration, name, text string) {
-	define(f, p, name, duration, text, durationForm, time.ParseDuration, formatDuration)
+	define(f, name, text, duration, value[time.Duration]{
+		p: p, form: durationForm, parse: time.ParseDuration, format: formatDuration,
+	})
 }
 
 // formatDuration writes a duration without units that are zero: 24h, not 24h0m0s.
@@ -124,8 +98,6 @@ func formatDuration(d time.Duration) string {
 	}
 	return text
 }
-
-var duration = Kind{"DURATION", uncompleted}
 
 const durationForm = "90s, 15m, 24h처럼 단위와 함께 써야 합니다 / must have a unit, such as 90s, 15m or 24h"
 

@@ -30,7 +30,8 @@ func (v *value[T]) String() string {
 func (v *value[T]) Type() string  { return v.kind }
 func (v *value[T]) wants() string { return v.form }
 
-func define[T any](f Flags, p *T, name string, kind Kind, text, form string, parse func(string) (T, error), format func(T) string) {
-	f.cmd.Flags().Var(&value[T]{p, kind.name, form, parse, format}, name, text)
+func define[T any](f Flags, name, text string, kind Kind, v value[T]) {
+	v.kind = kind.name
+	f.cmd.Flags().Var(&v, name, text)
 	must(kind.complete(f.cmd, name))
 }

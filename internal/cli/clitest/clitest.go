@@ -37,7 +37,8 @@ func Conforms(t *testing.T, build func() *cobra.Command) {
 	t.Run("wrong usage", func(t *testing.T) { walk(build(), func(c *cobra.Command) { checkWrongUsage(t, build, c) }) })
 	t.Run("version", func(t *testing.T) {
 		name := build().Name()
-		if r := Run(t, build(), "--version"); r.Status != cli.StatusDone || !strings.HasPrefix(r.Out, name+" ") || r.Err != "" {
+		r := Run(t, build(), "--version")
+		if r.Status != cli.StatusDone || !strings.HasPrefix(r.Out, name+" ") || r.Err != "" {
 			t.Errorf("--version: %+v", r)
 		}
 	})
@@ -67,7 +68,8 @@ func checkWords(t *testing.T, cmd *cobra.Command) {
 		where := cmd.CommandPath() + " --" + f.Name
 		texts[where] = f.Usage
 		if kind, known := vocabulary[f.Name]; !known || kind != f.Value.Type() {
-			t.Errorf("%s %s is not in the vocabulary (%q there): one word for one thing in all programs", where, f.Value.Type(), kind)
+			t.Errorf("%s %s is not in the vocabulary (%q there): one word for one thing in all programs",
+				where, f.Value.Type(), kind)
 		}
 		if f.Shorthand != "" && f.Name != "help" {
 			t.Errorf("%s has the short form -%s; only help has one", where, f.Shorthand)
@@ -106,15 +108,18 @@ func checkHelp(t *testing.T, root, cmd *cobra.Command) {
 		_, told, named := strings.Cut(r.Out, "--"+f.Name+" ")
 		_, under, inKorean := strings.Cut(told, korean)
 		if !named || !inKorean || !strings.Contains(under, english) {
-			t.Errorf("%s --help does not tell --%s, first in Korean, then in English:\n%s", cmd.CommandPath(), f.Name, r.Out)
+			t.Errorf("%s --help does not tell --%s, first in Korean, then in English:\n%s",
+				cmd.CommandPath(), f.Name, r.Out)
 		}
-		if f.NoOptDefVal == "" && f.DefValue != "" && !cli.Required(f) && !strings.Contains(r.Out, english+" (default "+f.DefValue+")") {
+		hasDefault := f.NoOptDefVal == "" && f.DefValue != "" && !cli.Required(f)
+		if hasDefault && !strings.Contains(r.Out, english+" (default "+f.DefValue+")") {
 			t.Errorf("%s --help does not tell the default of --%s: %s", cmd.CommandPath(), f.Name, f.DefValue)
 		}
 	})
 }
 
-// checkWrongUsage checks that a wrong command line is told once in each language, on standard error alone, with status 2.
+// checkWrongUsage checks that a wrong command line is told once in each language, on standard error alone, with
+// status 2.
 func checkWrongUsage(t *testing.T, build func() *cobra.Command, cmd *cobra.Command) {
 	wrong := map[string]string{ // what is added, and what must be said of it
 		"--no-such-flag": "--no-such-flag",
@@ -161,7 +166,8 @@ func checkRefusal(t *testing.T, r Result, cmd *cobra.Command, args []string, sai
 		t.Errorf("%q: status %d, output %q, errors %q", args, r.Status, r.Out, r.Err)
 		return
 	}
-	if !hangul(lines[0]) || hangul(lines[1]) || !strings.HasPrefix(lines[0], where+": ") || !strings.HasPrefix(lines[1], where+": ") {
+	saysWhere := strings.HasPrefix(lines[0], where+": ") && strings.HasPrefix(lines[1], where+": ")
+	if !hangul(lines[0]) || hangul(lines[1]) || !saysWhere {
 		t.Errorf("%q: %q is not first Korean, then English, each saying where", args, lines)
 	}
 	for _, s := range said {
@@ -201,8 +207,8 @@ func checkCompletion(t *testing.T, build func() *cobra.Command) {
 	})
 }
 
-// checkManual checks that there is a page of every command, that it names every flag, and that man shows it without
-// complaint where there is a man.
+// checkManual checks that there is a page of every command, that it names every flag, and that groff, which man shows
+// pages with, sets it without complaint where there is a groff.
 func checkManual(t *testing.T, build func() *cobra.Command) {
 	dir := filepath.Join(t.TempDir(), "man")
 	if r := Run(t, build(), "man", "--dir", dir); r.Status != cli.StatusDone || r.Out+r.Err != "" {
@@ -217,12 +223,13 @@ func checkManual(t *testing.T, build func() *cobra.Command) {
 			return
 		}
 		text := string(raw)
-		if man, err := exec.LookPath("man"); err == nil {
-			text = render(t, man, page)
+		if groff, err := exec.LookPath("groff"); err == nil {
+			text = render(t, groff, page)
 		}
 		text = strings.ReplaceAll(text, `\-`, "-")
 		_, english := cli.Halves(cmd.Short)
-		for _, part := range []string{"NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", strings.Fields(english)[0], version} {
+		first := strings.Fields(english)[0]
+		for _, part := range []string{"NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", first, version} {
 			if !strings.Contains(text, part) {
 				t.Errorf("%s has no %s:\n%s", page, part, text)
 			}
@@ -235,14 +242,14 @@ func checkManual(t *testing.T, build func() *cobra.Command) {
 	})
 }
 
-func render(t *testing.T, man, page string) string {
+// render sets a page for a wide terminal, without bold and underlined letters.
+func render(t *testing.T, groff, page string) string {
 	t.Helper()
-	cmd := exec.Command(man, "--warnings", "--local-file", page)
-	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "MANWIDTH=200", "MANPAGER=cat", "MAN_KEEP_FORMATTING=")
+	cmd := exec.Command(groff, "-K", "utf8", "-T", "utf8", "-m", "man", "-ww", "-r", "LL=200n", "-P", "-cbou", page)
 	var out, complaints bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaints
 	if err := cmd.Run(); err != nil || complaints.Len() > 0 {
-		t.Errorf("man %s: %v\n%s", page, err, complaints.String())
+		t.Errorf("groff %s: %v\n%s", page, err, complaints.String())
 	}
 	return out.String()
 }
