@@ -52,19 +52,21 @@ var commands = map[string]command{
 // Admin returns the operator's interface, to be served on a socket that only the operator can reach.
 func (s *Server) Admin() http.Handler {
 	mux := httpserver.NewMux(httpserver.MuxOptions{Logger: s.log})
-	mux.Handle("POST /{$}", httpserver.ProblemJSON, httpserver.WriteWithin(longAnswer, func(w http.ResponseWriter, r *http.Request) error {
-		req, err := httpserver.ReadJSON[AdminRequest](w, r, maxAdmin)
-		if err != nil {
-			return err
-		}
-		out, err := s.command(r.Context(), req)
-		if err != nil {
-			return commandFailed.With(err.Error())
-		}
-		httpserver.WriteJSON(w, http.StatusOK, out)
-		return nil
-	}))
+	mux.Handle("POST /{$}", httpserver.ProblemJSON, httpserver.WriteWithin(longAnswer, s.takeCommand))
 	return mux
+}
+
+func (s *Server) takeCommand(w http.ResponseWriter, r *http.Request) error {
+	req, err := httpserver.ReadJSON[AdminRequest](w, r, maxAdmin)
+	if err != nil {
+		return err
+	}
+	out, err := s.command(r.Context(), req)
+	if err != nil {
+		return commandFailed.With(err.Error())
+	}
+	httpserver.WriteJSON(w, http.StatusOK, out)
+	return nil
 }
 
 // command runs an AdminRequest and returns its result, to be told as JSON.

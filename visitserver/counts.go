@@ -48,11 +48,9 @@ func (s *Server) AddManagerToken(ctx context.Context, f visit.Facility) (string,
 		return "", fmt.Errorf("facility %s: %w", f, err)
 	}
 	text := rand.Text()
-	c, err := change(tableManager, hashToken(text), nil, managerRow{Facility: f, Added: s.now().UTC()})
-	if err != nil {
-		return "", err
-	}
-	if err := s.store.Swap(ctx, c); err != nil {
+	var e edit
+	e.put(tableManager, hashToken(text), nil, managerRow{Facility: f, Added: s.now().UTC()})
+	if err := e.apply(ctx, s.store); err != nil {
 		return "", err
 	}
 	return text, nil

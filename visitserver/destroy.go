@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -122,21 +121,19 @@ func (s *Server) destroyDay(ctx context.Context, d day.Day) (Tombstone, error) {
 		return Tombstone{}, err
 	}
 	s.step("rows dropped")
-	if raw, err := optional(s.store.Get(ctx, tableTombstone, d.String())); err != nil || raw != nil {
+	var t Tombstone
+	raw, err := load(ctx, s.store, tableTombstone, d.String(), &t)
+	if err != nil || raw != nil {
 		// A day closed before, found again because a key or folder of it had been left: its tombstone stands.
-		var t Tombstone
-		return t, errors.Join(err, json.Unmarshal(raw, &t))
+		return t, err
 	}
-	t, err := s.logDestruction(tally)
-	if err != nil {
+	if t, err = s.logDestruction(tally); err != nil {
 		return Tombstone{}, err
 	}
 	s.step("logged")
-	c, err := change(tableTombstone, d.String(), nil, t)
-	if err != nil {
-		return Tombstone{}, err
-	}
-	return t, s.store.Swap(ctx, c)
+	var e edit
+	e.put(tableTombstone, d.String(), nil, t)
+	return t, e.apply(ctx, s.store)
 }
 
 // logDestruction puts the tombstone into the audit log, once: an earlier run may have got just past it.

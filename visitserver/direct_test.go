@@ -62,9 +62,10 @@ func newDirectFixture(t testing.TB, st store.Store) *directFixture {
 func (d *directFixture) addSide(t testing.TB) {
 	t.Helper()
 	hash := hashCode(sideCode)
-	code := testkit.Must(change(tableEnrolment, hash, nil, enrolmentRow{Facility: "cafe", Gate: "side", Expires: noon.Add(EnrolmentLife)}))(t)
-	row := testkit.Must(change(tableTerminal, "cafe/side", nil, TerminalRow{Added: noon, Code: hash}))(t)
-	testkit.Check(t, d.store.Swap(t.Context(), code, row))
+	var e edit
+	e.put(tableEnrolment, hash, nil, enrolmentRow{Facility: "cafe", Gate: "side", Expires: noon.Add(EnrolmentLife)})
+	e.put(tableTerminal, "cafe/side", nil, TerminalRow{Added: noon, Code: hash})
+	testkit.Check(t, e.apply(t.Context(), d.store))
 }
 
 // call posts a body as the enrolled terminal.

@@ -100,15 +100,13 @@ func (s *Server) enrolTerminal(ctx context.Context, req wire.EnrolRequest) (wire
 	code.UsedBy = used[:]
 	at := now.UTC()
 	t.row.Enrolled, t.row.Serials = &at, []string{cert.SerialNumber.Text(16)}
-	codeChange, err := change(tableEnrolment, key, rawCode, code)
-	if err != nil {
-		return wire.Enrolment{}, err
-	}
-	e, err := s.certify(ctx, t, cert, codeChange)
+	var e edit
+	e.put(tableEnrolment, key, rawCode, code)
+	enrolment, err := s.certify(ctx, t, cert, e)
 	if errors.Is(err, store.ErrConflict) {
 		return wire.Enrolment{}, badCode.With("") // another device was faster
 	}
-	return e, err
+	return enrolment, err
 }
 
 func (s *Server) renew(w http.ResponseWriter, r *http.Request) error {
@@ -134,27 +132,25 @@ func (s *Server) renew(w http.ResponseWriter, r *http.Request) error {
 	}
 	used := r.TLS.PeerCertificates[0].SerialNumber.Text(16)
 	t.row.Serials = renewed(t.row.Serials, used, cert.SerialNumber.Text(16))
-	e, err := s.certify(r.Context(), t, cert)
+	enrolment, err := s.certify(r.Context(), t, cert, edit{})
 	if errors.Is(err, store.ErrConflict) {
 		return httpserver.Busy.With("the terminal was changed meanwhile; send again")
 	}
 	if err != nil {
 		return err
 	}
-	return answer(w, wire.TypeEnrolment, e)
+	return answer(w, wire.TypeEnrolment, enrolment)
 }
 
-// certify registers a certificate, which t's row names already, durably, before it is given out.
-func (s *Server) certify(ctx context.Context, t caller, cert *x509.Certificate, more ...store.Change) (wire.Enrolment, error) {
-	c, err := change(tableTerminal, t.name.String(), t.raw, t.row)
-	if err != nil {
-		return wire.Enrolment{}, err
-	}
+// certify registers a certificate, which t's row names already, durably and together with what e has to change, before
+// it is given out.
+func (s *Server) certify(ctx context.Context, t caller, cert *x509.Certificate, e edit) (wire.Enrolment, error) {
+	e.put(tableTerminal, t.name.String(), t.raw, t.row)
 	p, err := s.provisioning(ctx)
 	if err != nil {
 		return wire.Enrolment{}, err
 	}
-	if err := s.store.Swap(ctx, append(more, c)...); err != nil {
+	if err := e.apply(ctx, s.store); err != nil {
 		return wire.Enrolment{}, err
 	}
 	return wire.Enrolment{Certificate: cert.Raw, Provision: p}, nil

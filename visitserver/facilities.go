@@ -20,11 +20,9 @@ type FacilityRow struct {
 
 // AddFacility registers a facility.
 func (s *Server) AddFacility(ctx context.Context, f visit.Facility, display string) error {
-	c, err := change(tableFacility, string(f), nil, FacilityRow{Display: display, Added: s.now().UTC()})
-	if err != nil {
-		return err
-	}
-	err = s.store.Swap(ctx, c)
+	var e edit
+	e.put(tableFacility, string(f), nil, FacilityRow{Display: display, Added: s.now().UTC()})
+	err := e.apply(ctx, s.store)
 	if errors.Is(err, store.ErrConflict) {
 		return fmt.Errorf("facility %s exists already", f)
 	}
@@ -45,14 +43,10 @@ func (s *Server) AddTerminal(ctx context.Context, f visit.Facility, g visit.Gate
 		return "", err
 	}
 	now := s.now().UTC()
-	var changes []store.Change
+	var e edit
 	if raw == nil {
 		row.Added = now
-		c, err := change(tableGate, t.String(), nil, gateRow{Added: now})
-		if err != nil {
-			return "", err
-		}
-		changes = append(changes, c)
+		e.put(tableGate, t.String(), nil, gateRow{Added: now})
 	}
 	if row.Revoked != nil {
 		row.Revoked, row.Serials = nil, nil
@@ -63,20 +57,14 @@ func (s *Server) AddTerminal(ctx context.Context, f visit.Facility, g visit.Gate
 			return "", err
 		}
 		if old != nil {
-			changes = append(changes, store.Change{Table: tableEnrolment, Key: row.Code, Old: old})
+			e.remove(tableEnrolment, row.Code, old)
 		}
 	}
 	code := newEnrolmentCode()
 	row.Code = hashCode(code)
-	c, err := change(tableEnrolment, row.Code, nil, enrolmentRow{Facility: f, Gate: g, Expires: now.Add(EnrolmentLife)})
-	if err != nil {
-		return "", err
-	}
-	changes = append(changes, c)
-	if c, err = change(tableTerminal, t.String(), raw, row); err != nil {
-		return "", err
-	}
-	if err := s.store.Swap(ctx, append(changes, c)...); err != nil {
+	e.put(tableEnrolment, row.Code, nil, enrolmentRow{Facility: f, Gate: g, Expires: now.Add(EnrolmentLife)})
+	e.put(tableTerminal, t.String(), raw, row)
+	if err := e.apply(ctx, s.store); err != nil {
 		return "", fmt.Errorf("adding terminal %v: %w", t, err)
 	}
 	return code, nil
@@ -95,9 +83,7 @@ func (s *Server) RevokeTerminal(ctx context.Context, f visit.Facility, g visit.G
 	}
 	now := s.now().UTC()
 	row.Revoked = &now
-	c, err := change(tableTerminal, t.String(), raw, row)
-	if err != nil {
-		return err
-	}
-	return s.store.Swap(ctx, c)
+	var e edit
+	e.put(tableTerminal, t.String(), raw, row)
+	return e.apply(ctx, s.store)
 }

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	longAnswer = 5 * time.Minute // for an answer to the authority, which may be tens of megabytes, and for an operator's command
+	longAnswer = 5 * time.Minute // for an operator's command, or to the authority, which may get tens of megabytes
 	slotWait   = 5 * time.Second // how long a request waits for a slot
 )
 

@@ -51,8 +51,11 @@ func (s *Server) ingest(ctx context.Context, t terminalName, seg visit.Segment) 
 	if c.unsure && fresh > 0 {
 		c.alert = AlertRollback
 	}
-	next := before.journal.advance(seg, c, in.refused, fresh, in.offered-fresh)
-	if err := s.saveProgress(ctx, t, seg.Journal, before, in.gateRow(before.gate), next); err != nil {
+	after := progress{
+		gate:    in.gateRow(before.gate),
+		journal: before.journal.advance(seg, c, in.refused, fresh, in.offered-fresh),
+	}
+	if err := s.saveProgress(ctx, t, seg.Journal, before, after); err != nil {
 		return taken{}, err
 	}
 	out := taken{settled: visit.Settlement{Journal: seg.Journal, Through: seg.Through(), Refused: in.refused}, fresh: fresh}

@@ -43,14 +43,10 @@ func (s *Server) loadProgress(ctx context.Context, t terminalName, id visit.Jour
 	return p, nil
 }
 
-func (s *Server) saveProgress(ctx context.Context, t terminalName, id visit.JournalID, old progress, gate gateRow, row JournalRow) error {
-	g, err := change(tableGate, t.String(), old.gateRaw, gate)
-	if err != nil {
-		return err
-	}
-	j, err := change(tableJournal, journalKey(t, id), old.journalRaw, row)
-	if err != nil {
-		return err
-	}
-	return s.store.Swap(ctx, g, j)
+// saveProgress puts new rows in place of those that old holds.
+func (s *Server) saveProgress(ctx context.Context, t terminalName, id visit.JournalID, old, new progress) error {
+	var e edit
+	e.put(tableGate, t.String(), old.gateRaw, new.gate)
+	e.put(tableJournal, journalKey(t, id), old.journalRaw, new.journal)
+	return e.apply(ctx, s.store)
 }

@@ -29,13 +29,32 @@ func optional(raw []byte, err error) ([]byte, error) {
 	return raw, err
 }
 
-// change is a register change of a value that is kept as JSON.
-func change(table, key string, old []byte, value any) (store.Change, error) {
+// edit gathers changes to the register that are made together or not at all.
+type edit struct {
+	changes []store.Change
+	err     error // the first value that could not be encoded
+}
+
+// put sets a value, kept as JSON. old are the bytes that are expected to stand there now; nil: none.
+func (e *edit) put(table, key string, old []byte, value any) {
 	b, err := json.Marshal(value)
 	if err != nil {
-		return store.Change{}, fmt.Errorf("encoding %s of the register: %w", table, err)
+		e.err = errors.Join(e.err, fmt.Errorf("encoding %s of the register: %w", table, err))
 	}
-	return store.Change{Table: table, Key: key, Old: old, New: b}, nil
+	e.changes = append(e.changes, store.Change{Table: table, Key: key, Old: old, New: b})
+}
+
+// remove ends a value.
+func (e *edit) remove(table, key string, old []byte) {
+	e.changes = append(e.changes, store.Change{Table: table, Key: key, Old: old})
+}
+
+// apply makes the changes, durably. Errors wrap store.ErrConflict where another value stands than is expected.
+func (e *edit) apply(ctx context.Context, r store.Register) error {
+	if e.err != nil {
+		return e.err
+	}
+	return r.Swap(ctx, e.changes...)
 }
 
 // each calls f for every value of a table whose key begins with prefix.

@@ -90,7 +90,9 @@ func open(ctx context.Context, c Config, parts *closers) (*Server, error) {
 	if n := audit.Cut(); n > 0 {
 		c.Logger.Warn("audit log: an entry never acknowledged was cut off", "bytes", n)
 	}
-	return New(ctx, Parts{Store: c.Store, Keys: keys, Guard: guard, Identity: c.Secrets.identity, Audit: audit, Logger: c.Logger, Now: c.Now})
+	return New(ctx, Parts{
+		Store: c.Store, Keys: keys, Guard: guard, Identity: c.Secrets.identity, Audit: audit, Logger: c.Logger, Now: c.Now,
+	})
 }
 
 // closers close in the reverse order of opening.

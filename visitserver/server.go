@@ -64,7 +64,8 @@ func New(ctx context.Context, p Parts) (*Server, error) {
 		return nil, errors.New("visit server: store, keys, guard, identity and audit log are all needed")
 	}
 	s := &Server{
-		store: p.Store, keys: p.Keys, guard: p.Guard, id: p.Identity, seal: p.Identity.Seal, audit: p.Audit, log: p.Logger, now: p.Now,
+		store: p.Store, keys: p.Keys, guard: p.Guard, id: p.Identity, seal: p.Identity.Seal,
+		audit: p.Audit, log: p.Logger, now: p.Now,
 		epochs: newEpochCache(p.Identity.Seal, maxEpochs),
 		gates:  stripes{seed: maphash.MakeSeed()},
 		slots:  make(chan struct{}, maxSlots),

@@ -112,14 +112,12 @@ func (s *Server) keepHeartbeat(ctx context.Context, t terminalName, h wire.Heart
 	if err != nil {
 		return err
 	}
-	c, err := change(tableHeartbeat, t.String(), raw, HeartbeatRow{
+	var e edit
+	e.put(tableHeartbeat, t.String(), raw, HeartbeatRow{
 		At: s.now().UTC(), Version: h.Version, Backlog: h.Backlog, Quarantine: h.Quarantine, Oldest: h.Oldest,
 		Clock: h.Clock, FreeDisk: h.FreeDisk, Faults: h.Faults,
 	})
-	if err != nil {
-		return err
-	}
-	return s.store.Swap(ctx, c)
+	return e.apply(ctx, s.store)
 }
 
 func checkHeartbeat(h wire.Heartbeat) error {

@@ -86,7 +86,8 @@ func (s *Server) InstallTrustList(ctx context.Context, raw []byte) (uint64, erro
 		return held.version, nil
 	}
 	if list.Version <= held.version {
-		return 0, fmt.Errorf("%w: version %d offered, version %d held: %w", token.ErrTrustList, list.Version, held.version, token.ErrRollback)
+		return 0, fmt.Errorf("%w: version %d offered, version %d held: %w",
+			token.ErrTrustList, list.Version, held.version, token.ErrRollback)
 	}
 	if err := s.store.Swap(ctx, store.Change{Table: tableTrust, Key: trustNow, Old: held.raw, New: raw}); err != nil {
 		return 0, fmt.Errorf("installing the trust list: %w", err)
