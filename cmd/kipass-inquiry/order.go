@@ -36,7 +36,7 @@ func orderCommand() *cobra.Command {
 	flags.String(&opts.request.Case, "case", cli.Name, "사건 번호 / case number")
 	flags.String(&opts.request.Purpose, "purpose", cli.Text, "조사 목적 / what the inquiry is for")
 	flags.String(&opts.facility, "facility", cli.Name, "시설 이름 / name of the facility")
-	flags.String(&opts.from, "from", cli.Time, "기간의 시작, 그 시각 포함 / begin of the window, inclusive")
+	flags.String(&opts.from, "from", cli.Time, "기간의 시작, 그 시각 포함 / start of the window, inclusive")
 	flags.String(&opts.to, "to", cli.Time, "기간의 끝, 그 시각 제외 / end of the window, exclusive")
 	flags.Duration(&opts.request.Valid, "valid", "명령이 유효한 기간, 168h까지 / how long the order is obeyed, at most 168h")
 	flags.Output(&opts.output, "서명한 명령 파일 / file for the signed order")

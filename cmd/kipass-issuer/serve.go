@@ -37,7 +37,7 @@ func serveCommand() *cobra.Command {
 			"how holders are registered: token (whoever has the operator's token vouches for the phone) or open (unchecked, for trials)")
 	flags.Bool(&opts.confirmClock, "confirm-clock",
 		"지금 시계가 맞으니, 시계가 너무 앞서서 미룬 파기를 합니다, 이번 시작에만 / "+
-			"the clock is right now: destroy days that are held back since it was far ahead; for one start, not for good")
+			"the clock is right as it stands: destroy the days held back because it jumped ahead; for this start only")
 	flags.Int(&opts.rate, "rate", "한 사람의 분당 코드 수, 0은 제한 없음 / codes a minute for one holder; 0 sets no limit")
 	newLogger := flags.LogLevel()
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

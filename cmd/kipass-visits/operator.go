@@ -88,6 +88,6 @@ func destroyCommand() *cobra.Command {
 		return req, nil
 	})
 	cli.FlagsOf(cmd).Bool(&confirm, "confirm-clock",
-		"지금 시계가 맞으니, 시계가 앞서서 미룬 파기도 합니다 / the clock is right now: destroy also what a jump of it made due")
+		"지금 시계가 맞으니, 시계가 앞서서 미룬 파기도 합니다 / the clock is right as it stands: destroy also what became due because it jumped ahead")
 	return cmd
 }

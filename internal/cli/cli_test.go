@@ -156,7 +156,7 @@ It runs until it is told to end.
                               print this help
 
 DURATION: 90s, 15m, 24h처럼 단위와 함께 써야 합니다
-DURATION must have a unit, such as 90s, 15m or 24h
+DURATION: must have a unit, such as 90s, 15m or 24h
 
 예 / examples:
   kipass-x serve --data /srv/x cafe

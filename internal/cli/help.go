@@ -69,7 +69,7 @@ func writeFlags(w io.Writer, cmd *cobra.Command) {
 	cmd.InheritedFlags().VisitAll(write)
 	if durations {
 		korean, english := Halves(durationForm)
-		fmt.Fprintf(w, "\n%s\n%s\n", duration.name+": "+korean, duration.name+" "+english)
+		fmt.Fprintf(w, "\n%s: %s\n%[1]s: %[3]s\n", duration.name, korean, english)
 	}
 }
 
