@@ -1,14 +1,12 @@
 package day_test
 
 import (
-	"bytes"
-	"encoding/json"
 	"flag"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/day"
 )
 
@@ -35,30 +33,11 @@ func TestVectorFileIsWhatTheCodeMakes(t *testing.T) {
 		d := day.Of(c.at)
 		v.Days = append(v.Days, vectorDay{c.name, c.at.UnixMilli(), d.String(), int32(d), d.DestroyAt().Unix()})
 	}
-	b, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	b = append(b, '\n')
-	if *update {
-		if err := os.WriteFile(vectorFile, b, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if have, err := os.ReadFile(vectorFile); err != nil || !bytes.Equal(have, b) {
-		t.Fatalf("%s differs from what the code makes (%v); if the rule was meant to change, run this test with -update", vectorFile, err)
-	}
+	testkit.CheckVectors(t, vectorFile, v, *update)
 }
 
 func TestVectors(t *testing.T) {
-	b, err := os.ReadFile(vectorFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var v vectors
-	if err := json.Unmarshal(b, &v); err != nil {
-		t.Fatal(err)
-	}
+	v := testkit.ReadVectors[vectors](t, vectorFile)
 	if len(v.Days) < 10 {
 		t.Fatalf("%d days in %s", len(v.Days), vectorFile)
 	}

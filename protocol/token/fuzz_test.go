@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/token"
 )
 
@@ -129,7 +130,7 @@ func FuzzBase45(f *testing.F) {
 func FuzzOpenTrustList(f *testing.F) {
 	v := readVectors(f)
 	for _, l := range v.Lists {
-		raw := unhex(f, l.Signed)
+		raw := testkit.Unhex(f, l.Signed)
 		f.Add(raw, false)
 		if len(raw) > 20+66 {
 			f.Add(raw[20:len(raw)-66], true)

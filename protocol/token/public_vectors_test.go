@@ -10,6 +10,7 @@ import (
 
 	"github.com/veraison/go-cose"
 
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/token"
 )
 
@@ -65,14 +66,14 @@ func readCOSEExample(t *testing.T, name string) (e coseExample, raw []byte) {
 	if err := json.Unmarshal(b, &e); err != nil {
 		t.Fatal(err)
 	}
-	return e, unhex(t, e.Output.CBOR)
+	return e, testkit.Unhex(t, e.Output.CBOR)
 }
 
 // TestCOSEWorkingGroupEd25519 checks the library and the way it is used here against the working group's own message.
 func TestCOSEWorkingGroupEd25519(t *testing.T) {
 	e, raw := readCOSEExample(t, "eddsa-sig-01.json")
-	key := ed25519.NewKeyFromSeed(unhex(t, e.Input.Sign.Key.Seed))
-	if !public(key).Equal(ed25519.PublicKey(unhex(t, e.Input.Sign.Key.Public))) {
+	key := ed25519.NewKeyFromSeed(testkit.Unhex(t, e.Input.Sign.Key.Seed))
+	if !public(key).Equal(ed25519.PublicKey(testkit.Unhex(t, e.Input.Sign.Key.Public))) {
 		t.Fatal("the example's public key is not that of its private key")
 	}
 	if err := token.CheckPublicKey(public(key)); err != nil {
@@ -91,7 +92,7 @@ func TestCOSEWorkingGroupEd25519(t *testing.T) {
 	if token.VerifySign1(msg, public(strangerKey)) {
 		t.Error("the signature is accepted for another key")
 	}
-	if want := ed25519.Sign(key, unhex(t, e.Intermediates.ToBeSigned)); !bytes.Equal(want, msg.Signature) {
+	if want := ed25519.Sign(key, testkit.Unhex(t, e.Intermediates.ToBeSigned)); !bytes.Equal(want, msg.Signature) {
 		t.Error("the signature is not that of the example's Sig_structure")
 	}
 	f := form{
@@ -124,7 +125,7 @@ func TestCOSEWorkingGroupEd448(t *testing.T) {
 	if err := msg.UnmarshalCBOR(raw); err != nil {
 		t.Fatal(err)
 	}
-	pub := unhex(t, e.Input.Sign.Key.Public)
+	pub := testkit.Unhex(t, e.Input.Sign.Key.Public)
 	if e.Input.Sign.Key.Curve != "Ed448" || token.VerifySign1(msg, pub) || token.VerifySign1(msg, pub[:32]) {
 		t.Error("a signature over Ed448 is accepted")
 	}

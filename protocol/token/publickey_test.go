@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/token"
 )
 
@@ -25,7 +26,7 @@ var smallOrder = []string{
 func TestSmallOrderKeysAreRefused(t *testing.T) {
 	for _, s := range smallOrder {
 		for _, sign := range []byte{0, 0x80} {
-			pub := ed25519.PublicKey(unhex(t, s))
+			pub := ed25519.PublicKey(testkit.Unhex(t, s))
 			pub[31] |= sign
 			if err := token.CheckPublicKey(pub); err == nil {
 				t.Errorf("%x is taken for a key", []byte(pub))
@@ -37,8 +38,8 @@ func TestSmallOrderKeysAreRefused(t *testing.T) {
 // TestSmallOrderKeysWouldSignForAnybody shows why: without any private key, S = 0 and a small-order R verify for some message.
 func TestSmallOrderKeysWouldSignForAnybody(t *testing.T) {
 	for _, s := range smallOrder[:5] {
-		pub, forged := ed25519.PublicKey(unhex(t, s)), make([]byte, ed25519.SignatureSize)
-		copy(forged, unhex(t, smallOrder[0]))
+		pub, forged := ed25519.PublicKey(testkit.Unhex(t, s)), make([]byte, ed25519.SignatureSize)
+		copy(forged, testkit.Unhex(t, smallOrder[0]))
 		found := false
 		for i := 0; i < 256 && !found; i++ {
 			found = ed25519.Verify(pub, fmt.Append(nil, i), forged)
@@ -72,7 +73,7 @@ func TestPublicKeysOfTheCurve(t *testing.T) {
 		"278117fc144c72340f67d0f2316e8386ceffbf2b2428c9c51fef7c597f1d426e",
 		"ec172b93ad5e563bf4932c70e1245034c35467ef2efd4d64ebf819683467e2bf",
 	} {
-		if err := token.CheckPublicKey(unhex(t, s)); err != nil {
+		if err := token.CheckPublicKey(testkit.Unhex(t, s)); err != nil {
 			t.Errorf("%s: %v", s, err)
 		}
 	}

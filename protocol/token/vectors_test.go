@@ -1,18 +1,16 @@
 package token_test
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"flag"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/token"
 )
 
@@ -75,23 +73,7 @@ type vectorUpdate struct {
 }
 
 func TestVectorFileIsWhatTheKeysMake(t *testing.T) {
-	made, err := json.MarshalIndent(makeVectors(t), "", "  ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	made = append(made, '\n')
-	if *update {
-		if err := os.WriteFile(vectorFile, made, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	kept, err := os.ReadFile(vectorFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(made, kept) {
-		t.Fatalf("%s differs from what the keys make; if the format was meant to change, run this test with -update", vectorFile)
-	}
+	testkit.CheckVectors(t, vectorFile, makeVectors(t), *update)
 }
 
 func makeVectors(t *testing.T) vectors {
@@ -142,34 +124,16 @@ func allCases() []codeCase {
 	return slices.Concat(genuineCodes(), textCases(), envelopeCases(), signatureCases(), claimCases())
 }
 
-func readVectors(t testing.TB) (v vectors) {
+func readVectors(t testing.TB) vectors {
 	t.Helper()
-	b, err := os.ReadFile(vectorFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&v); err != nil {
-		t.Fatal(err)
-	}
-	return v
-}
-
-func unhex(t testing.TB, s string) []byte {
-	t.Helper()
-	b, err := hex.DecodeString(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
+	return testkit.ReadVectors[vectors](t, vectorFile)
 }
 
 // ringOf uses nothing but the file.
 func ringOf(t testing.TB, v vectors) ring {
 	r := ring{}
 	for _, k := range v.Issuers {
-		pub := ed25519.PublicKey(unhex(t, k.Public))
+		pub := ed25519.PublicKey(testkit.Unhex(t, k.Public))
 		if got := token.KeyID(pub).String(); got != k.KID {
 			t.Fatalf("key identifier of %s is %s, want %s", k.Name, got, k.KID)
 		}
@@ -221,7 +185,7 @@ func TestCodeVectors(t *testing.T) {
 func seedOf(t *testing.T, v vectors, name string) ed25519.PrivateKey {
 	for _, k := range v.Issuers {
 		if k.Name == name {
-			return ed25519.NewKeyFromSeed(unhex(t, k.Seed))
+			return ed25519.NewKeyFromSeed(testkit.Unhex(t, k.Seed))
 		}
 	}
 	t.Fatalf("no issuer %s", name)
@@ -270,17 +234,17 @@ func TestFreshnessVectors(t *testing.T) {
 
 func TestTrustListVectors(t *testing.T) {
 	v := readVectors(t)
-	root := ed25519.PublicKey(unhex(t, v.Root.Public))
+	root := ed25519.PublicKey(testkit.Unhex(t, v.Root.Public))
 	signed := map[string][]byte{}
 	for _, l := range v.Lists {
-		signed[l.Name] = unhex(t, l.Signed)
+		signed[l.Name] = testkit.Unhex(t, l.Signed)
 		t.Run(l.Name, func(t *testing.T) {
-			list, err := token.OpenTrustList(root, unhex(t, l.Signed))
+			list, err := token.OpenTrustList(root, testkit.Unhex(t, l.Signed))
 			if l.Class == classAccepted {
 				if err != nil || list.Version != l.Version {
 					t.Fatalf("version %d (%v), want %d", list.Version, err, l.Version)
 				}
-				again, err := token.SignTrustList(ed25519.NewKeyFromSeed(unhex(t, v.Root.Seed)), list)
+				again, err := token.SignTrustList(ed25519.NewKeyFromSeed(testkit.Unhex(t, v.Root.Seed)), list)
 				if err != nil || hex.EncodeToString(again) != l.Signed {
 					t.Errorf("signing the same list gives other bytes (%v)", err)
 				}

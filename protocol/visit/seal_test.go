@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
@@ -61,12 +62,12 @@ func additionalData(facility, gate string, e visit.EpochID, seq uint64) []byte {
 
 func openByHand(t *testing.T, v vectors, s vectorSealed) []byte {
 	t.Helper()
-	key, err := hpke.MLKEM768X25519().NewPrivateKey(unhex(t, v.Server.Private))
+	key, err := hpke.MLKEM768X25519().NewPrivateKey(testkit.Unhex(t, v.Server.Private))
 	if err != nil {
 		t.Fatal(err)
 	}
 	e := v.Epochs[slices.IndexFunc(v.Epochs, func(e vectorEpoch) bool { return e.Name == s.Epoch })]
-	r, err := hpke.NewRecipient(unhex(t, e.Enc), key, hpke.HKDFSHA256(), hpke.AES256GCM(), []byte("kipass visit epoch v1"))
+	r, err := hpke.NewRecipient(testkit.Unhex(t, e.Enc), key, hpke.HKDFSHA256(), hpke.AES256GCM(), []byte("kipass visit epoch v1"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,11 +83,11 @@ func openByHand(t *testing.T, v vectors, s vectorSealed) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := gcm.Open(nil, unhex(t, s.Nonce), unhex(t, s.Sealed), unhex(t, s.Data))
+	b, err := gcm.Open(nil, testkit.Unhex(t, s.Nonce), testkit.Unhex(t, s.Sealed), testkit.Unhex(t, s.Data))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(unhex(t, s.Nonce), nonceOf(s.Seq)) || !bytes.Equal(unhex(t, s.Data), additionalData(e.Facility, e.Gate, visit.EpochID(unhex(t, e.EpochID)), s.Seq)) {
+	if !bytes.Equal(testkit.Unhex(t, s.Nonce), nonceOf(s.Seq)) || !bytes.Equal(testkit.Unhex(t, s.Data), additionalData(e.Facility, e.Gate, visit.EpochID(testkit.Unhex(t, e.EpochID)), s.Seq)) {
 		t.Error("nonce or additional data are not laid out as they should be")
 	}
 	return b
@@ -361,13 +362,13 @@ func FuzzOpen(f *testing.F) {
 	good := map[uint64]string{}
 	first := v.Sealed[0]
 	for _, s := range v.Sealed {
-		f.Add(s.Seq, unhex(f, s.Sealed))
+		f.Add(s.Seq, testkit.Unhex(f, s.Sealed))
 		if s.Epoch == first.Epoch {
-			good[s.Seq] = string(unhex(f, s.Sealed))
+			good[s.Seq] = string(testkit.Unhex(f, s.Sealed))
 		}
 	}
 	for _, s := range v.Unsealable {
-		f.Add(s.Seq, unhex(f, s.Sealed))
+		f.Add(s.Seq, testkit.Unhex(f, s.Sealed))
 	}
 	o := openerOf(f, v, first)
 	f.Fuzz(func(t *testing.T, seq uint64, sealed []byte) {

@@ -3,16 +3,15 @@ package visit_test
 import (
 	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"flag"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 	"testing/cryptotest"
 	"time"
 
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
@@ -90,53 +89,20 @@ type chainStep struct {
 	Chain  string `json:"chain"`
 }
 
-func readVectors(t testing.TB) (v vectors) {
+func readVectors(t testing.TB) vectors {
 	t.Helper()
-	b, err := os.ReadFile(vectorFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&v); err != nil {
-		t.Fatal(err)
-	}
-	return v
-}
-
-func unhex(t testing.TB, s string) []byte {
-	t.Helper()
-	b, err := hex.DecodeString(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
+	return testkit.ReadVectors[vectors](t, vectorFile)
 }
 
 func TestVectorFileIsWhatTheCodeMakes(t *testing.T) {
-	var kept vectors
-	if !*update {
-		kept = readVectors(t)
-	}
 	made := makeVectors(t)
 	if *update {
 		sealVectors(t, &made)
 	} else {
+		kept := readVectors(t)
 		made.Epochs, made.Sealed, made.Unsealable, made.Chain = kept.Epochs, kept.Sealed, kept.Unsealable, chainVectors(t, kept.Sealed)
 	}
-	b, err := json.MarshalIndent(made, "", "  ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	b = append(b, '\n')
-	if *update {
-		if err := os.WriteFile(vectorFile, b, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if have, err := os.ReadFile(vectorFile); err != nil || !bytes.Equal(have, b) {
-		t.Fatalf("%s differs from what the code makes (%v); if the format was meant to change, run this test with -update", vectorFile, err)
-	}
+	testkit.CheckVectors(t, vectorFile, made, *update)
 }
 
 func makeVectors(t *testing.T) vectors {
@@ -187,7 +153,7 @@ func sealVectors(t *testing.T, v *vectors) {
 		v.Epochs = append(v.Epochs, vectorEpoch{e.name, e.facility, e.gate, e.first, epoch.Key.String(), hex.EncodeToString(epoch.Enc), epoch.ID().String()})
 		for i, seq := range e.seqs {
 			record := v.Records[i%len(v.Records)].Record
-			sealed := s.Seal(nil, seq, unhex(t, record))
+			sealed := s.Seal(nil, seq, testkit.Unhex(t, record))
 			v.Sealed = append(v.Sealed, vectorSealed{
 				Name: e.name + ", record " + string(rune('a'+i)), Epoch: e.name, Seq: seq, Nonce: hex.EncodeToString(nonceOf(seq)),
 				Data: hex.EncodeToString(additionalData(e.facility, e.gate, epoch.ID(), seq)), Record: record, Sealed: hex.EncodeToString(sealed),
@@ -217,7 +183,7 @@ func chainVectors(t *testing.T, sealed []vectorSealed) vectorChain {
 	c := visit.Genesis(id)
 	out := vectorChain{Journal: id.String(), Genesis: hex.EncodeToString(c[:])}
 	for _, s := range sealed[:4] {
-		c = c.Next(visit.Sealed{Seq: s.Seq, Data: unhex(t, s.Sealed)})
+		c = c.Next(visit.Sealed{Seq: s.Seq, Data: testkit.Unhex(t, s.Sealed)})
 		out.Steps = append(out.Steps, chainStep{s.Seq, s.Sealed, hex.EncodeToString(c[:])})
 	}
 	return out
@@ -227,12 +193,12 @@ func TestRecordVectors(t *testing.T) {
 	v := readVectors(t)
 	for _, r := range v.Records {
 		t.Run(r.Name, func(t *testing.T) {
-			got, err := visit.Unmarshal(unhex(t, r.Record))
+			got, err := visit.Unmarshal(testkit.Unhex(t, r.Record))
 			if err != nil {
 				t.Fatal(err)
 			}
 			want := visit.Visit{
-				At: time.UnixMilli(r.At).UTC(), Issuer: r.Issuer, CTI: visit.CTI(unhex(t, r.CTI)), Clock: got.Clock,
+				At: time.UnixMilli(r.At).UTC(), Issuer: r.Issuer, CTI: visit.CTI(testkit.Unhex(t, r.CTI)), Clock: got.Clock,
 				Skew: time.Duration(r.Skew) * time.Millisecond, StaleTrust: r.Stale,
 			}
 			if got != want || got.Clock.String() != r.Clock {
@@ -245,7 +211,7 @@ func TestRecordVectors(t *testing.T) {
 	}
 	for _, r := range v.NotRecords {
 		t.Run(r.Name, func(t *testing.T) {
-			got, err := visit.Unmarshal(unhex(t, r.Record))
+			got, err := visit.Unmarshal(testkit.Unhex(t, r.Record))
 			if !errors.Is(err, visit.ErrRecord) || !strings.Contains(err.Error(), r.Reason) || got != (visit.Visit{}) {
 				t.Errorf("%v, want a refusal with %q", err, r.Reason)
 			}
@@ -256,12 +222,12 @@ func TestRecordVectors(t *testing.T) {
 // openerOf uses nothing but the file.
 func openerOf(t testing.TB, v vectors, s vectorSealed) *visit.Opener {
 	t.Helper()
-	key, err := visit.ParseSealPrivateKey(unhex(t, v.Server.Private))
+	key, err := visit.ParseSealPrivateKey(testkit.Unhex(t, v.Server.Private))
 	if err != nil {
 		t.Fatal(err)
 	}
 	e := v.Epochs[slices.IndexFunc(v.Epochs, func(e vectorEpoch) bool { return e.Name == s.Epoch })]
-	epoch := visit.Epoch{First: e.First, Key: visit.SealKeyID(unhex(t, e.KeyID)), Enc: unhex(t, e.Enc)}
+	epoch := visit.Epoch{First: e.First, Key: visit.SealKeyID(testkit.Unhex(t, e.KeyID)), Enc: testkit.Unhex(t, e.Enc)}
 	if epoch.ID().String() != e.EpochID {
 		t.Fatalf("epoch %s is named %v, want %s", e.Name, epoch.ID(), e.EpochID)
 	}
@@ -281,16 +247,16 @@ func openerOf(t testing.TB, v vectors, s vectorSealed) *visit.Opener {
 
 func TestSealingVectors(t *testing.T) {
 	v := readVectors(t)
-	key, err := visit.ParseSealPrivateKey(unhex(t, v.Server.Private))
+	key, err := visit.ParseSealPrivateKey(testkit.Unhex(t, v.Server.Private))
 	if err != nil || key.ID().String() != v.Server.KeyID || hex.EncodeToString(key.Public().Bytes()) != v.Server.Public {
 		t.Fatalf("the server's keys do not belong together (%v)", err)
 	}
-	if pub, err := visit.ParseSealPublicKey(unhex(t, v.Server.Public)); err != nil || pub.ID() != key.ID() {
+	if pub, err := visit.ParseSealPublicKey(testkit.Unhex(t, v.Server.Public)); err != nil || pub.ID() != key.ID() {
 		t.Fatalf("public key %v (%v), want %v", pub.ID(), err, key.ID())
 	}
 	for _, s := range v.Sealed {
 		t.Run(s.Name, func(t *testing.T) {
-			got, err := openerOf(t, v, s).Open(s.Seq, unhex(t, s.Sealed))
+			got, err := openerOf(t, v, s).Open(s.Seq, testkit.Unhex(t, s.Sealed))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -304,7 +270,7 @@ func TestSealingVectors(t *testing.T) {
 	}
 	for _, s := range v.Unsealable {
 		t.Run(s.Name, func(t *testing.T) {
-			if got, err := openerOf(t, v, s).Open(s.Seq, unhex(t, s.Sealed)); !errors.Is(err, visit.ErrUnsealable) || got != (visit.Visit{}) {
+			if got, err := openerOf(t, v, s).Open(s.Seq, testkit.Unhex(t, s.Sealed)); !errors.Is(err, visit.ErrUnsealable) || got != (visit.Visit{}) {
 				t.Errorf("opened (%v)", err)
 			}
 		})
@@ -313,12 +279,12 @@ func TestSealingVectors(t *testing.T) {
 
 func TestChainVectors(t *testing.T) {
 	v := readVectors(t)
-	c := visit.Genesis(visit.JournalID(unhex(t, v.Chain.Journal)))
+	c := visit.Genesis(visit.JournalID(testkit.Unhex(t, v.Chain.Journal)))
 	if hex.EncodeToString(c[:]) != v.Chain.Genesis {
 		t.Fatalf("genesis %x, want %s", c, v.Chain.Genesis)
 	}
 	for _, s := range v.Chain.Steps {
-		c = c.Next(visit.Sealed{Seq: s.Seq, Data: unhex(t, s.Sealed)})
+		c = c.Next(visit.Sealed{Seq: s.Seq, Data: testkit.Unhex(t, s.Sealed)})
 		if hex.EncodeToString(c[:]) != s.Chain {
 			t.Fatalf("after record %d: %x, want %s", s.Seq, c, s.Chain)
 		}
