@@ -37,11 +37,11 @@ func (r *refusal) Error() string {
 	if r.problem != nil {
 		return r.problem.Error()
 	}
-	return fmt.Sprintf("visit server is not to be had (status %d)", r.status)
+	return fmt.Sprintf("visit server is unavailable (status %d)", r.status)
 }
 
-// is reports whether err is the server's own problem with the code.
-func is(err error, code string) bool {
+// hasCode reports whether err is the server's own problem with the code.
+func hasCode(err error, code string) bool {
 	var r *refusal
 	return errors.As(err, &r) && r.problem != nil && r.problem.Code == code
 }
@@ -55,7 +55,7 @@ func answered(err error) bool {
 // tooLarge reports whether a smaller request may succeed where this one did not.
 func tooLarge(err error) bool {
 	var r *refusal
-	return errors.Is(err, errTooLarge) || is(err, wire.CodeTooLarge) || is(err, wire.CodeBadRequest) ||
+	return errors.Is(err, errTooLarge) || hasCode(err, wire.CodeTooLarge) || hasCode(err, wire.CodeBadRequest) ||
 		errors.As(err, &r) && r.status == http.StatusRequestEntityTooLarge
 }
 
@@ -65,8 +65,8 @@ func rejectedByTLS(err error) bool {
 	return errors.As(err, &op) && op.Op == "remote error"
 }
 
-// read takes an answer for the server's only if status, content type and form are exactly right.
-func read[T any](resp *http.Response, body []byte, expected string, now func() time.Time) (T, error) {
+// readAnswer takes an answer for the server's only if status, content type and form are exactly right.
+func readAnswer[T any](resp *http.Response, body []byte, expected string, now func() time.Time) (T, error) {
 	var none T
 	types := resp.Header.Values("Content-Type")
 	speaks := func(t string) bool { return len(types) == 1 && types[0] == t && len(body) <= wire.MaxResponse }

@@ -27,21 +27,20 @@ type client struct {
 }
 
 const (
-	stepTimeout = 10 * time.Second // for each of: connecting, TLS handshake
-	idleClose   = 10 * time.Second // an unused connection is closed
-	maxHeader   = 16 << 10
+	maxStep   = 10 * time.Second // for each of: connecting, TLS handshake
+	idleClose = 10 * time.Second // an unused connection is closed
+	maxHeader = 16 << 10
 )
 
 // newClient returns a client that trusts no certificate authority but those of pool. certificate is asked at each
 // handshake; nil means that there is none yet.
-func newClient(o Options, certificate func() *tls.Certificate, now func() time.Time, onTime func(time.Time, time.Duration)) *client {
-	step := min(stepTimeout, o.Timeout)
+func newClient(opts Options, certificate func() *tls.Certificate, now func() time.Time, onTime func(time.Time, time.Duration)) *client {
 	transport := &http.Transport{
-		DialContext:         o.Dial,
-		TLSHandshakeTimeout: step,
+		DialContext:         opts.Dial,
+		TLSHandshakeTimeout: opts.stepTimeout(),
 		TLSClientConfig: &tls.Config{
 			MinVersion: tls.VersionTLS13,
-			RootCAs:    o.CA,
+			RootCAs:    opts.CA,
 			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 				if c := certificate(); c != nil {
 					return c, nil
@@ -61,10 +60,10 @@ func newClient(o Options, certificate func() *tls.Certificate, now func() time.T
 		IdleConnTimeout:        idleClose,
 		MaxResponseHeaderBytes: maxHeader,
 		DisableCompression:     true,
-		Proxy:                  http.ProxyURL(o.Proxy), // nil: none, whatever the environment says
+		Proxy:                  http.ProxyURL(opts.Proxy), // nil: none, whatever the environment says
 	}
 	return &client{
-		base: o.Server, timeout: o.Timeout, now: now, onTime: onTime,
+		base: opts.Server, timeout: opts.Timeout, now: now, onTime: onTime,
 		http: &http.Client{
 			Transport:     transport,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -74,13 +73,13 @@ func newClient(o Options, certificate func() *tls.Certificate, now func() time.T
 
 func (c *client) close() { c.http.CloseIdleConnections() }
 
-// Send delivers a batch.
-func (c *client) Send(ctx context.Context, b wire.Batch) (wire.Receipt, error) {
+// SendBatch delivers a batch.
+func (c *client) SendBatch(ctx context.Context, b wire.Batch) (wire.Receipt, error) {
 	return c.receipt(ctx, wire.PathVisits, wire.TypeBatch, b)
 }
 
-// Beat delivers a heartbeat.
-func (c *client) Beat(ctx context.Context, h wire.Heartbeat) (wire.Receipt, error) {
+// SendHeartbeat delivers a heartbeat.
+func (c *client) SendHeartbeat(ctx context.Context, h wire.Heartbeat) (wire.Receipt, error) {
 	return c.receipt(ctx, wire.PathHeartbeat, wire.TypeHeartbeat, h)
 }
 
@@ -114,7 +113,7 @@ func exchange[T any](ctx context.Context, c *client, path, contentType string, m
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	var t moments
-	ctx = t.watch(ctx)
+	ctx = t.trace(ctx)
 	method, body := http.MethodGet, []byte(nil)
 	if message != nil {
 		method = http.MethodPost
@@ -143,7 +142,7 @@ func exchange[T any](ctx context.Context, c *client, path, contentType string, m
 	if err != nil {
 		return none, 0, transportError(err, t.connected())
 	}
-	answer, err = read[T](resp, b, expected, c.now)
+	answer, err = readAnswer[T](resp, b, expected, c.now)
 	if err != nil {
 		return none, 0, err
 	}
@@ -156,7 +155,7 @@ type moments struct {
 	connect, wrote, answer time.Time
 }
 
-func (m *moments) watch(ctx context.Context) context.Context {
+func (m *moments) trace(ctx context.Context) context.Context {
 	note := func(t *time.Time) {
 		m.mu.Lock()
 		*t = time.Now()

@@ -23,50 +23,96 @@ type Source interface {
 
 // sender is the server as the drain sees it.
 type sender interface {
-	Send(ctx context.Context, b wire.Batch) (wire.Receipt, error)
-	Beat(ctx context.Context, h wire.Heartbeat) (wire.Receipt, error)
+	SendBatch(ctx context.Context, b wire.Batch) (wire.Receipt, error)
+	SendHeartbeat(ctx context.Context, h wire.Heartbeat) (wire.Receipt, error)
 }
 
-const (
-	firstDelay    = time.Second     // ceiling of the first back-off
-	longestDelay  = 5 * time.Minute // ceiling of any back-off
-	gatherDefault = time.Second
-	segmentBytes  = wire.MaxBatch - 64 // of a segment, so that its batch stays within the limit
-)
-
-// drain moves records from the journal to the server, one exchange at a time, and sends heartbeats in between. All of
-// its state belongs to the goroutine of run. An invariant: nothing is settled but by a receipt that answers what was sent.
-type drain struct {
+// drainOptions are what a drain works with and reports to.
+type drainOptions struct {
 	source    Source
 	server    sender
 	status    *statusBoard
+	heartbeat func() wire.Heartbeat // the gate's present state
 	onReceipt func(wire.Receipt)
 	onRevoked func(bool)
 	renewed   <-chan struct{} // the gate has enrolled anew; nil for never
 	draw      func() float64  // from 0 to 1, for jitter
-
-	owed      *visit.Settlement // received, not yet taken by the journal
-	limit     int               // records in the next batch
-	hold      time.Time         // nothing is sent before
-	holdBatch time.Time         // no batch is sent before; heartbeats are
-	sent      time.Time         // begin of the last batch
-	gather    time.Duration
-
-	network, journal, blocked          backoff
-	delivering, journalling, insisting failures
-	beat                               pulse
+	log       *slog.Logger
 }
 
-func newDrain(d drain, log *slog.Logger) *drain {
-	b := backoff{first: firstDelay, longest: longestDelay}
-	d.network, d.journal, d.blocked, d.beat.retry = b, b, b, b
-	d.delivering = failures{log: log, what: "delivering to the visit server"}
-	d.journalling = failures{log: log, what: "working with the journal"}
-	d.insisting = failures{log: log, what: "delivering the oldest record"}
-	d.beat.failures = failures{log: log, what: "heartbeat"}
-	d.limit, d.gather = wire.MaxRecords, gatherDefault
-	d.beat.start(d.draw())
-	return &d
+// drain moves records from the journal to the server, one exchange at a time, and sends heartbeats in between. All of
+// its state belongs to the goroutine of run. An invariant: nothing is settled but by a receipt that answers what was sent.
+type drain struct {
+	drainOptions
+
+	rest      hold              // nothing is sent
+	pacing    hold              // no batch is sent; heartbeats are
+	unsettled *visit.Settlement // received, not yet taken by the journal
+	batching  batching
+	schedule  schedule
+
+	reaching   retry // the server
+	journaling retry // reading the journal, and settling with it
+	oldest     retry // the delivery of the oldest record, which the server does not take
+	beating    retry // heartbeats alone, while the server is reached
+}
+
+func newDrain(opts drainOptions) *drain {
+	return &drain{
+		drainOptions: opts,
+		batching:     newBatching(),
+		schedule:     newSchedule(opts.draw()),
+		reaching:     newRetry(opts.log, "delivering to the visit server"),
+		journaling:   newRetry(opts.log, "working with the journal"),
+		oldest:       newRetry(opts.log, "delivering the oldest record"),
+		beating:      newRetry(opts.log, "heartbeat"),
+	}
+}
+
+// phase is what a drain is at.
+type phase int
+
+// The phases, in the order in which they are tried: a drain is in the first whose condition holds. Each step ends in
+// another look, so a phase lasts as long as its condition.
+const (
+	resting   phase = iota // nothing may be sent yet: the server is not reached, or has asked for it. Waits
+	paced                  // no batch may be sent yet. Sends heartbeats
+	settling               // a receipt is not settled yet. Hands it to the journal
+	idle                   // the journal holds nothing. Sends heartbeats; a new record ends it
+	gathering              // a batch would be small and early. Waits
+	sending                // there is a batch to send. Sends it
+)
+
+// situation is a phase with what belongs to it.
+type situation struct {
+	phase   phase
+	left    time.Duration // of resting, paced, gathering: how long at most
+	segment visit.Segment // of sending
+}
+
+// look finds out what the drain is at. The error is of reading the journal.
+func (d *drain) look() (situation, error) {
+	if left := d.rest.left(); left > 0 {
+		return situation{phase: resting, left: left}, nil
+	}
+	if left := d.pacing.left(); left > 0 {
+		return situation{phase: paced, left: left}, nil
+	}
+	if d.unsettled != nil {
+		return situation{phase: settling}, nil
+	}
+	segment, err := d.source.Peek(d.batching.limit, maxSegment)
+	if err != nil {
+		return situation{}, fmt.Errorf("reading the journal: %w", err)
+	}
+	if len(segment.Records) == 0 {
+		return situation{phase: idle}, nil
+	}
+	if left := d.batching.wait(segment); left > 0 {
+		return situation{phase: gathering, left: left}, nil
+	}
+	segment.Records = segment.Records[:min(len(segment.Records), d.batching.limit)]
+	return situation{phase: sending, segment: segment}, nil
 }
 
 // run returns when ctx ends.
@@ -87,72 +133,38 @@ func (d *drain) run(ctx context.Context) {
 			timer.Stop()
 		case <-d.renewed: // what the server said to the old certificate no longer holds
 			timer.Stop()
-			d.hold = time.Time{}
-			d.network.reset()
+			d.rest.release()
+			d.reaching.reset()
 		}
 	}
 }
 
-// step does the next thing, one exchange at most, and returns how long there is nothing to do; with listen, a new
-// record ends the wait.
+// step does what the phase asks for, one exchange at most, and returns how long there is nothing to do after it. With
+// listen, a new record ends the wait.
 func (d *drain) step(ctx context.Context) (wait time.Duration, listen bool) {
-	if w := time.Until(d.hold); w > 0 {
-		return w, false
-	}
-	if w := time.Until(d.holdBatch); w > 0 {
-		beat := d.beat.in()
-		if beat <= 0 {
-			d.sendBeat(ctx)
-			return 0, false
-		}
-		return min(w, beat), false
-	}
-	if d.owed != nil {
-		d.settle()
-		return 0, false
-	}
-	seg, err := d.source.Peek(d.limit, segmentBytes)
+	at, err := d.look()
 	if err != nil {
-		d.journalFailed(fmt.Errorf("reading the journal: %w", err))
+		d.journalFailed(err)
 		return 0, false
 	}
-	n := len(seg.Records)
-	if n == 0 {
-		beat := d.beat.in()
-		if beat <= 0 {
-			d.sendBeat(ctx)
-			return 0, false
-		}
-		return beat, true
+	switch at.phase {
+	case resting, gathering:
+		return at.left, false
+	case paced:
+		return min(at.left, d.beat(ctx)), false
+	case idle:
+		return d.beat(ctx), true
+	case settling:
+		d.settle()
+	case sending:
+		d.send(ctx, at.segment)
 	}
-	if n > d.limit {
-		seg.Records = seg.Records[:d.limit]
-	}
-	if !d.full(seg) {
-		// Looked at again now and then: a batch that fills up is sent at once.
-		if w := time.Until(d.sent.Add(d.gather)); w > 0 {
-			return min(w, max(d.gather/8, shortest)), false
-		}
-	}
-	d.send(ctx, seg)
 	return 0, false
 }
 
-// full reports whether gathering longer could not make the batch much larger.
-func (d *drain) full(s visit.Segment) bool {
-	if len(s.Records) >= d.limit {
-		return true
-	}
-	size := len(s.Epochs) * (visit.EncSize + 32)
-	for _, r := range s.Records {
-		size += len(r.Data) + 12
-	}
-	return size > segmentBytes*3/4
-}
-
 func (d *drain) send(ctx context.Context, s visit.Segment) {
-	d.sent = time.Now()
-	r, err := d.server.Send(ctx, wire.Batch{Segment: s})
+	d.batching.begin()
+	r, err := d.server.SendBatch(ctx, wire.Batch{Segment: s})
 	if ctx.Err() != nil {
 		return // whatever was stored is sent again and is no second visit
 	}
@@ -167,35 +179,33 @@ func (d *drain) send(ctx context.Context, s visit.Segment) {
 	}
 	d.reached(r)
 	if r.Settled.Through < s.Records[0].Seq {
-		d.insist(s, fmt.Errorf("the server has stored none of %d records", len(s.Records)))
+		d.oldestFailed(s, fmt.Errorf("the server has stored none of %d records", len(s.Records)))
 		return
 	}
-	d.blocked.reset()
-	d.insisting.succeed()
+	d.oldest.succeed()
 	d.status.change(func(st *Status, errs *[concerns]string) {
 		st.alert(r.Alerts)
 		st.Blocked, errs[concernBlocked] = 0, ""
 	})
-	d.limit = min(2*d.limit, wire.MaxRecords)
-	d.owed = &r.Settled
+	d.batching.grow()
+	d.unsettled = &r.Settled
 	d.settle()
 }
 
 // settle hands the receipt to the journal. While that fails no batch is sent: it would be the same records again.
 func (d *drain) settle() {
-	if err := d.source.Settle(*d.owed); err != nil {
-		d.journalFailed(fmt.Errorf("settling through record %d: %w", d.owed.Through, err))
+	if err := d.source.Settle(*d.unsettled); err != nil {
+		d.journalFailed(fmt.Errorf("settling through record %d: %w", d.unsettled.Through, err))
 		return
 	}
-	d.owed = nil
-	d.journal.reset()
-	d.journalling.succeed()
+	d.unsettled = nil
+	d.journaling.succeed()
 	d.status.say(concernJournal, "")
 }
 
 func (d *drain) journalFailed(err error) {
-	d.status.say(concernJournal, d.journalling.fail(err))
-	d.later(&d.holdBatch, d.journal.next(d.draw()))
+	d.status.say(concernJournal, d.journaling.fail(err))
+	d.pacing.extend(d.journaling.next(d.draw()))
 }
 
 // sendFailed decides what a failed batch means for the next.
@@ -203,32 +213,25 @@ func (d *drain) sendFailed(err error, s visit.Segment) {
 	n := len(s.Records)
 	if tooLarge(err) {
 		d.status.heard(answered(err))
-		if n > 1 { // find the record it does not like
-			d.limit = n / 2
-			d.insisting.fail(err)
-			d.later(&d.holdBatch, shortest)
+		if n == 1 {
+			d.oldestFailed(s, err)
 			return
 		}
-		d.insist(s, err)
+		d.batching.shrink(n) // finds the record that the server does not take
+		d.oldest.fail(err)
+		d.pacing.extend(minDelay)
 		return
 	}
 	if slow(err) {
-		d.limit = max(1, n/2) // a slow link gets less at a time
+		d.batching.shrink(n)
 	}
 	d.unreached(err)
 }
 
-// insist keeps the oldest record, which the server did not take, and tries it again later. Nothing is ever skipped.
-func (d *drain) insist(s visit.Segment, err error) {
+// oldestFailed keeps the oldest record, which the server did not take, and tries it again later. Nothing is ever skipped.
+func (d *drain) oldestFailed(s visit.Segment, err error) {
 	first := s.Records[0].Seq
-	text := d.insisting.fail(fmt.Errorf("record %d: %w", first, err))
+	text := d.oldest.fail(fmt.Errorf("record %d: %w", first, err))
 	d.status.change(func(st *Status, errs *[concerns]string) { st.Blocked, errs[concernBlocked] = first, text })
-	d.later(&d.holdBatch, d.blocked.next(d.draw()))
-}
-
-// later moves a time before which something is not done; it never brings it forward.
-func (d *drain) later(t *time.Time, wait time.Duration) {
-	if at := time.Now().Add(wait); at.After(*t) {
-		*t = at
-	}
+	d.pacing.extend(d.oldest.next(d.draw()))
 }

@@ -16,7 +16,7 @@ import (
 func (u *Uplink) Enrol(ctx context.Context, code string) (wire.Enrolment, error) {
 	u.enrolling.Lock()
 	defer u.enrolling.Unlock()
-	id := u.o.Identity
+	id := u.opts.Identity
 	key, err := id.pendingKey()
 	if err != nil {
 		return wire.Enrolment{}, err
@@ -33,7 +33,7 @@ func (u *Uplink) Enrol(ctx context.Context, code string) (wire.Enrolment, error)
 		}
 		return wire.Enrolment{}, fmt.Errorf("enrolling: %w", err)
 	}
-	if err := checkIssued(e.Certificate, key, u.o.Facility, u.o.Gate); err != nil {
+	if err := checkIssued(e.Certificate, key, u.opts.Facility, u.opts.Gate); err != nil {
 		return wire.Enrolment{}, fmt.Errorf("enrolling: %w", err)
 	}
 	if err := checkProvision(e.Provision); err != nil {
@@ -43,28 +43,25 @@ func (u *Uplink) Enrol(ctx context.Context, code string) (wire.Enrolment, error)
 		return wire.Enrolment{}, fmt.Errorf("enrolling: %w", err)
 	}
 	u.client.close() // the next connection is made with the new certificate
-	if err := u.take(e.Provision); err != nil {
+	if err := u.accept(e.Provision); err != nil {
 		u.status.say(concernProvision, err.Error())
-		u.o.Log.Warn("provision that came with the enrolment; it is fetched again", "err", err)
+		u.opts.Logger.Warn("provision that came with the enrolment; it is fetched again", "error", err)
 	}
 	if err := id.setRevoked(false); err != nil {
 		return wire.Enrolment{}, fmt.Errorf("enrolling: %w", err)
 	}
 	u.status.change(func(s *Status, _ *[concerns]string) { s.Revoked = false })
 	u.setEnrolled()
-	select {
-	case u.renewed <- struct{}{}:
-	default:
-	}
-	u.o.Log.Info("enrolled", "facility", string(u.o.Facility), "gate", string(u.o.Gate))
+	u.renewed.raise()
+	u.opts.Logger.Info("enrolled", "facility", string(u.opts.Facility), "gate", string(u.opts.Gate))
 	return e, nil
 }
 
 // keepEnrolled enrols with the configured code while there is no identity, and once more when the identity has lapsed:
 // the code may be a new one.
 func (u *Uplink) keepEnrolled(ctx context.Context) {
-	if u.o.Identity.certificate() == nil {
-		if u.o.Code == "" {
+	if u.opts.Identity.certificate() == nil {
+		if u.opts.Code == "" {
 			u.status.say(concernIdentity, "not enrolled, and the configuration gives no enrolment code")
 		} else if !u.enrolUntilDone(ctx) {
 			return
@@ -75,35 +72,34 @@ func (u *Uplink) keepEnrolled(ctx context.Context) {
 		return
 	case <-u.lapsed:
 	}
-	if u.o.Code == "" {
+	if u.opts.Code == "" {
 		return
 	}
-	if _, err := u.Enrol(ctx, u.o.Code); err != nil && ctx.Err() == nil {
-		u.o.Log.Warn("the terminal's certificate is no longer taken and the configured code does not replace it; a new code is needed", "err", plain(err))
+	if _, err := u.Enrol(ctx, u.opts.Code); err != nil && ctx.Err() == nil {
+		u.opts.Logger.Warn("the terminal's certificate is no longer taken and the configured code does not replace it; a new code is needed", "error", steadyText(err))
 	}
 }
 
 // enrolUntilDone reports whether there is an identity, false when ctx ended first.
 func (u *Uplink) enrolUntilDone(ctx context.Context) bool {
-	retry := backoff{first: firstDelay, longest: longestDelay}
-	log := failures{log: u.o.Log, what: "enrolling"}
+	retry := newRetry(u.opts.Logger, "enrolling")
 	for {
-		_, err := u.Enrol(ctx, u.o.Code)
+		_, err := u.Enrol(ctx, u.opts.Code)
 		if err == nil {
-			log.succeed()
+			retry.succeed()
 			return true
 		}
 		if ctx.Err() != nil {
 			return false
 		}
 		u.status.heard(answered(err))
-		u.status.say(concernIdentity, log.fail(err))
+		u.status.say(concernIdentity, retry.fail(err))
 		wait := retry.next(u.draw())
 		var no *refusal
 		if errors.As(err, &no) {
 			wait = max(wait, no.after)
 		}
-		if is(err, wire.CodeBadCode) { // no use in asking often
+		if hasCode(err, wire.CodeBadCode) { // no use in asking often
 			wait = max(wait, time.Minute)
 		}
 		if !pause(ctx, u.enrolled, wait) {

@@ -42,7 +42,7 @@ func TestGateEnrolsByItselfAndDrains(t *testing.T) {
 		}
 		f.server.URL = &url.URL{Scheme: "https", Host: "nobody.test"} // loading needs no network
 		again := f.uplink(nil)
-		if _, ok := again.o.Identity.Provision(); !ok || !again.Status().Enrolled {
+		if _, ok := again.opts.Identity.Provision(); !ok || !again.Status().Enrolled {
 			t.Error("the identity was not kept")
 		}
 	})
@@ -160,12 +160,12 @@ func TestProvisionTheGateRefusesIsNotKept(t *testing.T) {
 		f.refuse = errors.New("signed by another root")
 		u := f.uplink(nil)
 		f.run(u, func() bool { return f.drained() && strings.Contains(u.Status().LastError, "another root") })
-		if _, ok := u.o.Identity.Provision(); ok || !u.Status().Enrolled {
+		if _, ok := u.opts.Identity.Provision(); ok || !u.Status().Enrolled {
 			t.Errorf("status %+v", u.Status())
 		}
 		f.refuse = nil
 		u = f.uplink(nil)
-		f.run(u, func() bool { _, ok := u.o.Identity.Provision(); return ok })
+		f.run(u, func() bool { _, ok := u.opts.Identity.Provision(); return ok })
 	})
 }
 
@@ -245,7 +245,7 @@ func TestRevokedGateComesBackWithANewCode(t *testing.T) {
 		})
 		start := time.Now()
 		u := f.uplink(nil)
-		f.run(u, func() bool { return !u.Status().Revoked && serialOf(u.o.Identity) != old && f.drained() })
+		f.run(u, func() bool { return !u.Status().Revoked && serialOf(u.opts.Identity) != old && f.drained() })
 		if took := time.Since(start); took > time.Second {
 			t.Errorf("back after %v: at once, not after the pause in which a revoked terminal tries again", took)
 		}

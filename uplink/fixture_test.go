@@ -141,7 +141,7 @@ func (f *fixture) options() Options {
 			defer f.mu.Unlock()
 			f.times = append(f.times, at.Add(rtt/2))
 		},
-		Log: f.log,
+		Logger: f.log,
 	}
 	if f.network != nil {
 		opts.Dial = f.network.Dial
@@ -149,7 +149,7 @@ func (f *fixture) options() Options {
 	return opts
 }
 
-// uplink returns one whose every back-off is the shortest. change may be nil.
+// uplink returns one whose every back-off is the minDelay. change may be nil.
 func (f *fixture) uplink(change func(*Options)) *Uplink {
 	f.t.Helper()
 	opts := f.options()
@@ -162,7 +162,7 @@ func (f *fixture) uplink(change func(*Options)) *Uplink {
 }
 
 // limit is how much synthetic time a run may take: all a test waits for comes within the longest back-off.
-const limit = 2 * longestDelay
+const limit = 2 * maxDelay
 
 // run runs u until done, which is asked whenever nothing moves.
 func (f *fixture) run(u *Uplink, done func() bool) {
@@ -171,7 +171,7 @@ func (f *fixture) run(u *Uplink, done func() bool) {
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- u.Run(ctx) }()
-	for start := time.Now(); ; time.Sleep(shortest / 2) {
+	for start := time.Now(); ; time.Sleep(minDelay / 2) {
 		synctest.Wait()
 		if done() {
 			break

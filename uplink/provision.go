@@ -11,7 +11,7 @@ import (
 
 // lacks reports whether a receipt shows a newer trust list or another sealing key than the gate holds.
 func (u *Uplink) lacks(r wire.Receipt) bool {
-	trust, seal := u.o.Provision.Holding()
+	trust, seal := u.opts.Provision.Holding()
 	return r.Trust > trust || r.SealKey != (visit.SealKeyID{}) && r.SealKey != seal
 }
 
@@ -32,12 +32,11 @@ func (u *Uplink) offer(r wire.Receipt) {
 
 // keepProvisioned fetches what the gate lacks, in the background, with back-off until the gate has it.
 func (u *Uplink) keepProvisioned(ctx context.Context) {
-	retry := backoff{first: firstDelay, longest: longestDelay}
-	log := failures{log: u.o.Log, what: "refreshing trust list and sealing key"}
+	retry := newRetry(u.opts.Logger, "refreshing trust list and sealing key")
 	var newest wire.Receipt
 	var next time.Time // not before
 	for {
-		timer := time.NewTimer(renewLook)
+		timer := time.NewTimer(renewCheck)
 		if u.lacks(newest) {
 			timer.Reset(max(0, time.Until(next)))
 		}
@@ -58,14 +57,13 @@ func (u *Uplink) keepProvisioned(ctx context.Context) {
 			return
 		}
 		if err != nil {
-			u.status.say(concernProvision, log.fail(err))
+			u.status.say(concernProvision, retry.fail(err))
 			next = time.Now().Add(retry.next(u.draw()))
 			continue
 		}
-		retry.reset()
-		log.succeed()
+		retry.succeed()
 		u.status.say(concernProvision, "")
-		u.o.Log.Info("trust list and sealing key refreshed", "trust", newest.Trust)
+		u.opts.Logger.Info("trust list and sealing key refreshed", "trust", newest.Trust)
 	}
 }
 
@@ -77,7 +75,7 @@ func (u *Uplink) refresh(ctx context.Context, wanted wire.Receipt) error {
 	if err := checkProvision(p); err != nil {
 		return err
 	}
-	if err := u.take(p); err != nil {
+	if err := u.accept(p); err != nil {
 		return err
 	}
 	if u.lacks(wanted) {
@@ -86,10 +84,10 @@ func (u *Uplink) refresh(ctx context.Context, wanted wire.Receipt) error {
 	return nil
 }
 
-// take gives a provision to the gate and, once it is taken, keeps it for the next start.
-func (u *Uplink) take(p wire.Provision) error {
-	if err := u.o.Provision.Provision(p); err != nil {
+// accept gives a provision to the gate and, once it is taken, keeps it for the next start.
+func (u *Uplink) accept(p wire.Provision) error {
+	if err := u.opts.Provision.Provision(p); err != nil {
 		return fmt.Errorf("the gate refuses the provision: %w", err)
 	}
-	return u.o.Identity.keepProvision(p)
+	return u.opts.Identity.keepProvision(p)
 }

@@ -9,25 +9,24 @@ import (
 	"github.com/kipass/kipass/protocol/wire"
 )
 
-const renewLook = time.Hour // the wall clock may be set: due dates are looked at this often
+const renewCheck = time.Hour // the wall clock may be set: due dates are looked at this often
 
 // keepRenewed renews the certificate when two thirds of its life are over. The renewed identity is durable before it is
 // tried, and replaces the one in use only after the server has answered to it; until then, and after a crash anywhere in
 // between, the old one works.
 func (u *Uplink) keepRenewed(ctx context.Context) {
-	retry := backoff{first: time.Minute, longest: time.Hour}
-	log := failures{log: u.o.Log, what: "renewing the certificate"}
+	retry := newRetry(u.opts.Logger, "renewing the certificate")
+	retry.first, retry.longest = time.Minute, time.Hour
 	for {
 		wait, err := u.renewStep(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		if err != nil {
-			log.fail(err)
+			retry.fail(err)
 			wait = retry.next(u.draw())
 		} else {
-			log.succeed()
-			retry.reset()
+			retry.succeed()
 		}
 		if !pause(ctx, nil, wait) {
 			return
@@ -37,17 +36,17 @@ func (u *Uplink) keepRenewed(ctx context.Context) {
 
 // renewStep proves a renewed identity, or asks for one when it is time, and returns how long there is nothing to do.
 func (u *Uplink) renewStep(ctx context.Context) (time.Duration, error) {
-	if c := u.o.Identity.unproven(); c != nil {
+	if c := u.opts.Identity.unproven(); c != nil {
 		return 0, u.prove(ctx, c)
 	}
-	leaf, now := u.o.Identity.certificate().Leaf, u.now()
+	leaf, now := u.opts.Identity.certificate().Leaf, u.now()
 	if due := renewAt(leaf).Sub(now); due > 0 {
-		return min(due, renewLook), nil
+		return min(due, renewCheck), nil
 	}
 	err := u.renew(ctx)
 	if err != nil && now.After(leaf.NotAfter) {
 		err = fmt.Errorf("the certificate expired at %s: %w", leaf.NotAfter.Format(time.RFC3339), err)
-		u.lapse()
+		u.lapsed.raise()
 	}
 	return 0, err
 }
@@ -55,7 +54,7 @@ func (u *Uplink) renewStep(ctx context.Context) (time.Duration, error) {
 func (u *Uplink) renew(ctx context.Context) error {
 	u.enrolling.Lock()
 	defer u.enrolling.Unlock()
-	id := u.o.Identity
+	id := u.opts.Identity
 	key, err := id.pendingKey()
 	if err != nil {
 		return err
@@ -68,7 +67,7 @@ func (u *Uplink) renew(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := checkIssued(e.Certificate, key, u.o.Facility, u.o.Gate); err != nil {
+	if err := checkIssued(e.Certificate, key, u.opts.Facility, u.opts.Gate); err != nil {
 		return err
 	}
 	return id.store(fileRenewed, key, e.Certificate)
@@ -76,14 +75,14 @@ func (u *Uplink) renew(ctx context.Context) error {
 
 // prove sends a heartbeat under the renewed identity and takes it into use when the server answers.
 func (u *Uplink) prove(ctx context.Context, c *tls.Certificate) error {
-	trial := newClient(u.o, func() *tls.Certificate { return c }, u.now, nil)
+	trial := newClient(u.opts, func() *tls.Certificate { return c }, u.now, nil)
 	defer trial.close()
-	r, err := trial.Beat(ctx, u.o.Heartbeat())
+	r, err := trial.SendHeartbeat(ctx, u.opts.Heartbeat())
 	if err == nil {
 		err = r.AnswersHeartbeat()
 	}
 	if rejectedByTLS(err) {
-		if e := u.o.Identity.discard(); e != nil {
+		if e := u.opts.Identity.discard(); e != nil {
 			return e
 		}
 		return fmt.Errorf("renewed certificate is not taken and was discarded: %w", err)
@@ -91,10 +90,10 @@ func (u *Uplink) prove(ctx context.Context, c *tls.Certificate) error {
 	if err != nil {
 		return fmt.Errorf("trying the renewed certificate: %w", err)
 	}
-	if err := u.o.Identity.adopt(); err != nil {
+	if err := u.opts.Identity.adopt(); err != nil {
 		return err
 	}
 	u.client.close()
-	u.o.Log.Info("certificate renewed", "until", c.Leaf.NotAfter)
+	u.opts.Logger.Info("certificate renewed", "until", c.Leaf.NotAfter)
 	return nil
 }

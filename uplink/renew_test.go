@@ -37,11 +37,11 @@ func TestRenewal(t *testing.T) {
 	t.Run("at two thirds of the certificate's life, by itself", bubble(func(t *testing.T) {
 		f, old := newDueFixture(t)
 		u := f.uplink(nil)
-		f.run(u, func() bool { return serialOf(u.o.Identity) != old && f.drained() })
+		f.run(u, func() bool { return serialOf(u.opts.Identity) != old && f.drained() })
 		if now := f.serial(); now == old || !f.server.Saw(now) || !f.server.Saw(old) {
 			t.Errorf("old %s (seen: %v), now %s (seen: %v)", old, f.server.Saw(old), now, f.server.Saw(now))
 		}
-		if u.o.Identity.unproven() != nil {
+		if u.opts.Identity.unproven() != nil {
 			t.Error("a renewed identity is left over")
 		}
 		f.checkLedger()
@@ -64,7 +64,7 @@ func TestRenewal(t *testing.T) {
 		key := testkit.Must(os.ReadFile(filepath.Join(f.dir, filePending)))(t)
 		f.server.SetFault(nil)
 		u := f.uplink(nil)
-		f.run(u, func() bool { return serialOf(u.o.Identity) != old })
+		f.run(u, func() bool { return serialOf(u.opts.Identity) != old })
 		if b := testkit.Must(os.ReadFile(filepath.Join(f.dir, fileTerminal)))(t); !strings.HasPrefix(string(b), string(key)) {
 			t.Error("another key was used")
 		}
@@ -77,7 +77,7 @@ func TestRenewal(t *testing.T) {
 			t.Fatal("the renewed certificate is used unproven")
 		}
 		u := f.uplink(nil)
-		f.run(u, func() bool { return serialOf(u.o.Identity) != old && f.drained() })
+		f.run(u, func() bool { return serialOf(u.opts.Identity) != old && f.drained() })
 		f.checkLedger()
 	}))
 	t.Run("a renewed certificate the server does not take is discarded, the old one works on", bubble(func(t *testing.T) {

@@ -133,8 +133,8 @@ var spoilers = []spoiler{
 		x.w.Header().Set("Retry-After", time.Unix(1e9+1, 0).UTC().Format(http.TimeFormat))
 		x.server.Refuse(x.w, 503, wire.CodeBusy, "")
 	}, "server refuses (busy)"},
-	{"503 of a load balancer", page(503, ""), "not to be had (status 503)"},
-	{"413 of a load balancer", page(413, ""), "not to be had (status 413)"},
+	{"503 of a load balancer", page(503, ""), "unavailable (status 503)"},
+	{"413 of a load balancer", page(413, ""), "unavailable (status 413)"},
 	{"internal error of the server", refused(500, wire.CodeInternal, ""), "server refuses (internal)"},
 	{"batch called malformed", refused(400, wire.CodeBadRequest, ""), "server refuses (bad-request)"},
 	{"batch called too large", refused(413, wire.CodeTooLarge, ""), "server refuses (too-large)"},

@@ -7,12 +7,8 @@ package uplink
 
 import (
 	"context"
-	"crypto/x509"
-	"fmt"
-	"log/slog"
+	"errors"
 	"math/rand/v2"
-	"net"
-	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,133 +29,78 @@ type Provisioner interface {
 	Provision(wire.Provision) error
 }
 
-// Options say whom an uplink serves. Those without a default are required.
-type Options struct {
-	Server    *url.URL       // base URL, https
-	CA        *x509.CertPool // the only authorities a server certificate may come from
-	Proxy     *url.URL       // HTTP proxy; nil: none, the environment is not asked
-	Facility  visit.Facility // the place this gate is configured for: the certificate must name it
-	Gate      visit.Gate
-	Code      string        // one-time enrolment code, used while there is no identity; may be empty
-	Timeout   time.Duration // for one whole exchange, default 30 s; connecting and handshake get 10 s each at most
-	Identity  *Identity
-	Source    Source
-	Provision Provisioner
-
-	Dial         func(ctx context.Context, network, address string) (net.Conn, error) // default: TCP
-	Heartbeat    func() wire.Heartbeat                                                // the gate's present state
-	OnServerTime func(t time.Time, rtt time.Duration)                                 // called when an answer came; t is rtt/2 old; may be nil
-	OnStatus     func(Status)                                                         // called after a change, one call at a time; may be nil
-	Now          func() time.Time                                                     // wall time, not below what the gate knows for sure; default time.Now
-	Log          *slog.Logger
-}
-
 // Uplink connects one gate with its visit server.
 type Uplink struct {
-	o       Options
+	opts    Options
 	client  *client
 	status  statusBoard
+	clock   serverClock
 	draw    func() float64 // from 0 to 1, for jitter
 	running atomic.Bool
 
-	enrolling sync.Mutex        // held over one enrolment
-	enrolled  chan struct{}     // closed once there is an identity
-	lapsed    chan struct{}     // the identity is no longer taken; buffered
-	renewed   chan struct{}     // there is another identity than before; buffered
-	receipts  chan wire.Receipt // newest one that shows something to fetch; buffered
+	enrolling sync.Mutex    // held over one enrolment or renewal
+	enrolled  chan struct{} // closed by enrolOnce, once there is an identity
 	enrolOnce sync.Once
-
-	clock struct { // the server's time when it was last heard
-		sync.Mutex
-		server, at time.Time
-	}
+	lapsed    signal            // the server no longer takes the identity
+	renewed   signal            // there is another identity than before
+	receipts  chan wire.Receipt // newest one that shows something to fetch; buffered
 }
 
-const timeoutDefault = 30 * time.Second
-
 // New checks the options. It uses no network and starts nothing.
-func New(o Options) (*Uplink, error) {
-	switch {
-	case o.Server == nil || o.Server.Scheme != "https" || o.Server.Host == "" || o.Server.User != nil ||
-		o.Server.RawQuery != "" || o.Server.Fragment != "":
-		return nil, fmt.Errorf("visit server: must be given as https://host[:port][/path]")
-	case o.CA == nil:
-		return nil, fmt.Errorf("visit server: no certificate authority given to check it against")
-	case o.Identity == nil || o.Source == nil || o.Provision == nil || o.Heartbeat == nil || o.Log == nil:
-		return nil, fmt.Errorf("uplink: identity, source, provision, heartbeat and log are required")
-	}
-	if _, err := visit.ParseFacility(string(o.Facility)); err != nil {
+func New(opts Options) (*Uplink, error) {
+	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	if _, err := visit.ParseGate(string(o.Gate)); err != nil {
-		return nil, err
-	}
-	if f, g, ok := o.Identity.Terminal(); ok && (f != o.Facility || g != o.Gate) {
-		return nil, fmt.Errorf("this device is enrolled as facility %s, gate %s but configured as facility %s, gate %s: correct the configuration, or empty %s and enrol it anew",
-			f, g, o.Facility, o.Gate, o.Identity.folder)
-	}
-	if o.Timeout <= 0 {
-		o.Timeout = timeoutDefault
-	}
-	if o.Dial == nil {
-		o.Dial = (&net.Dialer{Timeout: min(stepTimeout, o.Timeout)}).DialContext
-	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
+	opts = opts.withDefaults()
 	u := &Uplink{
-		o: o, draw: rand.Float64,
-		enrolled: make(chan struct{}), lapsed: make(chan struct{}, 1), renewed: make(chan struct{}, 1), receipts: make(chan wire.Receipt, 1),
+		opts: opts, draw: rand.Float64,
+		enrolled: make(chan struct{}), lapsed: newSignal(), renewed: newSignal(), receipts: make(chan wire.Receipt, 1),
 	}
-	u.status.now, u.status.notify = o.Now, o.OnStatus
-	u.status.s.Revoked = o.Identity.isRevoked()
-	if o.Identity.certificate() != nil {
+	u.status.now, u.status.notify = opts.Now, opts.OnStatus
+	u.status.s.Revoked = opts.Identity.isRevoked()
+	if opts.Identity.certificate() != nil {
 		u.setEnrolled()
 	}
-	if err := o.Identity.Damage(); err != nil {
+	if err := opts.Identity.Damage(); err != nil {
 		u.status.errs[concernIdentity] = err.Error()
 		u.status.s.LastError = err.Error()
 	}
-	u.client = newClient(o, o.Identity.certificate, u.now, u.heardTime)
+	u.client = newClient(opts, opts.Identity.certificate, u.now, u.heardTime)
 	return u, nil
 }
 
 // Status returns the present state.
 func (u *Uplink) Status() Status { return u.status.get() }
 
-// Run enrols, drains, beats, renews and refreshes until ctx ends, and then returns nil; it is called once. All
+// Run enrols, drains, sends heartbeats, renews and refreshes until ctx ends, and then returns nil; it is called once. All
 // goroutines have ended when it returns.
 func (u *Uplink) Run(ctx context.Context) error {
 	if !u.running.CompareAndSwap(false, true) {
-		return fmt.Errorf("uplink: already run")
+		return errors.New("uplink: already run")
 	}
 	defer u.client.close()
-	if f := u.o.OnStatus; f != nil {
+	if f := u.opts.OnStatus; f != nil {
 		f(u.Status())
 	}
-	if err := u.o.Identity.Damage(); err != nil {
-		u.o.Log.Warn("identity", "err", err)
+	if err := u.opts.Identity.Damage(); err != nil {
+		u.opts.Logger.Warn("identity", "error", err)
 	}
-	d := newDrain(drain{
-		source: u.o.Source, server: u.client, status: &u.status, draw: u.draw,
-		onReceipt: u.offer, onRevoked: u.revoked, renewed: u.renewed,
-		beat: pulse{content: u.o.Heartbeat},
-	}, u.o.Log)
-	whenEnrolled := func(run func(context.Context)) func() error {
-		return func() error {
+	d := newDrain(drainOptions{
+		source: u.opts.Source, server: u.client, status: &u.status, heartbeat: u.opts.Heartbeat, log: u.opts.Logger,
+		onReceipt: u.offer, onRevoked: u.revoked, renewed: u.renewed, draw: u.draw,
+	})
+	var g errgroup.Group
+	g.Go(func() error { u.keepEnrolled(ctx); return nil })
+	for _, run := range []func(context.Context){d.run, u.keepRenewed, u.keepProvisioned} {
+		g.Go(func() error {
 			select {
 			case <-ctx.Done():
 			case <-u.enrolled:
 				run(ctx)
 			}
 			return nil
-		}
+		})
 	}
-	var g errgroup.Group
-	g.Go(func() error { u.keepEnrolled(ctx); return nil })
-	g.Go(whenEnrolled(d.run))
-	g.Go(whenEnrolled(u.keepRenewed))
-	g.Go(whenEnrolled(u.keepProvisioned))
 	return g.Wait()
 }
 
@@ -168,39 +109,59 @@ func (u *Uplink) setEnrolled() {
 	u.status.change(func(s *Status, errs *[concerns]string) { s.Enrolled, errs[concernIdentity] = true, "" })
 }
 
-// revoked keeps across restarts whether the server has withdrawn this terminal.
+// revoked keeps across restarts whether the server has withdrawn this terminal. A withdrawn one enrols again, if there is
+// a code left to try.
 func (u *Uplink) revoked(r bool) {
-	if err := u.o.Identity.setRevoked(r); err != nil {
-		u.o.Log.Error("keeping that the terminal is revoked", "revoked", r, "err", err)
+	if err := u.opts.Identity.setRevoked(r); err != nil {
+		u.opts.Logger.Error("keeping that the terminal is revoked", "revoked", r, "error", err)
 	}
 	if r {
-		u.lapse()
-	}
-}
-
-// lapse asks for another enrolment, if there is a code left to try.
-func (u *Uplink) lapse() {
-	select {
-	case u.lapsed <- struct{}{}:
-	default:
+		u.lapsed.raise()
 	}
 }
 
 func (u *Uplink) heardTime(t time.Time, rtt time.Duration) {
-	u.clock.Lock()
-	u.clock.server, u.clock.at = t.Add(rtt/2), time.Now()
-	u.clock.Unlock()
-	if f := u.o.OnServerTime; f != nil {
+	u.clock.set(t.Add(rtt / 2))
+	if f := u.opts.OnServerTime; f != nil {
 		f(t, rtt)
 	}
 }
 
 // now returns the best known wall time: the server's, once it was heard.
 func (u *Uplink) now() time.Time {
-	u.clock.Lock()
-	defer u.clock.Unlock()
-	if u.clock.server.IsZero() {
-		return u.o.Now()
+	if t, ok := u.clock.now(); ok {
+		return t
 	}
-	return u.clock.server.Add(time.Since(u.clock.at))
+	return u.opts.Now()
+}
+
+// serverClock is the server's time, which goes on from when it was last heard.
+type serverClock struct {
+	mu        sync.Mutex
+	heard, at time.Time // the server's time, and the gate's at that moment; zero before the first
+}
+
+func (c *serverClock) set(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.heard, c.at = now, time.Now()
+}
+
+// now returns false when the server's time was never heard.
+func (c *serverClock) now() (time.Time, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.heard.Add(time.Since(c.at)), !c.at.IsZero()
+}
+
+// signal tells one waiting goroutine that something has happened, once however often it did.
+type signal chan struct{}
+
+func newSignal() signal { return make(signal, 1) }
+
+func (s signal) raise() {
+	select {
+	case s <- struct{}{}:
+	default:
+	}
 }

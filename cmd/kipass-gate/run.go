@@ -125,7 +125,7 @@ func (p *parts) newUplink() (*uplink.Uplink, error) {
 	return uplink.New(uplink.Options{
 		Server: server, CA: authorities, Facility: p.config.Place.Facility, Gate: p.config.Place.Name,
 		Code: p.config.Server.EnrolmentCode.Reveal(), Identity: p.identity, Source: p.journal, Provision: p,
-		Heartbeat: p.heartbeat, OnServerTime: p.clock.ServerTime, OnStatus: p.setDelivery, Now: p.latest, Log: p.log,
+		Heartbeat: p.heartbeat, OnServerTime: p.clock.ServerTime, OnStatus: p.setDelivery, Now: p.latest, Logger: p.log,
 	})
 }
 

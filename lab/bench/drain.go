@@ -100,7 +100,7 @@ func newLink(server *central, identity *uplink.Identity, source *emptying) (*upl
 	return uplink.New(uplink.Options{
 		Server: base, CA: pool, Facility: benchFacility, Gate: benchGate, Identity: identity, Source: source, Provision: source,
 		Heartbeat: func() wire.Heartbeat { return wire.Heartbeat{Clock: visit.ClockSynced.String()} },
-		Log:       slog.New(slog.DiscardHandler),
+		Logger:    slog.New(slog.DiscardHandler),
 	})
 }
 

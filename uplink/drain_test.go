@@ -4,142 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"net"
 	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/protocol/wire"
 )
 
-// scripted is a server without a network: it notes when what was sent and answers as told.
-type scripted struct {
-	mu     sync.Mutex
-	start  time.Time
-	sends  []sentBatch
-	beats  []time.Duration
-	onSend func(b wire.Batch) (wire.Receipt, error) // nil: everything is stored
-	onBeat func() (wire.Receipt, error)
-	terms  wire.Receipt // pacing of the usual receipt
-	held   map[uint64]bool
-}
-
-type sentBatch struct {
-	at    time.Duration // since the start
-	first uint64
-	n     int
-}
-
-func (s *scripted) Send(_ context.Context, b wire.Batch) (wire.Receipt, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.sends = append(s.sends, sentBatch{time.Since(s.start), b.Segment.Records[0].Seq, len(b.Segment.Records)})
-	if s.onSend != nil {
-		return s.onSend(b)
-	}
-	return s.accept(b), nil
-}
-
-func (s *scripted) accept(b wire.Batch) wire.Receipt {
-	r := s.terms
-	r.ServerTime = time.Now().UnixMilli()
-	r.Settled = visit.Settlement{Journal: b.Segment.Journal, Through: b.Segment.Through()}
-	for _, rec := range b.Segment.Records {
-		s.held[rec.Seq] = true
-	}
-	return r
-}
-
-func (s *scripted) Beat(context.Context, wire.Heartbeat) (wire.Receipt, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.beats = append(s.beats, time.Since(s.start))
-	if s.onBeat != nil {
-		return s.onBeat()
-	}
-	r := s.terms
-	r.ServerTime = time.Now().UnixMilli()
-	return r, nil
-}
-
-// bench is a drain in a bubble of time.
-type bench struct {
-	journal *memoryJournal
-	server  *scripted
-	status  statusBoard
-	revoked []bool
-	faults  []string
-	log     testkit.Buffer
-}
-
-// inBubble runs a drain for a span of synthetic time while f acts on it from outside.
-func inBubble(t *testing.T, records int, draw func() float64, span time.Duration, f func(b *bench)) *bench {
-	t.Helper()
-	b := &bench{}
-	synctest.Test(t, func(t *testing.T) {
-		b.journal = newMemoryJournal(records)
-		b.server = &scripted{start: time.Now(), held: map[uint64]bool{}}
-		b.journal.stored = func(r visit.Sealed) bool { return b.server.held[r.Seq] }
-		b.status.now = time.Now
-		d := newDrain(drain{
-			source: b.journal, server: b.server, status: &b.status, draw: draw,
-			onReceipt: func(wire.Receipt) {}, onRevoked: func(r bool) { b.revoked = append(b.revoked, r) },
-			beat: pulse{content: func() wire.Heartbeat {
-				b.server.mu.Lock()
-				defer b.server.mu.Unlock()
-				return wire.Heartbeat{Faults: b.faults}
-			}},
-		}, slog.New(slog.NewTextHandler(&b.log, nil)))
-		ctx, cancel := context.WithTimeout(context.Background(), span)
-		defer cancel()
-		done := make(chan struct{})
-		if f != nil {
-			go func() { defer close(done); f(b) }()
-		} else {
-			close(done)
-		}
-		synctest.Wait() // f has set the stage and sleeps, or has ended
-		d.run(ctx)
-		<-done
-		if b.journal.early != 0 {
-			t.Errorf("%d records were settled without the server having them", b.journal.early)
-		}
-	})
-	return b
-}
-
-// sleep lets synthetic time pass and everything come to rest; what the drain did is then seen without a race.
-func sleep(d time.Duration) {
-	time.Sleep(d)
-	synctest.Wait()
-}
-
-// change changes what the server or the gate does from now on.
-func (b *bench) change(f func()) {
-	b.server.mu.Lock()
-	defer b.server.mu.Unlock()
-	f()
-}
-
-func (b *bench) gaps() (gaps []time.Duration) {
-	for i := range b.server.sends[1:] {
-		gaps = append(gaps, b.server.sends[i+1].at-b.server.sends[i].at)
-	}
-	return gaps
-}
-
-func always(x float64) func() float64 { return func() float64 { return x } }
-
 var errDown = errors.New("visit server not reached: connection refused")
 
 func TestBackOffDoublesToFiveMinutes(t *testing.T) {
-	down := func(b *bench) {
+	down := func(b *drainFixture) {
 		b.server.onSend = func(wire.Batch) (wire.Receipt, error) { return wire.Receipt{}, errDown }
 	}
 	b := inBubble(t, 10, always(1), time.Hour, down)
@@ -158,7 +36,7 @@ func TestBackOffDoublesToFiveMinutes(t *testing.T) {
 		var sum time.Duration
 		late := b.gaps()[12:]
 		for _, gap := range late {
-			if gap > 5*time.Minute || gap < shortest {
+			if gap > 5*time.Minute || gap < minDelay {
 				t.Errorf("delay %v", gap)
 			}
 			sum += gap
@@ -174,7 +52,7 @@ func TestBackOffDoublesToFiveMinutes(t *testing.T) {
 
 func TestDistinctFailuresAreLoggedOnceThenSuccess(t *testing.T) {
 	n := 0
-	b := inBubble(t, 10, always(0.5), time.Hour, func(b *bench) {
+	b := inBubble(t, 10, always(0.5), time.Hour, func(b *drainFixture) {
 		b.server.onSend = func(batch wire.Batch) (wire.Receipt, error) {
 			switch n++; {
 			case n > 9:
@@ -197,7 +75,7 @@ func TestDistinctFailuresAreLoggedOnceThenSuccess(t *testing.T) {
 func TestRetryAfterIsObeyedAndBounded(t *testing.T) {
 	for _, after := range []time.Duration{3 * time.Second, 90 * time.Second, maxWait} {
 		for _, draw := range []float64{0, 1} {
-			b := inBubble(t, 10, always(draw), time.Hour, func(b *bench) {
+			b := inBubble(t, 10, always(draw), time.Hour, func(b *drainFixture) {
 				b.server.onSend = func(wire.Batch) (wire.Receipt, error) { return wire.Receipt{}, &refusal{status: 503, after: after} }
 			})
 			for _, gap := range b.gaps() {
@@ -214,7 +92,7 @@ func TestRetryAfterIsObeyedAndBounded(t *testing.T) {
 
 func TestPacingIsObeyedAndBounded(t *testing.T) {
 	for wait, want := range map[uint32]time.Duration{0: 0, 2500: 2500 * time.Millisecond, 1 << 31: maxWait} {
-		b := inBubble(t, 5000, always(0), time.Hour, func(b *bench) { b.server.terms.Wait = wait })
+		b := inBubble(t, 5000, always(0), time.Hour, func(b *drainFixture) { b.server.terms.Wait = wait })
 		if len(b.server.sends) != 5 || b.journal.backlog() != 0 {
 			t.Fatalf("wait %d: %d batches", wait, len(b.server.sends))
 		}
@@ -227,8 +105,8 @@ func TestPacingIsObeyedAndBounded(t *testing.T) {
 }
 
 func TestGathering(t *testing.T) {
-	scanEvery := func(d time.Duration, n int) func(*bench) {
-		return func(b *bench) {
+	scanEvery := func(d time.Duration, n int) func(*drainFixture) {
+		return func(b *drainFixture) {
 			sleep(time.Minute)
 			for range n {
 				b.journal.append(1)
@@ -244,7 +122,7 @@ func TestGathering(t *testing.T) {
 	})
 	for asked, want := range map[uint32]time.Duration{0: time.Second, 3000: 3 * time.Second, 60_000: wire.MaxGather} {
 		t.Run(fmt.Sprintf("scans are gathered while they come in, asked for %d ms", asked), func(t *testing.T) {
-			b := inBubble(t, 0, always(0), 5*time.Minute, func(b *bench) {
+			b := inBubble(t, 0, always(0), 5*time.Minute, func(b *drainFixture) {
 				b.server.terms.Gather = asked
 				scanEvery(100*time.Millisecond, 600)(b)
 			})
@@ -259,7 +137,7 @@ func TestGathering(t *testing.T) {
 		})
 	}
 	t.Run("a full batch is sent at once", func(t *testing.T) {
-		b := inBubble(t, 0, always(0), 2*time.Minute, func(b *bench) {
+		b := inBubble(t, 0, always(0), 2*time.Minute, func(b *drainFixture) {
 			sleep(time.Minute)
 			b.journal.append(1)
 			sleep(300 * time.Millisecond)
@@ -287,7 +165,7 @@ func TestHeartbeats(t *testing.T) {
 		t.Run(c.rule, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(3, 4))
 			const day = 24 * time.Hour
-			b := inBubble(t, 0, r.Float64, day, func(b *bench) { b.faults, b.server.terms.Heartbeat = c.faults, c.asked })
+			b := inBubble(t, 0, r.Float64, day, func(b *drainFixture) { b.faults, b.server.terms.Heartbeat = c.faults, c.asked })
 			if b.server.beats[0] > startSpread {
 				t.Errorf("first after %v", b.server.beats[0])
 			}
@@ -305,7 +183,7 @@ func TestHeartbeats(t *testing.T) {
 		})
 	}
 	t.Run("a fault that comes up is told within about a minute", func(t *testing.T) {
-		b := inBubble(t, 0, always(0.5), 4*time.Minute, func(b *bench) {
+		b := inBubble(t, 0, always(0.5), 4*time.Minute, func(b *drainFixture) {
 			sleep(90 * time.Second)
 			b.change(func() { b.faults = []string{"reader-lost"} })
 		})
@@ -314,7 +192,7 @@ func TestHeartbeats(t *testing.T) {
 		}
 	})
 	t.Run("a server that takes no heartbeats still gets visits", func(t *testing.T) {
-		b := inBubble(t, 0, always(1), time.Hour, func(b *bench) {
+		b := inBubble(t, 0, always(1), time.Hour, func(b *drainFixture) {
 			b.server.onBeat = func() (wire.Receipt, error) {
 				return wire.Receipt{}, &refusal{problem: &wire.Problem{Code: wire.CodeBadRequest}, status: 400}
 			}
@@ -333,7 +211,7 @@ func TestHeartbeats(t *testing.T) {
 func TestRevokedKeepsTryingSlowlyAndDropsNothing(t *testing.T) {
 	no := true
 	r := rand.New(rand.NewPCG(5, 6))
-	b := inBubble(t, 1500, r.Float64, 14*time.Hour, func(b *bench) {
+	b := inBubble(t, 1500, r.Float64, 14*time.Hour, func(b *drainFixture) {
 		b.server.onSend = func(batch wire.Batch) (wire.Receipt, error) {
 			if no {
 				return wire.Receipt{}, &refusal{problem: &wire.Problem{Code: wire.CodeRevoked}, status: 403}
@@ -345,7 +223,7 @@ func TestRevokedKeepsTryingSlowlyAndDropsNothing(t *testing.T) {
 			t.Errorf("status %+v", s)
 		}
 		for _, gap := range b.gaps() {
-			if gap < longestDelay/2 || gap > longestDelay {
+			if gap < maxDelay/2 || gap > maxDelay {
 				t.Errorf("tried again after %v", gap)
 			}
 		}
@@ -361,7 +239,7 @@ func TestRevokedKeepsTryingSlowlyAndDropsNothing(t *testing.T) {
 func TestMalformedRecordIsFoundAndKept(t *testing.T) {
 	const bad = 700
 	takes := false
-	b := inBubble(t, 3000, always(1), 4*time.Hour, func(b *bench) {
+	b := inBubble(t, 3000, always(1), 4*time.Hour, func(b *drainFixture) {
 		b.server.onSend = func(batch wire.Batch) (wire.Receipt, error) {
 			for _, r := range batch.Segment.Records {
 				if r.Seq == bad && !takes {
@@ -391,7 +269,7 @@ func TestMalformedRecordIsFoundAndKept(t *testing.T) {
 }
 
 func TestJournalThatCannotSettleStopsSending(t *testing.T) {
-	b := inBubble(t, 2000, always(1), time.Hour, func(b *bench) {
+	b := inBubble(t, 2000, always(1), time.Hour, func(b *drainFixture) {
 		for range 8 {
 			b.journal.settleErrs = append(b.journal.settleErrs, settleFault{before: errors.New("input/output error")})
 		}
@@ -414,7 +292,7 @@ func TestJournalThatCannotSettleStopsSending(t *testing.T) {
 }
 
 func TestServerThatStoresNothingIsNotPressed(t *testing.T) {
-	b := inBubble(t, 2000, always(1), time.Hour, func(b *bench) {
+	b := inBubble(t, 2000, always(1), time.Hour, func(b *drainFixture) {
 		b.server.onSend = func(batch wire.Batch) (wire.Receipt, error) {
 			return wire.Receipt{ServerTime: 1, Settled: visit.Settlement{Journal: batch.Segment.Journal}}, nil
 		}
@@ -425,7 +303,7 @@ func TestServerThatStoresNothingIsNotPressed(t *testing.T) {
 }
 
 func TestSlowLinkGetsLessAtATime(t *testing.T) {
-	b := inBubble(t, 1000, always(0), time.Hour, func(b *bench) {
+	b := inBubble(t, 1000, always(0), time.Hour, func(b *drainFixture) {
 		b.server.onSend = func(batch wire.Batch) (wire.Receipt, error) {
 			if len(batch.Segment.Records) > 100 {
 				return wire.Receipt{}, fmt.Errorf("%w: %w", errSlow, context.DeadlineExceeded)
@@ -441,7 +319,7 @@ func TestSlowLinkGetsLessAtATime(t *testing.T) {
 func TestAlertsAreKept(t *testing.T) {
 	alerts := [][]string{{"gap"}, nil, {"fork", "gap"}, nil}
 	n := 0
-	b := inBubble(t, 4000, always(0), time.Minute, func(b *bench) {
+	b := inBubble(t, 4000, always(0), time.Minute, func(b *drainFixture) {
 		b.server.onSend = func(batch wire.Batch) (wire.Receipt, error) {
 			r := b.server.accept(batch)
 			r.Alerts = alerts[n]
