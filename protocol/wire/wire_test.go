@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/url"
 	"reflect"
 	"strings"
 	"testing"
 
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/protocol/wire"
 )
@@ -42,83 +44,101 @@ func receipt(through uint64, refused ...visit.Refusal) wire.Receipt {
 	}
 }
 
-func roundTrip[T any](m T) func(t *testing.T) {
-	return func(t *testing.T) {
-		got, err := wire.Decode[T](encode(t, m))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !reflect.DeepEqual(got, m) {
-			t.Errorf("got %+v, want %+v", got, m)
-		}
+type messageCase struct {
+	name        string
+	contentType string
+	message     any
+}
+
+func messageCases() []messageCase {
+	r := receipt(20, visit.Refusal{Seq: 12, Reason: "unsealable"})
+	r.Alerts = []string{"gap", "fork"}
+	provision := wire.Provision{SealKey: []byte{1}, TrustList: []byte{2}}
+	return []messageCase{
+		{"a batch of three records", wire.TypeBatch, wire.Batch{Segment: segment(3)}},
+		{"a receipt", wire.TypeReceipt, r},
+		{"the receipt of a heartbeat", wire.TypeReceipt, wire.Receipt{
+			ServerTime: 1592000000000, Trust: 3, SealKey: visit.SealKeyID{1, 2, 3, 4, 5, 6, 7, 8}, Gather: 1000, Heartbeat: 300,
+		}},
+		{"a heartbeat", wire.TypeHeartbeat, wire.Heartbeat{
+			Version: "1.0", Backlog: 5, Oldest: 6, Clock: "synced", FreeDisk: 1 << 40, Faults: []string{"offline"},
+		}},
+		{"a request to enrol", wire.TypeEnrol, wire.EnrolRequest{Code: "ABCD", CSR: []byte{0x30, 0x00}}},
+		{"a request to renew", wire.TypeEnrol, wire.RenewRequest{CSR: []byte{0x30, 0x00}}},
+		{"an enrolment", wire.TypeEnrolment, wire.Enrolment{Certificate: []byte{9}, Provision: provision}},
+		{"a provision", wire.TypeProvision, provision},
+		{"a problem", wire.TypeProblem, wire.Problem{Code: wire.CodeBusy, Detail: "later"}},
 	}
 }
 
 func TestEveryMessageSurvivesTheWire(t *testing.T) {
-	r := receipt(20, visit.Refusal{Seq: 12, Reason: "unsealable"})
-	r.Alerts = []string{"gap", "fork"}
-	provision := wire.Provision{SealKey: []byte{1}, TrustList: []byte{2}}
-	t.Run("batch", roundTrip(wire.Batch{Segment: segment(3)}))
-	t.Run("receipt", roundTrip(r))
-	t.Run("heartbeat", roundTrip(wire.Heartbeat{Version: "1.0", Backlog: 5, Oldest: 6, Clock: "synced", FreeDisk: 1 << 40, Faults: []string{"offline"}}))
-	t.Run("enrol request", roundTrip(wire.EnrolRequest{Code: "ABCD", CSR: []byte{3}}))
-	t.Run("renew request", roundTrip(wire.RenewRequest{CSR: []byte{3}}))
-	t.Run("enrolment", roundTrip(wire.Enrolment{Certificate: []byte{9}, Provision: provision}))
-	t.Run("provision", roundTrip(provision))
-	t.Run("problem", roundTrip(wire.Problem{Code: wire.CodeBusy, Detail: "later"}))
-}
-
-// The bytes other programs must produce; SPEC.md shows them.
-func TestVectors(t *testing.T) {
-	for _, v := range []struct {
-		name    string
-		message any
-		hex     string
-	}{
-		{"problem", wire.Problem{Code: "busy", Detail: "later"}, "a20164627573790265" + "6c61746572"},
-		{"renew request", wire.RenewRequest{CSR: []byte{0x30, 0x00}}, "a101423000"},
-		{"heartbeat receipt", wire.Receipt{ServerTime: 1592000000000, Trust: 3, SealKey: visit.SealKeyID{1, 2, 3, 4, 5, 6, 7, 8}, Wait: 0, Gather: 1000, Heartbeat: 300},
-			"a701a20150" + strings.Repeat("00", 16) + "0200" + "021b00000172aa983000" + "0303" + "04480102030405060708" + "0500" + "061903e8" + "0719012c"},
-	} {
-		t.Run(v.name, func(t *testing.T) {
-			if got := hex.EncodeToString(encode(t, v.message)); got != v.hex {
-				t.Errorf("got  %s\nwant %s", got, v.hex)
+	for _, c := range messageCases() {
+		t.Run(c.name, func(t *testing.T) {
+			got := reflect.New(reflect.TypeOf(c.message))
+			testkit.Check(t, decodeInto(got.Interface(), encode(t, c.message)))
+			if !reflect.DeepEqual(got.Elem().Interface(), c.message) {
+				t.Errorf("got %+v, want %+v", got.Elem(), c.message)
 			}
 		})
 	}
 }
 
-func TestDecodeRefuses(t *testing.T) {
-	unhex := func(s string) []byte {
-		b, err := hex.DecodeString(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
+// decodeInto reads a message into what a pointer of its type points to.
+func decodeInto(to any, b []byte) (err error) {
+	switch m := to.(type) {
+	case *wire.Batch:
+		*m, err = wire.DecodeBatch(b)
+	case *wire.Receipt:
+		*m, err = wire.Decode[wire.Receipt](b)
+	case *wire.Heartbeat:
+		*m, err = wire.Decode[wire.Heartbeat](b)
+	case *wire.EnrolRequest:
+		*m, err = wire.Decode[wire.EnrolRequest](b)
+	case *wire.RenewRequest:
+		*m, err = wire.Decode[wire.RenewRequest](b)
+	case *wire.Enrolment:
+		*m, err = wire.Decode[wire.Enrolment](b)
+	case *wire.Provision:
+		*m, err = wire.Decode[wire.Provision](b)
+	case *wire.Problem:
+		*m, err = wire.Decode[wire.Problem](b)
+	default:
+		err = fmt.Errorf("%T is no message", to)
 	}
-	// a2 01 64 "busy" 02 60 is the well-formed problem all the others are twisted from.
-	if _, err := wire.Decode[wire.Problem](unhex("a20164627573790260")); err != nil {
+	return err
+}
+
+type malformedCase struct{ name, bytes string }
+
+// malformedProblems are all twisted from a2 01 64 "busy" 02 60, which is well formed.
+func malformedProblems() []malformedCase {
+	return []malformedCase{
+		{"nothing", ""},
+		{"HTML", hex.EncodeToString([]byte("<!DOCTYPE html><html></html>"))},
+		{"a missing key", "a1016462757379"},
+		{"an unknown key", "a301646275737902600300"},
+		{"a duplicate key", "a301646275737902600260"},
+		{"keys out of order", "a20260016462757379"},
+		{"an indefinite length", "bf0164627573790260ff"},
+		{"a length written longer", "a2017804627573790260"},
+		{"a tag", "c0a20164627573790260"},
+		{"trailing bytes", "a2016462757379026000"},
+		{"a torn message", "a201646275737902"},
+		{"null in place of a text", "a201f60260"},
+		{"invalid UTF-8", "a20164ff7573790260"},
+		{"a text where a map is", "6462757379"},
+		{"bytes in place of a text", "a20144627573790260"},
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	if _, err := wire.Decode[wire.Problem](testkit.Unhex(t, "a20164627573790260")); err != nil {
 		t.Fatal(err)
 	}
-	for name, b := range map[string][]byte{
-		"nothing":                  nil,
-		"HTML":                     []byte("<!DOCTYPE html><html></html>"),
-		"a missing key":            unhex("a1016462757379"),
-		"an unknown key":           unhex("a301646275737902600300"),
-		"a duplicate key":          unhex("a301646275737902600260"),
-		"keys out of order":        unhex("a20260016462757379"),
-		"an indefinite length":     unhex("bf0164627573790260ff"),
-		"a length written longer":  unhex("a20178046275737902600000"[:20]),
-		"a tag":                    unhex("c0a20164627573790260"),
-		"trailing bytes":           unhex("a2016462757379026000"),
-		"a torn message":           unhex("a201646275737902"),
-		"null in place of a text":  unhex("a201f60260"),
-		"invalid UTF-8":            unhex("a20164ff7573790260"),
-		"a text where a map is":    unhex("6462757379"),
-		"bytes in place of a text": unhex("a20144627573790260"),
-	} {
-		t.Run(name, func(t *testing.T) {
-			if m, err := wire.Decode[wire.Problem](b); !errors.Is(err, wire.ErrMessage) || m != (wire.Problem{}) {
+	for _, c := range malformedProblems() {
+		t.Run(c.name, func(t *testing.T) {
+			m, err := wire.Decode[wire.Problem](testkit.Unhex(t, c.bytes))
+			if !errors.Is(err, wire.ErrMessage) || m != (wire.Problem{}) {
 				t.Errorf("got %+v, %v", m, err)
 			}
 		})
@@ -184,8 +204,14 @@ func TestBatchLimits(t *testing.T) {
 	}
 }
 
-func TestReceiptAnswers(t *testing.T) {
-	s := segment(10) // records 11 to 20
+type receiptCase struct {
+	rule string
+	r    wire.Receipt
+	ok   bool
+}
+
+// receiptCases are held against a batch of the segment sent.
+func receiptCases() []receiptCase {
 	refuse := func(seqs ...uint64) (r []visit.Refusal) {
 		for _, q := range seqs {
 			r = append(r, visit.Refusal{Seq: q, Reason: "malformed"})
@@ -193,11 +219,7 @@ func TestReceiptAnswers(t *testing.T) {
 		return r
 	}
 	with := func(r wire.Receipt, f func(*wire.Receipt)) wire.Receipt { f(&r); return r }
-	for _, c := range []struct {
-		rule string
-		r    wire.Receipt
-		ok   bool
-	}{
+	return []receiptCase{
 		{"all settled", receipt(20), true},
 		{"half settled", receipt(15), true},
 		{"nothing settled", receipt(10), true},
@@ -215,9 +237,13 @@ func TestReceiptAnswers(t *testing.T) {
 		{"an alert that is no code", with(receipt(20), func(r *wire.Receipt) { r.Alerts = []string{"<b>"} }), false},
 		{"too many alerts", with(receipt(20), func(r *wire.Receipt) { r.Alerts = strings.Split(strings.Repeat("gap,", 16)+"gap", ",") }), false},
 		{"the receipt of a heartbeat", wire.Receipt{ServerTime: 1}, false},
-	} {
+	}
+}
+
+func TestReceiptAnswers(t *testing.T) {
+	for _, c := range receiptCases() {
 		t.Run(c.rule, func(t *testing.T) {
-			if err := c.r.Answers(s); c.ok != (err == nil) {
+			if err := c.r.Answers(sent()); c.ok != (err == nil) {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -230,30 +256,29 @@ func TestReceiptAnswers(t *testing.T) {
 	}
 }
 
-func TestParseTerminalURI(t *testing.T) {
-	u, err := url.Parse(wire.TerminalURI("cafe-7", "door-1").String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if f, g, err := wire.ParseTerminalURI(u); f != "cafe-7" || g != "door-1" || err != nil {
-		t.Fatal(f, g, err)
-	}
-	for _, s := range []string{
+// badTerminalURIs merely resemble a terminal's name.
+func badTerminalURIs() []string {
+	return []string{
 		"kipass://terminal/cafe-7", "kipass://terminal/cafe-7/", "kipass://terminal//door-1", "kipass://terminal/cafe-7/door-1/",
 		"kipass://terminal//cafe-7/door-1", "kipass://terminal/cafe-7//door-1", "kipass://terminal/cafe-7/door-1/x", "kipass://terminal/./cafe-7/door-1",
 		"kipass://terminal/cafe%2d7/door-1", "kipass://terminal/cafe-7%2Fdoor-1", "kipass://terminal/cafe-7/door%31", "kipass://terminal/Cafe-7/door-1",
-		"kipass://terminal/cafe-7/door-1?", "kipass://terminal/cafe-7/door-1?a=b", "kipass://terminal/cafe-7/door-1#x", "kipass://terminal/cafe-7/door-1#",
+		"kipass://terminal/cafe-7/door-1?", "kipass://terminal/cafe-7/door-1?a=b", "kipass://terminal/cafe-7/door-1#x",
 		"kipass://root@terminal/cafe-7/door-1", "kipass://@terminal/cafe-7/door-1", "kipass://terminal:443/cafe-7/door-1", "kipass://TERMINAL/cafe-7/door-1",
 		"kipass://issuer/cafe-7/door-1", "https://terminal/cafe-7/door-1", "kipass:terminal/cafe-7/door-1", "kipass:/cafe-7/door-1",
 		"//terminal/cafe-7/door-1", "", "kipass://terminal/카페/door-1", "kipass://terminal/cafe-7/" + strings.Repeat("d", 33),
-	} {
-		u, err := url.Parse(s)
-		if err != nil {
-			t.Fatalf("%q: %v", s, err)
-		}
-		if f, g, err := wire.ParseTerminalURI(u); err == nil && u.String() != "kipass://terminal/cafe-7/door-1" {
+	}
+}
+
+func TestParseTerminalURI(t *testing.T) {
+	u := testkit.Must(url.Parse(wire.TerminalURI("cafe-7", "door-1").String()))(t)
+	if f, g, err := wire.ParseTerminalURI(u); f != "cafe-7" || g != "door-1" || err != nil {
+		t.Fatal(f, g, err)
+	}
+	for _, s := range badTerminalURIs() {
+		f, g, err := wire.ParseTerminalURI(testkit.Must(url.Parse(s))(t))
+		if err == nil {
 			t.Errorf("%q is read as %q, %q", s, f, g)
-		} else if err != nil && (f != "" || g != "") {
+		} else if f != "" || g != "" {
 			t.Errorf("%q: data beside an error", s)
 		}
 	}
