@@ -38,7 +38,7 @@ func New(platter Platter, seed uint64, lies bool) *Disk {
 
 // Read fills p, whole blocks, from block n on.
 func (d *Disk) Read(n int64, p []byte) error {
-	if err := whole(p); err != nil {
+	if err := checkLength(p); err != nil {
 		return err
 	}
 	for ; len(p) > 0; n, p = n+1, p[Block:] {
@@ -55,7 +55,7 @@ func (d *Disk) Read(n int64, p []byte) error {
 
 // Write takes whole blocks from block n on. They are durable at once if through is set, else after a Flush.
 func (d *Disk) Write(n int64, p []byte, through bool) error {
-	if err := whole(p); err != nil {
+	if err := checkLength(p); err != nil {
 		return err
 	}
 	for ; len(p) > 0; n, p = n+1, p[Block:] {
@@ -67,12 +67,12 @@ func (d *Disk) Write(n int64, p []byte, through bool) error {
 		}
 		copy(b[:], p)
 		if through && !d.lies {
-			if err := d.settle(n); err != nil {
+			if err := d.writeThrough(n); err != nil {
 				return err
 			}
 		}
 	}
-	return d.wander()
+	return d.writeBack()
 }
 
 // Flush makes durable what was written before it, block by block in random order.
@@ -96,8 +96,8 @@ func (d *Disk) Flush() error {
 // Unflushed returns how many blocks a power cut would take.
 func (d *Disk) Unflushed() int { return len(d.cache) }
 
-// settle writes one block through. Its place in order stays until the next flush.
-func (d *Disk) settle(n int64) error {
+// writeThrough puts a waiting block on the platter, where it is then durable.
+func (d *Disk) writeThrough(n int64) error {
 	b := d.cache[n]
 	if err := d.put(n, b, true); err != nil {
 		return err
@@ -113,8 +113,8 @@ func (d *Disk) settle(n int64) error {
 	return nil
 }
 
-// wander lets, after one write in four, some sectors of one waiting block reach the platter, as disks do when idle.
-func (d *Disk) wander() error {
+// writeBack lets, after one write in four, some sectors of one waiting block reach the platter, as disks do when idle.
+func (d *Disk) writeBack() error {
 	if len(d.order) == 0 || d.rng.IntN(4) > 0 {
 		return nil
 	}
@@ -142,7 +142,7 @@ func (d *Disk) put(n int64, b *[Block]byte, all bool) error {
 	return nil
 }
 
-func whole(p []byte) error {
+func checkLength(p []byte) error {
 	if len(p)%Block != 0 {
 		return fmt.Errorf("%d bytes are no whole blocks of %d", len(p), Block)
 	}

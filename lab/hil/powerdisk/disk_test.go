@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/kipass/kipass/internal/testkit"
 )
 
 // platter is memory that counts.
@@ -19,22 +21,15 @@ func newPlatter() *platter { return &platter{make([]byte, blocks*Block)} }
 
 func filled(b byte, n int) []byte { return bytes.Repeat([]byte{b}, n*Block) }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestWhatWasFlushedSurvives(t *testing.T) {
 	for seed := range uint64(200) {
 		p := newPlatter()
 		d := New(p, seed, false)
-		must(t, d.Write(3, filled('a', 4), false))
-		must(t, d.Write(4, filled('b', 1), false))
-		must(t, d.Flush())
-		must(t, d.Write(40, filled('c', 2), true))
-		must(t, d.Write(10, filled('d', 8), false))
+		testkit.Check(t, d.Write(3, filled('a', 4), false))
+		testkit.Check(t, d.Write(4, filled('b', 1), false))
+		testkit.Check(t, d.Flush())
+		testkit.Check(t, d.Write(40, filled('c', 2), true))
+		testkit.Check(t, d.Write(10, filled('d', 8), false))
 		want := append(filled('a', 1), append(filled('b', 1), filled('a', 2)...)...)
 		if !bytes.Equal(p.data[3*Block:7*Block], want) {
 			t.Fatalf("seed %d: a flushed block is not on the platter", seed)
@@ -51,7 +46,7 @@ func TestWhatWasNotFlushedMayBeLostInAnyOrder(t *testing.T) {
 		p := newPlatter()
 		d := New(p, seed, false)
 		for n := range int64(8) {
-			must(t, d.Write(n, filled('x', 1), false))
+			testkit.Check(t, d.Write(n, filled('x', 1), false))
 		}
 		if d.Unflushed() != 8 {
 			t.Fatalf("%d blocks wait, want 8", d.Unflushed())
@@ -82,8 +77,8 @@ func TestALyingDiskLosesWhatWasFlushed(t *testing.T) {
 	for seed := range uint64(100) {
 		p := newPlatter()
 		d := New(p, seed, true)
-		must(t, d.Write(1, filled('x', 4), true))
-		must(t, d.Flush())
+		testkit.Check(t, d.Write(1, filled('x', 4), true))
+		testkit.Check(t, d.Flush())
 		lost += 4 - bytes.Count(p.data, []byte("x"))/Block
 	}
 	if lost < 100 {
@@ -102,13 +97,13 @@ func TestReadsSeeTheCache(t *testing.T) {
 				p := filled(byte(r.Uint32()), 1+r.IntN(4))
 				switch r.IntN(4) {
 				case 0:
-					must(t, d.Flush())
+					testkit.Check(t, d.Flush())
 				default:
-					must(t, d.Write(int64(n), p, r.IntN(5) == 0))
+					testkit.Check(t, d.Write(int64(n), p, r.IntN(5) == 0))
 					copy(truth[n*Block:], p)
 				}
 				got := make([]byte, 4*Block)
-				must(t, d.Read(int64(n), got))
+				testkit.Check(t, d.Read(int64(n), got))
 				if !bytes.Equal(got, truth[n*Block:(n+4)*Block]) {
 					t.Fatal("a read does not give what was written")
 				}

@@ -23,7 +23,7 @@ const (
 	errIO      = 5
 	errInvalid = 22
 
-	longest = 32 << 20 // bytes of one request, as the Linux client has it
+	maxLength = 32 << 20 // bytes of one request, as the Linux client has it
 )
 
 // Serve answers the kernel's requests on c until it disconnects. Requests are answered one after the other.
@@ -44,7 +44,7 @@ func (d *Disk) Serve(c io.ReadWriter) error {
 		if command == cmdDisc {
 			return nil
 		}
-		if length > longest {
+		if length > maxLength {
 			return fmt.Errorf("reading a request: %d bytes at once", length)
 		}
 		reply := make([]byte, 16, 16+length)

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"testing"
+
+	"github.com/kipass/kipass/internal/testkit"
 )
 
 // client speaks the kernel's side.
@@ -26,21 +28,18 @@ func request(flags, command uint16, offset uint64, length uint32, data []byte) [
 
 func (c client) ask(flags, command uint16, offset uint64, length uint32, data []byte, answer int) (code uint32, got []byte) {
 	c.t.Helper()
-	if _, err := c.c.Write(request(flags, command, offset, length, data)); err != nil {
-		c.t.Fatal(err)
-	}
+	_, err := c.c.Write(request(flags, command, offset, length, data))
+	testkit.Check(c.t, err)
 	b := make([]byte, 16)
-	if _, err := io.ReadFull(c.c, b); err != nil {
-		c.t.Fatal(err)
-	}
+	_, err = io.ReadFull(c.c, b)
+	testkit.Check(c.t, err)
 	if binary.BigEndian.Uint32(b) != replyMagic || string(b[8:]) != "cookie00" {
 		c.t.Fatalf("reply begins %x", b)
 	}
 	if code = binary.BigEndian.Uint32(b[4:]); code == 0 {
 		got = make([]byte, answer)
-		if _, err := io.ReadFull(c.c, got); err != nil {
-			c.t.Fatal(err)
-		}
+		_, err := io.ReadFull(c.c, got)
+		testkit.Check(c.t, err)
 	}
 	return code, got
 }
@@ -75,9 +74,8 @@ func TestServe(t *testing.T) {
 			t.Errorf("%s was taken", rule)
 		}
 	}
-	if _, err := here.Write(request(0, cmdDisc, 0, 0, nil)); err != nil {
-		t.Fatal(err)
-	}
+	_, err := here.Write(request(0, cmdDisc, 0, 0, nil))
+	testkit.Check(t, err)
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
