@@ -10,12 +10,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/lab/hil/job"
 )
 
 // kernel returns the kernel that make hil has built, or skips.
 func kernel(t *testing.T) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("starts a kernel")
+	}
 	k, err := CachedKernel(t.Context(), ".")
 	if errors.Is(err, ErrNoKernel) {
 		t.Skip(err)
@@ -43,19 +47,11 @@ func TestOnARealKernel(t *testing.T) {
 // TestAMachineLeavesNothing kills machines at different ages, and looks for processes.
 func TestAMachineLeavesNothing(t *testing.T) {
 	k := kernel(t)
-	tr, err := newTruth()
-	if err != nil {
-		t.Fatal(err)
-	}
-	guest, err := BuildGuest(t.Context(), ".", t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	tr := testkit.Must(newTruth())(t)
+	guest := testkit.Must(BuildGuest(t.Context(), ".", t.TempDir()))(t)
 	dir := t.TempDir()
 	disk := filepath.Join(dir, "disk")
-	if err := newDisk(t.Context(), disk, 64<<20); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, newDisk(t.Context(), disk, 64<<20))
 	b := Boot{Kernel: k, Guest: guest, Disk: disk, Dir: dir, Job: job.Job{Journal: &job.Journal{Disk: job.Volatile, SealKey: tr.key.Public().Bytes()}}}
 	for _, c := range []struct {
 		rule string
@@ -74,10 +70,7 @@ func TestAMachineLeavesNothing(t *testing.T) {
 		t.Run(c.rule, func(t *testing.T) {
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
-			m, err := Start(ctx, b)
-			if err != nil {
-				t.Fatal(err)
-			}
+			m := testkit.Must(Start(ctx, b))(t)
 			drained := make(chan struct{})
 			go func() {
 				defer close(drained)
@@ -92,7 +85,7 @@ func TestAMachineLeavesNothing(t *testing.T) {
 			}
 			<-drained
 			left := processesOf(t, dir)
-			for deadline := time.Now().Add(20 * time.Second); len(left) > 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+			for deadline := time.Now().Add(hungAfter); len(left) > 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 				left = processesOf(t, dir)
 			}
 			if len(left) > 0 {
@@ -105,11 +98,7 @@ func TestAMachineLeavesNothing(t *testing.T) {
 // processesOf returns those whose command line names the folder.
 func processesOf(t *testing.T, dir string) (of []string) {
 	t.Helper()
-	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range lines {
+	for _, path := range testkit.Must(filepath.Glob("/proc/[0-9]*/cmdline"))(t) {
 		if b, err := os.ReadFile(path); err == nil && strings.Contains(string(b), dir) {
 			of = append(of, path)
 		}

@@ -13,10 +13,12 @@ import (
 
 const (
 	diskSize     = 192 << 20
-	cycleTime    = 60 * time.Second       // for which a machine may take to boot and open the journal
-	longestWork  = 400 * time.Millisecond // of a machine before its power is cut
-	longestStart = 600 * time.Millisecond // of one that is cut at its start
 	writers      = 3
+	maxAcked     = 60                    // visits acknowledged before a cut
+	maxPause     = 10 * time.Millisecond // between the last of them and the cut
+	firstStart   = time.Second           // how long a start is taken to last before one was seen
+	earlyCuts    = 10                    // one cut in so many falls into the start
+	beyondTheEnd = 1.25                  // of a start: until when those cuts come
 )
 
 // powerCuts is a journal in machines whose power is cut at random moments.
@@ -25,12 +27,13 @@ type powerCuts struct {
 	disk   func(cycle int) job.Disk
 	cycles int
 	seed   uint64
-	step   func(done int) // told after each cycle; may be nil
+	step   *step
 
 	rng    *rand.Rand
 	truth  *truth
-	number uint64 // of the next visit
-	early  int    // cuts before the journal was open
+	number uint64        // of the next visit
+	start  time.Duration // from power on until the journal is open, as it was seen last
+	early  int           // cuts before the journal was open
 	boots  int
 }
 
@@ -41,7 +44,7 @@ func (p *powerCuts) run(ctx context.Context) (map[string]float64, error) {
 	if p.truth, err = newTruth(); err != nil {
 		return nil, err
 	}
-	p.rng = rand.New(rand.NewPCG(p.seed, 1))
+	p.rng, p.start = rand.New(rand.NewPCG(p.seed, 1)), firstStart
 	p.boot.Disk = filepath.Join(p.boot.Dir, "journal.ext4")
 	if err := newDisk(ctx, p.boot.Disk, diskSize); err != nil {
 		return nil, err
@@ -50,9 +53,7 @@ func (p *powerCuts) run(ctx context.Context) (map[string]float64, error) {
 		if err := p.cycle(ctx, p.disk(n), n == p.cycles-1); err != nil {
 			return p.figures(), fmt.Errorf("cycle %d: %w", n+1, err)
 		}
-		if p.step != nil {
-			p.step(n + 1)
-		}
+		p.step.at(n+1, p.cycles, "")
 	}
 	return p.figures(), nil
 }
@@ -76,17 +77,69 @@ func (p *powerCuts) cycle(ctx context.Context, disk job.Disk, last bool) error {
 		p.boot.Job.Journal.Settle = p.truth.known
 	}
 	p.number += 1 << 20
+	c := p.newCut(last)
+	defer c.timer.Stop()
 	m, err := Start(ctx, p.boot)
 	if err != nil {
 		return err
 	}
-	// One cut in ten falls into the start: while the file system recovers, or the journal opens.
-	cut := time.NewTimer(cycleTime)
-	if !last && p.rng.IntN(10) == 0 {
-		cut.Reset(time.Duration(p.rng.Int64N(int64(longestStart))))
+	found, err := p.watch(m, c)
+	if !found.opened && c.meant {
+		p.early++
 	}
-	defer cut.Stop()
-	opened, done := false, false
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		return err
+	case !c.meant && !found.done:
+		return fmt.Errorf("the machine stopped by itself, or hung for %v (journal opened: %v)", hungAfter, found.opened)
+	default:
+		return nil
+	}
+}
+
+// cut is when a machine's power goes: in its start, or when so many visits have been acknowledged, and a pause after that.
+// It depends on what the machine does, not on how fast it is.
+type cut struct {
+	timer *time.Timer // ends a machine that hangs, until the cut is meant
+	meant bool
+	acked int // visits that are still to be acknowledged first; less than 0 when they do not matter
+	pause time.Duration
+}
+
+func (p *powerCuts) newCut(last bool) *cut {
+	c := &cut{timer: time.NewTimer(hungAfter), acked: -1}
+	switch {
+	case last:
+	case p.rng.IntN(earlyCuts) == 0:
+		c.mean(time.Duration(p.rng.Float64() * beyondTheEnd * float64(p.start)))
+	default:
+		c.acked, c.pause = p.rng.IntN(maxAcked), time.Duration(p.rng.Int64N(int64(maxPause)))
+	}
+	return c
+}
+
+func (c *cut) mean(after time.Duration) {
+	c.meant = true
+	c.timer.Reset(after)
+}
+
+// progress notes that the journal was opened or a visit acknowledged.
+func (c *cut) progress() {
+	if c.acked == 0 {
+		c.mean(c.pause)
+	}
+	c.acked--
+}
+
+// ending is how far a machine came.
+type ending struct{ opened, done bool }
+
+// watch follows a machine until it has ended, and holds what it tells to what is known.
+func (p *powerCuts) watch(m *Machine, c *cut) (ending, error) {
+	began := time.Now()
+	var e ending
 	var failed error
 	for lines := m.Lines(); lines != nil; {
 		select {
@@ -101,33 +154,22 @@ func (p *powerCuts) cycle(ctx context.Context, disk job.Disk, last bool) error {
 			case f.Failure != "":
 				failed = errors.Join(failed, fmt.Errorf("the machine says: %s", f.Failure))
 			case f.Opened != nil:
-				opened = true
+				e.opened, p.start = true, time.Since(began)
 				failed = errors.Join(failed, p.truth.inspect(*f.Opened))
-				if !last {
-					cut.Reset(time.Duration(p.rng.Int64N(int64(longestWork))))
-				}
+				c.progress()
 			case f.Acked != nil:
 				failed = errors.Join(failed, p.truth.ack(*f.Acked))
+				c.progress()
 			case f.Done:
-				done = true
+				e.done = true
 			}
 			if failed != nil {
 				m.kill()
 			}
-		case <-cut.C:
+		case <-c.timer.C:
 			m.kill()
 		}
 	}
 	<-m.ended
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case failed != nil:
-		return failed
-	case last && !done:
-		return fmt.Errorf("the machine did not open the journal within %v", cycleTime)
-	case !opened:
-		p.early++
-	}
-	return nil
+	return e, failed
 }

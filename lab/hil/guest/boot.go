@@ -41,17 +41,17 @@ func Boot(disk string) {
 		fmt.Fprintln(os.Stderr, "kipass guest:", err)
 		powerOff()
 	}
-	teller := job.NewTeller(console)
+	facts := job.NewEncoder(console)
 	if j.Journal != nil {
-		err = keepJournal(*j.Journal, disk, teller)
+		err = keepJournal(*j.Journal, disk, facts)
 	} else {
 		var exit int
 		if exit, err = runTests(j, console); err == nil {
-			err = teller.Tell(job.Fact{Done: true, Exit: exit})
+			err = facts.Encode(job.Fact{Done: true, Exit: exit})
 		}
 	}
 	if err != nil {
-		_ = teller.Tell(job.Fact{Failure: err.Error()})
+		_ = facts.Encode(job.Fact{Failure: err.Error()})
 	}
 	_ = drain(console)
 	powerOff()

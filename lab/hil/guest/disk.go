@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -66,16 +67,20 @@ func ServeDisk(args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	gone := make(chan error, 2)
-	go func() { gone <- unix.IoctlSetInt(int(device.Fd()), nbdDoIt, 0) }()
+	ended := make(chan error, 2)
+	go func() { ended <- connect(device) }()
 	go func() {
 		disk := powerdisk.New(platter, seed, args[0] == string(job.Lying))
-		gone <- disk.Serve(os.NewFile(uintptr(ends[1]), "disk"))
+		ended <- disk.Serve(os.NewFile(uintptr(ends[1]), "disk"))
 	}()
 	// The kernel gives the device its size when it has begun to use the connection.
 	err = await(served, func() (bool, error) {
-		size, err := os.ReadFile("/sys/block/" + filepath.Base(served) + "/size")
-		return err == nil && strings.TrimSpace(string(size)) != "0", err
+		select {
+		case err := <-ended:
+			return false, errors.Join(errors.New("the kernel let go of the disk's connection"), err)
+		default:
+			return servedSize() > 0, nil
+		}
 	})
 	if err != nil {
 		return err
@@ -83,7 +88,38 @@ func ServeDisk(args []string, out io.Writer) error {
 	if _, err := fmt.Fprintln(out, diskReady); err != nil {
 		return err
 	}
-	return <-gone
+	return <-ended
+}
+
+// connect lets the kernel use the connection it was given, and returns when that has ended. The kernel takes any signal to
+// the calling thread for the wish to disconnect, and Go's scheduler sends SIGURG to a thread that has run for 10 ms, which
+// may arrive when this call has just begun. So the thread takes no signals; it ends with this goroutine.
+func connect(device *os.File) error {
+	runtime.LockOSThread()
+	var all unix.Sigset_t
+	for i := range all.Val {
+		all.Val[i] = ^uint64(0)
+	}
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, nil); err != nil {
+		return fmt.Errorf("blocking signals: %w", err)
+	}
+	if err := unix.IoctlSetInt(int(device.Fd()), nbdDoIt, 0); err != nil {
+		return fmt.Errorf("using the disk's connection: %w", err)
+	}
+	return nil
+}
+
+// servedSize returns the size of the served disk in sectors, 0 while it is not served.
+func servedSize() int {
+	size, err := os.ReadFile("/sys/block/" + filepath.Base(served) + "/size")
+	if err != nil {
+		return 0
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(size)))
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // platter is a block device whose writes go to the host at once. It is read and written through one aligned buffer, as

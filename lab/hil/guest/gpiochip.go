@@ -24,24 +24,12 @@ type Chip struct {
 // NewChip makes a chip with lines of these names and lets the kernel find it.
 func NewChip(name string, lines ...string) (*Chip, error) {
 	c := &Chip{dir: filepath.Join(gpioSims, name), lines: lines}
-	bank := filepath.Join(c.dir, "bank0")
-	if err := os.MkdirAll(bank, 0o755); err != nil {
-		return nil, fmt.Errorf("making a GPIO chip: %w", err)
-	}
-	if err := os.WriteFile(filepath.Join(bank, "num_lines"), []byte(strconv.Itoa(len(lines))), 0o644); err != nil {
-		return nil, fmt.Errorf("making a GPIO chip: %w", err)
-	}
-	if err := os.WriteFile(filepath.Join(bank, "label"), []byte(name), 0o644); err != nil {
-		return nil, fmt.Errorf("making a GPIO chip: %w", err)
-	}
+	attributes := []attribute{{"bank0/num_lines", strconv.Itoa(len(lines))}, {"bank0/label", name}}
 	for i, line := range lines {
-		dir := filepath.Join(bank, fmt.Sprintf("line%d", i))
-		if err := os.Mkdir(dir, 0o755); err != nil {
-			return nil, fmt.Errorf("making a GPIO chip: %w", err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, "name"), []byte(line), 0o644); err != nil {
-			return nil, fmt.Errorf("making a GPIO chip: %w", err)
-		}
+		attributes = append(attributes, attribute{fmt.Sprintf("bank0/line%d/name", i), line})
+	}
+	if err := configure(c.dir, attributes); err != nil {
+		return nil, fmt.Errorf("making a GPIO chip: %w", err)
 	}
 	return c, c.Plug()
 }
@@ -114,13 +102,16 @@ type Pulse struct {
 	LastSeen, To time.Time
 }
 
-// Shortest and Longest return between which times it lasted. They are apart when the machine was too busy to look.
+// Shortest and Longest return between which times it lasted.
 func (p Pulse) Shortest() time.Duration { return p.LastSeen.Sub(p.From) }
 
 // Longest is explained at Shortest.
 func (p Pulse) Longest() time.Duration { return p.To.Sub(p.Before) }
 
-// Scope records what becomes of a chip's lines, several thousand times a second.
+// lookEvery is short beside every pulse. The machine's clock stands still meanwhile, so that none is missed.
+const lookEvery = time.Millisecond
+
+// Scope records what becomes of a chip's lines, once each lookEvery.
 type Scope struct {
 	stop  chan struct{}
 	ended chan error
@@ -155,7 +146,7 @@ func (s *Scope) record(meters map[string]*os.File) (err error) {
 		select {
 		case <-s.stop:
 			return nil
-		case <-time.After(200 * time.Microsecond):
+		case <-time.After(lookEvery):
 		}
 		if err := s.sample(meters); err != nil {
 			return err

@@ -1,11 +1,13 @@
 package guest
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,11 +34,11 @@ const (
 
 // keepJournal opens the journal on the machine's disk, tells how it was found, and journals visits until the machine is
 // killed.
-func keepJournal(j job.Journal, disk string, teller *job.Teller) error {
+func keepJournal(j job.Journal, disk string, facts *job.Encoder) error {
 	device := platterDevice
 	if j.Disk != job.Plain {
 		device = served
-		if err := startDisk(disk, j); err != nil {
+		if _, err := startDisk(disk, j.Disk, j.Seed); err != nil {
 			return err
 		}
 	}
@@ -57,11 +59,11 @@ func keepJournal(j job.Journal, disk string, teller *job.Teller) error {
 	if err != nil {
 		return err
 	}
-	if err := teller.Tell(job.Fact{Opened: &opened}); err != nil {
+	if err := facts.Encode(job.Fact{Opened: &opened}); err != nil {
 		return err
 	}
 	if j.Idle {
-		return leave(kept, teller)
+		return leave(kept, facts)
 	}
 	var work errgroup.Group
 	numbers := make(chan uint64)
@@ -71,7 +73,7 @@ func keepJournal(j job.Journal, disk string, teller *job.Teller) error {
 		}
 	})
 	for range max(j.Writers, 1) {
-		work.Go(func() error { return appendAll(kept, numbers, teller) })
+		work.Go(func() error { return appendAll(kept, numbers, facts) })
 	}
 	if j.Settle > 0 {
 		work.Go(func() error { return kept.Settle(visit.Settlement{Journal: id, Through: j.Settle}) })
@@ -80,13 +82,13 @@ func keepJournal(j job.Journal, disk string, teller *job.Teller) error {
 }
 
 // appendAll journals a visit for each number, and tells of it when, and only when, the append has returned.
-func appendAll(kept *journal.Journal, numbers <-chan uint64, teller *job.Teller) error {
+func appendAll(kept *journal.Journal, numbers <-chan uint64, facts *job.Encoder) error {
 	for n := range numbers {
 		seq, err := kept.Append(context.Background(), VisitOf(n, time.Now()))
 		if err != nil {
 			return err
 		}
-		if err := teller.Tell(job.Fact{Acked: &job.Acked{Seq: seq, Number: n}}); err != nil {
+		if err := facts.Encode(job.Fact{Acked: &job.Acked{Seq: seq, Number: n}}); err != nil {
 			return err
 		}
 		time.Sleep(time.Duration(n%4) * time.Millisecond) // visitors do not come in step
@@ -95,14 +97,14 @@ func appendAll(kept *journal.Journal, numbers <-chan uint64, teller *job.Teller)
 }
 
 // leave ends in good order, so that the next opening finds everything.
-func leave(kept *journal.Journal, teller *job.Teller) error {
+func leave(kept *journal.Journal, facts *job.Encoder) error {
 	if err := kept.Close(); err != nil {
 		return err
 	}
 	if err := unix.Unmount(journalMount, 0); err != nil {
 		return fmt.Errorf("unmounting the journal's disk: %w", err)
 	}
-	return teller.Tell(job.Fact{Done: true})
+	return facts.Encode(job.Fact{Done: true})
 }
 
 // describe tells how the journal stands and gives what it holds behind the record known.
@@ -138,23 +140,25 @@ func VisitOf(number uint64, at time.Time) visit.Visit {
 	return v
 }
 
-// startDisk starts the process that plays the disk: another one, because the journal maps its file into memory, and a
-// process that waits for a page of its own cannot deliver it.
-func startDisk(word string, j job.Journal) error {
-	cmd := exec.Command("/proc/self/exe", word, string(j.Disk), fmt.Sprint(j.Seed))
+// startDisk starts the process that plays the disk and returns when the disk can be used. It is another process because the
+// journal maps its file into memory, and a process that waits for a page of its own cannot deliver it.
+func startDisk(word string, kind job.Disk, seed uint64) (*exec.Cmd, error) {
+	cmd := exec.Command("/proc/self/exe", word, string(kind), strconv.FormatUint(seed, 10))
 	cmd.Env = []string{"PATH=" + standardPath}
 	cmd.Stderr = os.Stderr
-	ready, err := cmd.StdoutPipe()
+	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("starting the disk: %w", err)
 	}
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("starting the disk: %w", err)
+		return nil, fmt.Errorf("starting the disk: %w", err)
 	}
-	answer := make([]byte, 200)
-	n, err := ready.Read(answer)
-	if got := strings.TrimSpace(string(answer[:n])); err != nil || got != diskReady {
-		return fmt.Errorf("starting the disk: it says %q (%w)", got, err)
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		return nil, fmt.Errorf("starting the disk: reading its answer: %w", err)
 	}
-	return nil
+	if line = strings.TrimSpace(line); line != diskReady {
+		return nil, fmt.Errorf("starting the disk: %s", line)
+	}
+	return cmd, nil
 }

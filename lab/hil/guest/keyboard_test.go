@@ -15,14 +15,12 @@ import (
 	"github.com/kipass/kipass/drivers/drivertest"
 	"github.com/kipass/kipass/drivers/evdevscan"
 	"github.com/kipass/kipass/drivers/framing"
+	"github.com/kipass/kipass/internal/testkit"
 )
 
 const (
 	usbID       = "1d6b:0104"
 	builtInName = "Kipass built-in scanner"
-
-	// patientGap is a silence that a busy host does not make between two keys of one code.
-	patientGap = 700 * time.Millisecond
 )
 
 // eviocgrab is the request by which a program takes an input device for itself (linux/input.h).
@@ -30,13 +28,12 @@ const eviocgrab = 0x40044590
 
 func keyboardDriver(t *testing.T, device string) *evdevscan.Reader {
 	t.Helper()
-	r, err := evdevscan.New(evdevscan.Options{Name: "front", Device: device, Framing: framing.Rule{Gap: patientGap}})
-	must(t, err)
+	r := testkit.Must(evdevscan.New(evdevscan.Options{Name: "front", Device: device}))(t)
 	return r
 }
 
 func closeLater(t *testing.T, k Keyboard) {
-	t.Cleanup(func() { must(t, k.Close()) })
+	t.Cleanup(func() { testkit.Check(t, k.Close()) })
 }
 
 func keyboardBench(t *testing.T, k Keyboard, device, name string, replugs int) drivertest.Bench {
@@ -48,16 +45,16 @@ func keyboardBench(t *testing.T, k Keyboard, device, name string, replugs int) d
 		// beginning to whoever had the keyboard before.
 		Type: func(b []byte) {
 			if r.Check() == nil {
-				must(t, k.Type(b))
+				testkit.Check(t, k.Type(b))
 			}
 		},
 		Ends: []string{"\r", "\n", "\t", ""},
-		Hush: func() { time.Sleep(patientGap + patientGap/4) },
+		Hush: func() { time.Sleep(2 * framing.DefaultGap) },
 		Unplug: func() {
-			tell(t, name+"_unplugs", count(name+"_unplugs"))
-			must(t, k.Unplug())
+			report(t, name+"_unplugs", count(name+"_unplugs"))
+			testkit.Check(t, k.Unplug())
 		},
-		Replug: func() { must(t, k.Replug()) },
+		Replug: func() { testkit.Check(t, k.Replug()) },
 		AIM:    true, Replugs: replugs,
 	}
 }
@@ -68,8 +65,7 @@ func TestKeyboardUSB(t *testing.T) {
 	parts := 0
 	drivertest.ReaderSuite(t, func(t *testing.T) drivertest.Bench {
 		parts++
-		k, err := NewUSBKeyboard(fmt.Sprintf("keyboard%d", parts))
-		must(t, err)
+		k := testkit.Must(NewUSBKeyboard(fmt.Sprintf("keyboard%d", parts)))(t)
 		return keyboardBench(t, k, usbID, "usb_keyboard", replugs)
 	})
 }
@@ -78,8 +74,7 @@ func TestKeyboardUSB(t *testing.T) {
 func TestKeyboardBuiltIn(t *testing.T) {
 	replugs := number(t, "HIL_REPLUGS", 100)
 	drivertest.ReaderSuite(t, func(t *testing.T) drivertest.Bench {
-		s, err := NewBuiltIn(builtInName)
-		must(t, err)
+		s := testkit.Must(NewBuiltIn(builtInName))(t)
 		return keyboardBench(t, s, builtInName, "built_in", replugs)
 	})
 }
@@ -97,7 +92,7 @@ func session(t *testing.T, r drivers.Reader) <-chan string {
 		}
 	}()
 	t.Cleanup(func() { cancel(); <-ended })
-	must(t, await("the driver to open its device", func() (bool, error) { return r.Check() == nil, nil }))
+	testkit.Check(t, await("the driver to open its device", func() (bool, error) { return r.Check() == nil, nil }))
 	return reads
 }
 
@@ -114,14 +109,13 @@ func next(t *testing.T, reads <-chan string) string {
 
 // TestKeyboardIsOursAlone checks that what a code types reaches no other program, and that the device is given back.
 func TestKeyboardIsOursAlone(t *testing.T) {
-	k, err := NewUSBKeyboard("grabbed")
-	must(t, err)
+	k := testkit.Must(NewUSBKeyboard("grabbed"))(t)
 	closeLater(t, k)
 	t.Run("while the driver has it", func(t *testing.T) {
 		reads := session(t, keyboardDriver(t, usbID))
 		for i := range 20 {
 			code := fmt.Sprintf("KIP1:%%$ rm -rf / %d", i)
-			must(t, k.Type([]byte(code+"\r")))
+			testkit.Check(t, k.Type([]byte(code+"\r")))
 			if got := next(t, reads); got != code {
 				t.Fatalf("got %q, want %q", got, code)
 			}
@@ -129,10 +123,9 @@ func TestKeyboardIsOursAlone(t *testing.T) {
 		if n := k.Overheard(); n > 0 {
 			t.Errorf("another program got %d events", n)
 		}
-		f, err := os.Open(k.Node())
-		must(t, err)
+		f := testkit.Must(os.Open(k.Node()))(t)
 		defer f.Close()
-		err = control(f, func(fd int) error { return unix.IoctlSetInt(fd, eviocgrab, 1) })
+		err := control(f, func(fd int) error { return unix.IoctlSetInt(fd, eviocgrab, 1) })
 		if !errors.Is(err, unix.EBUSY) {
 			t.Errorf("a second program that takes the device gets %v, want EBUSY", err)
 		}
@@ -144,43 +137,41 @@ func TestKeyboardIsOursAlone(t *testing.T) {
 		}
 	})
 	t.Run("when it has left", func(t *testing.T) {
-		must(t, k.Type([]byte("AFTER\r")))
-		must(t, await("another program to get what is typed", func() (bool, error) { return k.Overheard() > 0, nil }))
+		testkit.Check(t, k.Type([]byte("AFTER\r")))
+		testkit.Check(t, await("another program to get what is typed", func() (bool, error) { return k.Overheard() > 0, nil }))
 	})
 }
 
 // TestKeyboardDropsWhatTheKernelLost has a code typed so fast that the kernel's buffer runs over in it. What is left of it
 // must not be taken for a code.
 func TestKeyboardDropsWhatTheKernelLost(t *testing.T) {
-	s, err := NewBuiltIn(builtInName)
-	must(t, err)
+	s := testkit.Must(NewBuiltIn(builtInName))(t)
 	closeLater(t, s)
 	reads := session(t, keyboardDriver(t, builtInName))
 	rounds := min(number(t, "HIL_REPLUGS", 100), 20)
 	for i := range rounds {
 		lost := fmt.Sprintf("LOST%02d:%s", i, strings.Repeat("ABCDEFGHIJ", 12))
-		must(t, s.Burst([]byte(lost+"\r")))
-		time.Sleep(2 * patientGap) // the code in the making is over at the latest with a silence
+		testkit.Check(t, s.Burst([]byte(lost+"\r")))
+		time.Sleep(2 * framing.DefaultGap) // the code in the making is over at the latest with a silence
 		whole := fmt.Sprintf("WHOLE%02d", i)
-		must(t, s.Type([]byte(whole+"\r")))
+		testkit.Check(t, s.Type([]byte(whole+"\r")))
 		if got := next(t, reads); got != whole {
 			t.Fatalf("got %q, want %q: it is a rest of what the kernel lost", got, whole)
 		}
 	}
-	tell(t, "overruns", float64(rounds))
+	report(t, "overruns", float64(rounds))
 }
 
 // TestKeyboardLossIsNoticedAtOnce measures how long the driver takes to see that its device was pulled.
 func TestKeyboardLossIsNoticedAtOnce(t *testing.T) {
-	k, err := NewUSBKeyboard("pulled")
-	must(t, err)
+	k := testkit.Must(NewUSBKeyboard("pulled"))(t)
 	closeLater(t, k)
 	r := keyboardDriver(t, usbID)
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(t.Context(), func(drivers.Read) {}) }()
-	must(t, await("the driver to open its device", func() (bool, error) { return r.Check() == nil, nil }))
+	testkit.Check(t, await("the driver to open its device", func() (bool, error) { return r.Check() == nil, nil }))
 	began := time.Now()
-	must(t, k.Unplug())
+	testkit.Check(t, k.Unplug())
 	select {
 	case err := <-ended:
 		if !errors.Is(err, drivers.ErrLost) {
@@ -189,7 +180,7 @@ func TestKeyboardLossIsNoticedAtOnce(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("Run did not notice")
 	}
-	tell(t, "keyboard_loss_ms", float64(time.Since(began).Microseconds())/1000)
+	report(t, "keyboard_loss_ms", float64(time.Since(began).Microseconds())/1000)
 	if err := r.Check(); !errors.Is(err, drivers.ErrLost) {
 		t.Errorf("Check says %v", err)
 	}

@@ -20,6 +20,7 @@ func TestMain(m *testing.M) {
 		Boot(diskWord)
 	case len(os.Args) > 1 && os.Args[1] == diskWord:
 		if err := ServeDisk(os.Args[2:], os.Stdout); err != nil {
+			fmt.Println(err) // for whom waits for it to be ready
 			fmt.Fprintln(os.Stderr, "kipass guest: disk:", err)
 			os.Exit(1)
 		}
@@ -32,10 +33,6 @@ func TestMain(m *testing.M) {
 		flag.Parse()
 		fmt.Println("these tests run on the kernel of make hil only; none was run here")
 	default:
-		if err := UseLoopback(); err != nil {
-			fmt.Fprintln(os.Stderr, "kipass guest:", err)
-			os.Exit(1)
-		}
 		os.Exit(m.Run())
 	}
 }

@@ -16,37 +16,20 @@ import (
 	"github.com/kipass/kipass/drivers/drivertest"
 	"github.com/kipass/kipass/drivers/framing"
 	"github.com/kipass/kipass/drivers/serialscan"
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/lab/hil/job"
 )
 
 func newSerialReader(t *testing.T, name string) *SerialReader {
 	t.Helper()
-	r, err := NewSerialReader(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	r := testkit.Must(NewSerialReader(name))(t)
+	t.Cleanup(func() { testkit.Check(t, r.Close()) })
 	return r
 }
 
 func driverOf(t *testing.T, r *SerialReader) *serialscan.Reader {
 	t.Helper()
-	d, err := serialscan.New(serialscan.Options{Name: "front", Device: r.Link, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
+	return testkit.Must(serialscan.New(serialscan.Options{Name: "front", Device: r.Link, Logger: slog.New(slog.DiscardHandler)}))(t)
 }
 
 // TestSerialReaderOverUSB holds the driver to the readers' contract on a real USB line that is really pulled.
@@ -58,14 +41,14 @@ func TestSerialReaderOverUSB(t *testing.T) {
 		r := newSerialReader(t, fmt.Sprintf("serial%d", parts))
 		return drivertest.Bench{
 			Reader: driverOf(t, r), Name: "front",
-			Type: func(b []byte) { must(t, r.Type(b)) },
+			Type: func(b []byte) { testkit.Check(t, r.Type(b)) },
 			Ends: []string{"\r", "\n", "\r\n", "\t", "\x03", ""},
 			Hush: func() { time.Sleep(2 * framing.DefaultGap) },
 			Unplug: func() {
-				tell(t, "serial_unplugs", count("serial_unplugs"))
-				must(t, r.Unplug())
+				report(t, "serial_unplugs", count("serial_unplugs"))
+				testkit.Check(t, r.Unplug())
 			},
-			Replug: func() { must(t, r.Replug()) },
+			Replug: func() { testkit.Check(t, r.Replug()) },
 			Bytes:  true, Flood: true, AIM: true, Replugs: replugs,
 		}
 	})
@@ -76,10 +59,8 @@ func TestSerialReaderOverUSB(t *testing.T) {
 func TestSerialLineChangesItsNumber(t *testing.T) {
 	r := newSerialReader(t, "renumbered")
 	d := driverOf(t, r)
-	first, err := r.Line()
-	must(t, err)
-	hog, err := os.OpenFile(first, os.O_RDWR|unix.O_NOCTTY, 0)
-	must(t, err)
+	first := testkit.Must(r.Line())(t)
+	hog := testkit.Must(os.OpenFile(first, os.O_RDWR|unix.O_NOCTTY, 0))(t)
 	defer hog.Close()
 	reads := make(chan string, 100)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -97,8 +78,8 @@ func TestSerialLineChangesItsNumber(t *testing.T) {
 	defer func() { cancel(); <-ended }()
 	comes := func(code string) {
 		t.Helper()
-		must(t, await(code, func() (bool, error) {
-			must(t, r.Type([]byte(code+"\r")))
+		testkit.Check(t, await(code, func() (bool, error) {
+			testkit.Check(t, r.Type([]byte(code+"\r")))
 			select {
 			case got := <-reads:
 				return strings.HasSuffix(got, code), nil
@@ -108,15 +89,14 @@ func TestSerialLineChangesItsNumber(t *testing.T) {
 		}))
 	}
 	comes("BEFORE")
-	must(t, r.Unplug())
-	must(t, r.Replug())
-	second, err := r.Line()
-	must(t, err)
+	testkit.Check(t, r.Unplug())
+	testkit.Check(t, r.Replug())
+	second := testkit.Must(r.Line())(t)
 	if first == second {
 		t.Fatalf("the reader came back as %s although that is still held", second)
 	}
 	comes("AFTER")
-	tell(t, "serial_renumbered", 1)
+	report(t, "serial_renumbered", 1)
 }
 
 var counts = map[string]float64{}
@@ -127,10 +107,10 @@ func count(name string) float64 {
 	return counts[name]
 }
 
-// tell gives the host a figure; the last one by a name stands.
-func tell(t *testing.T, name string, value float64) {
+// report gives the host a figure; the last one by a name stands.
+func report(t *testing.T, name string, value float64) {
 	t.Helper()
-	must(t, job.NewTeller(os.Stdout).Tell(job.Fact{Name: name, Value: value}))
+	testkit.Check(t, job.NewEncoder(os.Stdout).Encode(job.Fact{Name: name, Value: value}))
 }
 
 // number returns a parameter of the run.

@@ -10,24 +10,22 @@ import (
 	"github.com/kipass/kipass/drivers"
 	"github.com/kipass/kipass/drivers/drivertest"
 	"github.com/kipass/kipass/drivers/speaker"
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/sounds"
 )
 
-// loopbackBuffer is long: the loopback card is driven by a clock that ticks every 10 ms here, and stands still while the
-// host has other work.
+// loopbackBuffer is long because the loopback card is driven by a clock that ticks every 10 ms here.
 const loopbackBuffer = 500 * time.Millisecond
 
 // clip returns a shipped clip as the speaker takes it.
 func clip(t *testing.T, name string) speaker.PCM {
 	t.Helper()
-	wav, err := sounds.Clip(name)
-	must(t, err)
-	pcm, err := speaker.Decode(wav, speaker.Rate)
-	must(t, err)
+	wav := testkit.Must(sounds.Clip(name))(t)
+	pcm := testkit.Must(speaker.Decode(wav, speaker.Rate))(t)
 	return pcm
 }
 
-func newSpeaker(t *testing.T) (*speaker.Speaker, *Ear) {
+func newSpeaker(t *testing.T) (*speaker.Speaker, *Recorder) {
 	t.Helper()
 	clips := map[string]speaker.PCM{}
 	for _, name := range sounds.Names() {
@@ -36,51 +34,49 @@ func newSpeaker(t *testing.T) (*speaker.Speaker, *Ear) {
 	if _, err := exec.LookPath("arecord"); err != nil {
 		t.Skip("arecord, of Debian's alsa-utils, is not installed")
 	}
-	ear, err := Listen(speaker.Rate)
-	must(t, err)
-	t.Cleanup(func() { must(t, ear.Close()) })
+	testkit.Check(t, UseLoopback())
+	rec := testkit.Must(Record(speaker.Rate))(t)
+	t.Cleanup(func() { testkit.Check(t, rec.Close()) })
 	// The far end sets the format of the card, so it must be there first.
-	must(t, await("the loopback to be heard", func() (bool, error) { return len(ear.Heard()) > 0, nil }))
+	testkit.Check(t, await("the loopback to be heard", func() (bool, error) { return len(rec.Samples()) > 0, nil }))
 	s := speaker.New(speaker.Options{Clips: clips, Volume: 1, Buffer: loopbackBuffer})
-	t.Cleanup(func() { must(t, s.Halt()) })
-	must(t, await("the speaker to open the card", func() (bool, error) {
+	t.Cleanup(func() { testkit.Check(t, s.Halt()) })
+	testkit.Check(t, await("the speaker to open the card", func() (bool, error) {
 		err := s.Check()
 		if errors.Is(err, drivers.ErrNotInBuild) {
 			t.Skip("the guest was built without sound")
 		}
 		return err == nil, nil
 	}))
-	return s, ear
+	return s, rec
 }
 
 // TestSpeaker has one speaker, as a program has, say everything.
 func TestSpeaker(t *testing.T) {
-	s, ear := newSpeaker(t)
-	t.Run("each clip is heard once, sample by sample", func(t *testing.T) { testHeardOnce(t, s, ear) })
-	t.Run("a later cue cuts the former", func(t *testing.T) { testCut(t, s, ear) })
+	s, rec := newSpeaker(t)
+	t.Run("each clip is heard once, sample by sample", func(t *testing.T) { testHeardOnce(t, s, rec) })
+	t.Run("a later cue cuts the former", func(t *testing.T) { testCut(t, s, rec) })
 }
 
-func testHeardOnce(t *testing.T, s *speaker.Speaker, ear *Ear) {
+func testHeardOnce(t *testing.T, s *speaker.Speaker, rec *Recorder) {
 	cues := [][]string{{"tone/green", "ko/admitted"}, {"tone/amber", "ko/expired"}, {"tone/red", "en/not-genuine"}, {"tone/green", "ko/admitted"}}
 	want := map[string]int{}
 	for _, names := range cues {
-		from := len(ear.Heard())
+		from := len(rec.Samples())
 		began := time.Now()
-		must(t, s.Show(t.Context(), drivers.Cue{Clips: names}))
-		tell(t, "sound_show_ms", float64(time.Since(began).Milliseconds()))
-		at, err := ear.Sounds(from)
-		must(t, err)
-		must(t, ear.Silence(at, speaker.Rate/2))
+		testkit.Check(t, s.Show(t.Context(), drivers.Cue{Clips: names}))
+		report(t, "sound_show_ms", float64(time.Since(began).Milliseconds()))
+		at := testkit.Must(rec.Sound(from))(t)
+		testkit.Check(t, rec.Silence(at, speaker.Rate/2))
 		for _, name := range names {
 			want[name]++
 		}
 	}
-	heard := ear.Heard()
-	tell(t, "sound_seconds_heard", float64(len(heard))/speaker.Rate)
+	heard := rec.Samples()
+	report(t, "sound_seconds_heard", float64(len(heard))/speaker.Rate)
 	for _, name := range []string{"tone/green", "tone/amber", "tone/red", "ko/admitted", "ko/expired", "en/not-genuine", "ko/admitted-again"} {
 		samples := drivertest.Samples16(clip(t, name))
-		matches, err := drivertest.FindClip(heard, samples, 0.95)
-		must(t, err)
+		matches := testkit.Must(drivertest.FindClip(heard, samples, 0.95))(t)
 		if len(matches) != want[name] {
 			t.Errorf("%s was heard %d times, want %d: %v", name, len(matches), want[name], matches)
 		}
@@ -88,7 +84,7 @@ func testHeardOnce(t *testing.T, s *speaker.Speaker, ear *Ear) {
 			if off := unlike(heard[m.At:], samples); off > 0 {
 				t.Errorf("%s at %d: %d of %d samples are not those of the clip", name, m.At, off, len(samples))
 			}
-			tell(t, "sound_clips_bit_exact", count("sound_clips_bit_exact"))
+			report(t, "sound_clips_bit_exact", count("sound_clips_bit_exact"))
 		}
 	}
 }
@@ -102,17 +98,15 @@ func unlike(heard, clip []float32) (n int) {
 	return n
 }
 
-func testCut(t *testing.T, s *speaker.Speaker, ear *Ear) {
-	from := len(ear.Heard())
-	must(t, s.Show(context.Background(), drivers.Cue{Clips: []string{"ko/expired"}}))
-	at, err := ear.Sounds(from)
-	must(t, err)
-	must(t, s.Show(context.Background(), drivers.Cue{Clips: []string{"ko/admitted"}}))
-	must(t, ear.Silence(at, speaker.Rate))
-	heard := ear.Heard()[from:]
+func testCut(t *testing.T, s *speaker.Speaker, rec *Recorder) {
+	from := len(rec.Samples())
+	testkit.Check(t, s.Show(context.Background(), drivers.Cue{Clips: []string{"ko/expired"}}))
+	at := testkit.Must(rec.Sound(from))(t)
+	testkit.Check(t, s.Show(context.Background(), drivers.Cue{Clips: []string{"ko/admitted"}}))
+	testkit.Check(t, rec.Silence(at, speaker.Rate))
+	heard := rec.Samples()[from:]
 	for name, want := range map[string]int{"ko/expired": 0, "ko/admitted": 1} {
-		matches, err := drivertest.FindClip(heard, drivertest.Samples16(clip(t, name)), 0.95)
-		must(t, err)
+		matches := testkit.Must(drivertest.FindClip(heard, drivertest.Samples16(clip(t, name)), 0.95))(t)
 		if len(matches) != want {
 			t.Errorf("%s was heard whole %d times, want %d", name, len(matches), want)
 		}

@@ -21,7 +21,8 @@ const alsaConfig = `pcm.!default {
 pcm.heard { type hw card Loopback device 1 subdevice 0 }
 `
 
-// UseLoopback makes the loopback card the default of this process and of those it starts. ALSA asks once, so it comes first.
+// UseLoopback makes the loopback card the default of this process and of those it starts. ALSA looks once, so it
+// comes before all else that is done with sound.
 func UseLoopback() error {
 	const path = "/run/asound.conf"
 	if err := os.WriteFile(path, []byte(alsaConfig), 0o644); err != nil {
@@ -30,8 +31,8 @@ func UseLoopback() error {
 	return os.Setenv("ALSA_CONFIG_PATH", path)
 }
 
-// Ear is the far end of the loopback: it hears, without a gap, what the card plays, silence included.
-type Ear struct {
+// Recorder is the far end of the loopback: it records, without a gap, what the card plays, silence included.
+type Recorder struct {
 	cmd *exec.Cmd
 	out io.ReadCloser
 
@@ -40,8 +41,8 @@ type Ear struct {
 	ended   chan error
 }
 
-// Listen begins to hear, one channel at rate samples a second.
-func Listen(rate int) (*Ear, error) {
+// Record begins to record, one channel at rate samples a second.
+func Record(rate int) (*Recorder, error) {
 	cmd := exec.Command("arecord", "-q", "-D", "heard", "-t", "raw", "-f", "FLOAT_LE", "-c", "1", "-r", strconv.Itoa(rate), "--buffer-time=4000000")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
@@ -49,24 +50,24 @@ func Listen(rate int) (*Ear, error) {
 		return nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("listening to the loopback: %w", err)
+		return nil, fmt.Errorf("recording the loopback: %w", err)
 	}
-	e := &Ear{cmd: cmd, out: out, ended: make(chan error, 1)}
-	go func() { e.ended <- e.hear() }()
-	return e, nil
+	r := &Recorder{cmd: cmd, out: out, ended: make(chan error, 1)}
+	go func() { r.ended <- r.record() }()
+	return r, nil
 }
 
-func (e *Ear) hear() error {
+func (r *Recorder) record() error {
 	var rest []byte
 	buf := make([]byte, 1<<14)
 	for {
-		n, err := e.out.Read(buf)
+		n, err := r.out.Read(buf)
 		rest = append(rest, buf[:n]...)
-		e.mu.Lock()
+		r.mu.Lock()
 		for ; len(rest) >= 4; rest = rest[4:] {
-			e.samples = append(e.samples, math.Float32frombits(binary.LittleEndian.Uint32(rest)))
+			r.samples = append(r.samples, math.Float32frombits(binary.LittleEndian.Uint32(rest)))
 		}
-		e.mu.Unlock()
+		r.mu.Unlock()
 		if errors.Is(err, io.EOF) || errors.Is(err, os.ErrClosed) {
 			return nil
 		}
@@ -76,20 +77,20 @@ func (e *Ear) hear() error {
 	}
 }
 
-// Heard returns all samples so far.
-func (e *Ear) Heard() []float32 {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return append([]float32(nil), e.samples...)
+// Samples returns all samples so far.
+func (r *Recorder) Samples() []float32 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]float32(nil), r.samples...)
 }
 
-// Sounds returns the index of the first sample that is not silent from one on.
-func (e *Ear) Sounds(from int) (at int, err error) {
+// Sound waits for a sound and returns the index of its first sample that is not silent, counting from the index from.
+func (r *Recorder) Sound(from int) (at int, err error) {
 	err = await("a sound", func() (bool, error) {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		for at = from; at < len(e.samples); at++ {
-			if e.samples[at] != 0 {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for at = from; at < len(r.samples); at++ {
+			if r.samples[at] != 0 {
 				return true, nil
 			}
 		}
@@ -99,27 +100,27 @@ func (e *Ear) Sounds(from int) (at int, err error) {
 }
 
 // Silence waits until the last samples, at least n of them after the index from, are silent.
-func (e *Ear) Silence(from, n int) error {
+func (r *Recorder) Silence(from, n int) error {
 	return await("silence", func() (bool, error) {
-		e.mu.Lock()
-		defer e.mu.Unlock()
+		r.mu.Lock()
+		defer r.mu.Unlock()
 		quiet := 0
-		for i := len(e.samples) - 1; i >= from && e.samples[i] == 0; i-- {
+		for i := len(r.samples) - 1; i >= from && r.samples[i] == 0; i-- {
 			quiet++
 		}
 		return quiet >= n, nil
 	})
 }
 
-// Close stops listening.
-func (e *Ear) Close() error {
-	err := e.cmd.Process.Signal(os.Interrupt)
+// Close stops recording.
+func (r *Recorder) Close() error {
+	err := r.cmd.Process.Signal(os.Interrupt)
 	select {
-	case heard := <-e.ended:
-		err = errors.Join(err, heard)
+	case failed := <-r.ended:
+		err = errors.Join(err, failed)
 	case <-time.After(patience):
-		err = errors.Join(err, e.cmd.Process.Kill(), <-e.ended)
+		err = errors.Join(err, r.cmd.Process.Kill(), <-r.ended)
 	}
-	_ = e.cmd.Wait() // arecord says that it was interrupted
+	_ = r.cmd.Wait() // arecord says that it was interrupted
 	return err
 }

@@ -111,11 +111,10 @@ func (s *BuiltIn) Unplug() error {
 // Type implements Keyboard.
 func (s *BuiltIn) Type(b []byte) error {
 	for _, c := range b {
-		began := time.Now()
 		if err := s.Burst([]byte{c}); err != nil {
 			return err
 		}
-		pause(began)
+		time.Sleep(betweenKeys)
 	}
 	return nil
 }

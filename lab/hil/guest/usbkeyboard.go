@@ -2,7 +2,6 @@ package guest
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -33,18 +32,12 @@ type Keyboard interface {
 // betweenKeys is the pace of a fast scanner.
 const betweenKeys = time.Millisecond
 
-// pause lets the time between two keys pass; began is when the first was pressed. The kernel holds no more than about six
-// characters for a reader, and the machine's one processor does the scanner's work as well: on a busy host, which slows down
-// both, the scanner waits for what it took itself several times over.
-func pause(began time.Time) { time.Sleep(betweenKeys + 4*time.Since(began)) }
-
 // USBKeyboard is a scanner set to keyboard (USB HID) in a port of this machine.
 type USBKeyboard struct {
-	gadget *Gadget
+	usbReader
 
 	mu    sync.Mutex
-	own   *os.File // the scanner's own end, /dev/hidg0; nil while unplugged
-	node  string
+	node  string // empty while unplugged
 	other *eavesdropper
 }
 
@@ -56,56 +49,33 @@ func NewUSBKeyboard(name string) (*USBKeyboard, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &USBKeyboard{gadget: g}
+	k := &USBKeyboard{}
+	k.usbReader = usbReader{gadget: g, class: "input", prefix: "event", plugged: k.plugged, pulled: k.pulled}
 	return k, k.Replug()
 }
 
-// Replug implements Keyboard. It returns when the kernel has the input device.
-func (k *USBKeyboard) Replug() error {
+// plugged opens the scanner's own end, /dev/hidg0, and lets another program read the keyboard.
+func (k *USBKeyboard) plugged(event string) (*os.File, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.own != nil {
-		return nil
-	}
-	if err := k.gadget.plug(); err != nil {
-		return err
-	}
-	event, err := k.gadget.find("input", "event")
-	if err != nil {
-		return err
-	}
 	k.node = filepath.Join("/dev/input", event)
+	var err error
 	if k.other, err = eavesdrop(k.node); err != nil {
-		return err
+		return nil, err
 	}
-	k.own, err = openSoon("/dev/hidg0")
-	return err
+	return openSoon("/dev/hidg0")
 }
 
-// Unplug implements Keyboard. A key that is down is never let go.
-func (k *USBKeyboard) Unplug() error {
+func (k *USBKeyboard) pulled() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.own == nil {
-		return nil
-	}
-	err := errors.Join(k.own.Close(), k.gadget.unplug(), k.gadget.gone("input", "event"), k.other.close())
-	k.own, k.node = nil, ""
-	return err
+	k.node = ""
+	return k.other.close()
 }
 
 // Type implements Keyboard: a report with the key, and one without, for each character.
 func (k *USBKeyboard) Type(b []byte) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.own == nil {
-		return nil
-	}
-	if err := k.own.SetWriteDeadline(time.Now().Add(patience)); err != nil {
-		return err
-	}
 	for _, c := range b {
-		began := time.Now()
 		on, err := keyFor(c)
 		if err != nil {
 			return err
@@ -115,11 +85,11 @@ func (k *USBKeyboard) Type(b []byte) error {
 			down[0] = shiftBit
 		}
 		for _, report := range [][8]byte{down, {}} {
-			if _, err := k.own.Write(report[:]); err != nil {
-				return fmt.Errorf("the scanner cannot type: %w", err)
+			if err := k.send(report[:]); err != nil {
+				return err
 			}
 		}
-		pause(began)
+		time.Sleep(betweenKeys)
 	}
 	return nil
 }
@@ -136,11 +106,6 @@ func (k *USBKeyboard) Overheard() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.other.count()
-}
-
-// Close implements Keyboard.
-func (k *USBKeyboard) Close() error {
-	return errors.Join(k.Unplug(), k.gadget.remove(keyboardFunction))
 }
 
 // openSoon opens a device that the kernel is about to make, non-blocking.

@@ -96,26 +96,26 @@ type Acked struct{ Seq, Number uint64 }
 // mark begins a line of facts among the other lines of the guest's output.
 var mark = []byte("@kipass ")
 
-// Teller writes facts, one a line. It is safe for concurrent use.
-type Teller struct {
+// Encoder writes facts, one a line. It is safe for concurrent use.
+type Encoder struct {
 	mu  sync.Mutex
 	out io.Writer
 }
 
-// NewTeller returns a teller to out.
-func NewTeller(out io.Writer) *Teller { return &Teller{out: out} }
+// NewEncoder returns an encoder to out.
+func NewEncoder(out io.Writer) *Encoder { return &Encoder{out: out} }
 
-// Tell writes one fact.
-func (t *Teller) Tell(f Fact) error {
+// Encode writes one fact.
+func (e *Encoder) Encode(f Fact) error {
 	b, err := json.Marshal(f)
 	if err != nil {
-		return fmt.Errorf("telling the host: %w", err)
+		return fmt.Errorf("encoding a fact: %w", err)
 	}
 	line := append(append(bytes.Clone(mark), b...), '\n')
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if _, err := t.out.Write(line); err != nil {
-		return fmt.Errorf("telling the host: %w", err)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if _, err := e.out.Write(line); err != nil {
+		return fmt.Errorf("writing a fact: %w", err)
 	}
 	return nil
 }

@@ -5,14 +5,14 @@ import (
 	"path/filepath"
 	"reflect"
 	"testing"
+
+	"github.com/kipass/kipass/internal/testkit"
 )
 
 func TestJobsAndFactsArriveAsTheyWereSent(t *testing.T) {
 	j := Job{Args: []string{"-test.v"}, Env: []string{"A=b"}, Console: "/dev/ttyS0", Journal: &Journal{Disk: Volatile, SealKey: []byte{1, 2}, Known: 7, First: 1 << 40}}
 	path := filepath.Join(t.TempDir(), "job.json")
-	if err := j.Write(path); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, j.Write(path))
 	if got, err := Read(path); err != nil || !reflect.DeepEqual(got, j) {
 		t.Errorf("read %+v (%v), wrote %+v", got, err, j)
 	}
@@ -23,9 +23,7 @@ func TestJobsAndFactsArriveAsTheyWereSent(t *testing.T) {
 		"a figure":           {Name: "pulse_ms", Value: 299.5},
 	} {
 		var out bytes.Buffer
-		if err := NewTeller(&out).Tell(f); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, NewEncoder(&out).Encode(f))
 		if bytes.Count(out.Bytes(), []byte("\n")) != 1 {
 			t.Errorf("%s: %q is not one line", rule, out.Bytes())
 		}
@@ -58,7 +56,7 @@ func FuzzParseFact(f *testing.F) {
 			return
 		}
 		var out bytes.Buffer
-		if err := NewTeller(&out).Tell(fact); err != nil {
+		if err := NewEncoder(&out).Encode(fact); err != nil {
 			t.Skip("a figure that JSON cannot say")
 		}
 		if again, ok := ParseFact(out.Bytes()); !ok || !reflect.DeepEqual(again, fact) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/lab/hil/job"
 )
 
@@ -14,11 +15,8 @@ func output(t *testing.T, text string, facts ...job.Fact) [][]byte {
 	t.Helper()
 	var b bytes.Buffer
 	b.WriteString(text)
-	teller := job.NewTeller(&b)
 	for _, f := range facts {
-		if err := teller.Tell(f); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, job.NewEncoder(&b).Encode(f))
 	}
 	return slices.Collect(bytes.Lines(b.Bytes()))
 }
@@ -48,6 +46,9 @@ func TestWhatTheGuestSaysIsJudged(t *testing.T) {
 			if c.words == "" {
 				if err != nil || r.Passed != 2 || len(r.Skipped) != 1 || r.Figures["ms"] != 3 {
 					t.Errorf("%+v, %v", r, err)
+				}
+				if o.ended != 1 || o.doing != "TestA" || o.figure != "ms=3" {
+					t.Errorf("%d tests ended, under way is %q with %q", o.ended, o.doing, o.figure)
 				}
 				return
 			}
