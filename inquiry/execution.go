@@ -76,14 +76,14 @@ func (x *execution) askIssuer(ctx context.Context, s *share) {
 		a, err := x.question(ctx, s.issuer, n, codes)
 		if err != nil {
 			s.err = err
-			x.Progress(fmt.Sprintf("issuer %s: failed after %d of %d codes: %v", s.issuer, s.answered(), len(s.codes), err))
+			x.say(fmt.Sprintf("issuer %s: failed after %d of %d codes: %v", s.issuer, s.answered(), len(s.codes), err))
 			return
 		}
 		n++
 		s.holders = append(s.holders, a.Holders...)
 		s.unopened = append(s.unopened, a.Unopened...)
 		s.entries = append(s.entries, a.Entry)
-		x.Progress(fmt.Sprintf("issuer %s: %d of %d codes, %d opened (log entry %d)",
+		x.say(fmt.Sprintf("issuer %s: %d of %d codes, %d opened (log entry %d)",
 			s.issuer, s.answered(), len(s.codes), len(s.holders), a.Entry))
 	}
 }

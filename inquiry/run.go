@@ -26,7 +26,7 @@ var ErrPartial = errors.New("contact list is incomplete")
 type Config struct {
 	Visits   Endpoint
 	Issuers  func(name string) (Endpoint, error) // where an issuer answers, from the trust list
-	Progress func(line string)                   // told what is being done, in counts only; called by several goroutines
+	Progress func(line string)                   // told what is being done, in counts only, one line at a time
 }
 
 // IssuersOf returns a Config.Issuers: URLs come from the verified trust list, roots from the caller.
@@ -79,7 +79,7 @@ func (a *Authority) Run(ctx context.Context, approved []byte, c Config) (Summary
 	if err != nil {
 		return Summary{}, fmt.Errorf("visit server: %w", err)
 	}
-	c.Progress(fmt.Sprintf("visit server: %d scans (log entry %d)", len(visits.Scans), visits.Entry))
+	x.say(fmt.Sprintf("visit server: %d scans (log entry %d)", len(visits.Scans), visits.Entry))
 	shares := split(visits.Scans)
 	var wait sync.WaitGroup
 	for _, s := range shares {
@@ -92,11 +92,19 @@ func (a *Authority) Run(ctx context.Context, approved []byte, c Config) (Summary
 // execution is one approved order that is being carried out.
 type execution struct {
 	Config
-	dir       string // the order's folder, where answers are kept as they came
-	approved  []byte // the order with its place, for the visit server
-	placeless []byte // the order without its place, for issuers
+	saying    sync.Mutex // Progress is called by one goroutine at a time
+	dir       string     // the order's folder, where answers are kept as they came
+	approved  []byte     // the order with its place, for the visit server
+	placeless []byte     // the order without its place, for issuers
 	order     order.Approved
 	identity  *age.X25519Identity // opens the answers
+}
+
+// say tells the progress. Several issuers are asked at once.
+func (x *execution) say(line string) {
+	x.saying.Lock()
+	defer x.saying.Unlock()
+	x.Progress(line)
 }
 
 // execution checks an approved order, which must have been made in this folder.
