@@ -59,7 +59,7 @@ func (f *fixture) addIssuers(t *testing.T, names []string) {
 		}
 		f.issuers[name] = startIssuer(t, dir, "127.0.0.1:0")
 		about := kipassIssuer(t, "public-key", "--data", dir, "--url", f.issuers[name].url)
-		list.Issuers = append(list.Issuers, testkit.Must(token.ReadCard(strings.NewReader(about)))(t))
+		list.Issuers = append(list.Issuers, testkit.Must(token.ReadMetadata(strings.NewReader(about)))(t))
 	}
 	f.root = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize))
 	raw := testkit.Must(token.SignTrustList(f.root, list))(t)

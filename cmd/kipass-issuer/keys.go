@@ -25,7 +25,7 @@ func publicKeyCommand() *cobra.Command {
 		}
 		enc := json.NewEncoder(cmd.OutOrStdout())
 		enc.SetIndent("", "  ")
-		return enc.Encode(token.CardOf(token.Issuer{Name: about.Name, Display: about.Display, URL: url, Keys: []token.IssuerKey{{
+		return enc.Encode(token.MetadataOf(token.Issuer{Name: about.Name, Display: about.Display, URL: url, Keys: []token.IssuerKey{{
 			Issuer: about.Name, Public: pub, NotBefore: about.NotBefore, NotAfter: about.NotAfter,
 		}}}))
 	})

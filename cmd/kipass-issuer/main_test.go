@@ -36,8 +36,8 @@ func TestFolder(t *testing.T) {
 	if list := run(cli.StatusDone, "officer", "list", "--data", dir); list != officer {
 		t.Errorf("officers %q, want %q", list, officer)
 	}
-	card := run(cli.StatusDone, "public-key", "--data", dir, "--secrets", secrets, "--url", "https://issuer.test")
-	about := testkit.Must(token.ReadCard(strings.NewReader(card)))(t)
+	metadata := run(cli.StatusDone, "public-key", "--data", dir, "--secrets", secrets, "--url", "https://issuer.test")
+	about := testkit.Must(token.ReadMetadata(strings.NewReader(metadata)))(t)
 	if about.Name != "naver" || about.Display != "네이버" || about.URL != "https://issuer.test" || len(about.Keys) != 1 {
 		t.Errorf("the trust list would say %+v", about)
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/kipass/kipass/protocol/token"
 )
 
-const goodCard = `{"name":"naver","display":"네이버","url":"https://naver.example.kr","keys":[
+const goodMetadata = `{"name":"naver","display":"네이버","url":"https://naver.example.kr","keys":[
 	{"public":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=","not_before":"2020-06-01T00:00:00Z","not_after":"2021-06-01T00:00:00Z"}]}`
 
 func TestConforms(t *testing.T) { clitest.Conforms(t, newProgram) }
@@ -24,10 +24,10 @@ func scheme(t *testing.T, args ...string) (string, int) {
 	return strings.TrimSpace(r.Out), r.Status
 }
 
-func TestSignedListShowsWhatTheCardsSay(t *testing.T) {
+func TestSignedListShowsWhatTheIssuersSay(t *testing.T) {
 	dir := t.TempDir()
-	root, cardFile, list := filepath.Join(dir, "root"), filepath.Join(dir, "naver.json"), filepath.Join(dir, "list")
-	if err := os.WriteFile(cardFile, []byte(goodCard), 0o644); err != nil {
+	root, issuerFile, list := filepath.Join(dir, "root"), filepath.Join(dir, "naver.json"), filepath.Join(dir, "list")
+	if err := os.WriteFile(issuerFile, []byte(goodMetadata), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	pub, status := scheme(t, "init", "--root-key", root)
@@ -37,7 +37,7 @@ func TestSignedListShowsWhatTheCardsSay(t *testing.T) {
 	if again, status := scheme(t, "public", "--root-key", root); status != 0 || again != pub {
 		t.Errorf("public = %q, status %d", again, status)
 	}
-	if _, status := scheme(t, "sign", "--root-key", root, "--list-version", "7", "--output", list, cardFile); status != 0 {
+	if _, status := scheme(t, "sign", "--root-key", root, "--list-version", "7", "--output", list, issuerFile); status != 0 {
 		t.Fatal("not signed")
 	}
 	text, status := scheme(t, "show", "--trust-root", pub, list)
@@ -46,13 +46,13 @@ func TestSignedListShowsWhatTheCardsSay(t *testing.T) {
 	}
 	var shown struct {
 		Version uint64
-		Issuers []token.Card
+		Issuers []token.IssuerMetadata
 	}
 	if err := json.Unmarshal([]byte(text), &shown); err != nil {
 		t.Fatal(err)
 	}
-	var want token.Card
-	if err := json.Unmarshal([]byte(goodCard), &want); err != nil {
+	var want token.IssuerMetadata
+	if err := json.Unmarshal([]byte(goodMetadata), &want); err != nil {
 		t.Fatal(err)
 	}
 	if shown.Version != 7 || len(shown.Issuers) != 1 {
@@ -73,7 +73,7 @@ func TestSchemeRefuses(t *testing.T) {
 		}
 		return path
 	}
-	good := file("good.json", goodCard)
+	good := file("good.json", goodMetadata)
 	if _, status := scheme(t, "init", "--root-key", root); status != 0 {
 		t.Fatal("no root key")
 	}
@@ -94,19 +94,19 @@ func TestSchemeRefuses(t *testing.T) {
 		args   []string
 		status int
 	}{
-		"making a root key over another":  {[]string{"init", "--root-key", root}, cli.StatusFailed},
-		"no version":                      {sign(good), cli.StatusUsage},
-		"version 0":                       {sign("--list-version", "0", good), cli.StatusFailed},
-		"no issuer":                       {signFirst(), cli.StatusUsage},
-		"one issuer twice":                {signFirst(good, good), cli.StatusFailed},
-		"a list already expired":          {signFirst("--valid", "-1s", good), cli.StatusFailed},
-		"a card with an unknown field":    {signFirst(file("a", strings.Replace(goodCard, `"name"`, `"x":1,"name"`, 1))), cli.StatusFailed},
-		"a card with bytes after its end": {signFirst(file("b", goodCard+"{}")), cli.StatusFailed},
-		"a card without keys":             {signFirst(file("c", `{"name":"naver","display":"","url":"","keys":[]}`)), cli.StatusFailed},
-		"a key that is too short":         {signFirst(file("d", strings.Replace(goodCard, "AQEB", "", 1))), cli.StatusFailed},
-		"a key that ends first":           {signFirst(file("e", strings.Replace(goodCard, "2021-", "2019-", 1))), cli.StatusFailed},
-		"showing under another root":      {[]string{"show", "--trust-root", otherPub, list}, cli.StatusFailed},
-		"showing under no root at all":    {[]string{"show", "--trust-root", "AAAA", list}, cli.StatusUsage},
+		"making a root key over another":    {[]string{"init", "--root-key", root}, cli.StatusFailed},
+		"no version":                        {sign(good), cli.StatusUsage},
+		"version 0":                         {sign("--list-version", "0", good), cli.StatusFailed},
+		"no issuer":                         {signFirst(), cli.StatusUsage},
+		"one issuer twice":                  {signFirst(good, good), cli.StatusFailed},
+		"a list already expired":            {signFirst("--valid", "-1s", good), cli.StatusFailed},
+		"metadata with an unknown field":    {signFirst(file("a", strings.Replace(goodMetadata, `"name"`, `"x":1,"name"`, 1))), cli.StatusFailed},
+		"metadata with bytes after its end": {signFirst(file("b", goodMetadata+"{}")), cli.StatusFailed},
+		"metadata without keys":             {signFirst(file("c", `{"name":"naver","display":"","url":"","keys":[]}`)), cli.StatusFailed},
+		"a key that is too short":           {signFirst(file("d", strings.Replace(goodMetadata, "AQEB", "", 1))), cli.StatusFailed},
+		"a key that ends first":             {signFirst(file("e", strings.Replace(goodMetadata, "2021-", "2019-", 1))), cli.StatusFailed},
+		"showing under another root":        {[]string{"show", "--trust-root", otherPub, list}, cli.StatusFailed},
+		"showing under no root at all":      {[]string{"show", "--trust-root", "AAAA", list}, cli.StatusUsage},
 	} {
 		if _, status := scheme(t, c.args...); status != c.status {
 			t.Errorf("%s: status %d, want %d", name, status, c.status)

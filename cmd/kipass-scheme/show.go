@@ -44,13 +44,13 @@ func show(root, path string, stdout io.Writer) error {
 		return err
 	}
 	shown := struct {
-		Version  uint64       `json:"version"`
-		IssuedAt time.Time    `json:"issued_at"`
-		Expires  time.Time    `json:"expires"`
-		Issuers  []token.Card `json:"issuers"`
-	}{list.Version, list.IssuedAt, list.Expires, []token.Card{}}
+		Version  uint64                 `json:"version"`
+		IssuedAt time.Time              `json:"issued_at"`
+		Expires  time.Time              `json:"expires"`
+		Issuers  []token.IssuerMetadata `json:"issuers"`
+	}{list.Version, list.IssuedAt, list.Expires, []token.IssuerMetadata{}}
 	for _, i := range list.Issuers {
-		shown.Issuers = append(shown.Issuers, token.CardOf(i))
+		shown.Issuers = append(shown.Issuers, token.MetadataOf(i))
 	}
 	enc := json.NewEncoder(stdout)
 	enc.SetIndent("", "  ")

@@ -19,14 +19,14 @@ type signOptions struct {
 	version uint64
 	valid   time.Duration
 	output  string
-	cards   []string // files of the issuers
+	issuers []string // files of their metadata
 }
 
 func signCommand() *cobra.Command {
 	opts := signOptions{valid: 30 * 24 * time.Hour}
 	about := "발급회사의 신뢰 목록에 서명합니다 / sign a trust list of issuers"
 	cmd := cli.Command("sign ISSUER-FILE...", about, func(cmd *cobra.Command, args []string) error {
-		opts.cards = args
+		opts.issuers = args
 		list, err := sign(opts)
 		if err != nil {
 			return err
@@ -55,8 +55,8 @@ func sign(opts signOptions) (token.TrustList, error) {
 	}
 	now := time.Now().Truncate(time.Second)
 	list := token.TrustList{Version: opts.version, IssuedAt: now, Expires: now.Add(opts.valid)}
-	for _, path := range opts.cards {
-		i, err := readCard(path)
+	for _, path := range opts.issuers {
+		i, err := readMetadata(path)
 		if err != nil {
 			return token.TrustList{}, err
 		}
@@ -75,13 +75,13 @@ func sign(opts signOptions) (token.TrustList, error) {
 	return list, nil
 }
 
-func readCard(path string) (token.Issuer, error) {
+func readMetadata(path string) (token.Issuer, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return token.Issuer{}, fmt.Errorf("reading an issuer: %w", err)
 	}
 	defer f.Close()
-	i, err := token.ReadCard(f)
+	i, err := token.ReadMetadata(f)
 	if err != nil {
 		return token.Issuer{}, fmt.Errorf("reading %s: %w", path, err)
 	}

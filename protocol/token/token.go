@@ -1,7 +1,7 @@
 // Package token reads, checks and makes entry codes: "KIP1:" and the base45 form (RFC 9285) of a tagged COSE_Sign1
 // (RFC 9052) over a CWT (RFC 8392), signed with Ed25519. SPEC.md specifies the format. Reading is three steps with three
 // results: [Parse] (is it a code?), [Unverified.Verify] (is it genuine?), [Code.Fresh] (is it of now?). No field of a code
-// is to be had before it is verified. The package imports no other package of ours.
+// can be read before it is verified. The package imports no other package of ours.
 package token
 
 import (
@@ -158,9 +158,9 @@ var (
 
 // encOptions is deterministic encoding (RFC 8949 section 4.2.1); an empty list is an empty array, never null.
 func encOptions() cbor.EncOptions {
-	o := cbor.CoreDetEncOptions()
-	o.NilContainers = cbor.NilContainerAsEmpty
-	return o
+	opts := cbor.CoreDetEncOptions()
+	opts.NilContainers = cbor.NilContainerAsEmpty
+	return opts
 }
 
 func decOptions(levels int) cbor.DecOptions {

@@ -9,36 +9,36 @@ import (
 	"time"
 )
 
-// Card is the JSON form in which an issuer tells the scheme operator of itself, to be put on the trust list.
-type Card struct {
-	Name    string    `json:"name"`
-	Display string    `json:"display"`
-	URL     string    `json:"url"`
-	Keys    []CardKey `json:"keys"`
+// IssuerMetadata is what an issuer tells the scheme operator of itself, in JSON, to be put on the trust list.
+type IssuerMetadata struct {
+	Name    string        `json:"name"`
+	Display string        `json:"display"`
+	URL     string        `json:"url"`
+	Keys    []KeyMetadata `json:"keys"`
 }
 
-// CardKey is one signing key of a card.
-type CardKey struct {
+// KeyMetadata is one signing key of an issuer.
+type KeyMetadata struct {
 	Public    string    `json:"public"` // raw Ed25519 key, base64 (RFC 4648 section 4)
 	NotBefore time.Time `json:"not_before"`
 	NotAfter  time.Time `json:"not_after"`
 }
 
-// CardOf returns an issuer's card.
-func CardOf(i Issuer) Card {
-	c := Card{Name: i.Name, Display: i.Display, URL: i.URL}
+// MetadataOf returns an issuer's metadata.
+func MetadataOf(i Issuer) IssuerMetadata {
+	c := IssuerMetadata{Name: i.Name, Display: i.Display, URL: i.URL}
 	for _, k := range i.Keys {
-		c.Keys = append(c.Keys, CardKey{base64.StdEncoding.EncodeToString(k.Public), k.NotBefore, k.NotAfter})
+		c.Keys = append(c.Keys, KeyMetadata{base64.StdEncoding.EncodeToString(k.Public), k.NotBefore, k.NotAfter})
 	}
 	return c
 }
 
-// ReadCard reads a card in JSON, without unknown fields or bytes after its end. Keys are whole and end after they begin;
-// what else is asked of an issuer is for [SignTrustList] to check.
-func ReadCard(r io.Reader) (Issuer, error) {
+// ReadMetadata reads an issuer's metadata, JSON without unknown fields or bytes after its end. Keys are whole and end
+// after they begin; what else is asked of an issuer is for [SignTrustList] to check.
+func ReadMetadata(r io.Reader) (Issuer, error) {
 	dec := json.NewDecoder(r)
 	dec.DisallowUnknownFields()
-	var c Card
+	var c IssuerMetadata
 	if err := dec.Decode(&c); err != nil {
 		return Issuer{}, err
 	}
