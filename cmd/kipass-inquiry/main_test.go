@@ -203,6 +203,8 @@ func TestProgramRefuses(t *testing.T) {
 		"key file that is there":                     {kipassInquiry(t, "officer", "keygen", "--output", f.path("kim.key"), "kim"), "exists", cli.StatusFailed},
 		"authority that is there":                    {kipassInquiry(t, "init", "--data", f.data), "exists", cli.StatusFailed},
 		"unknown command":                            {kipassInquiry(t, "delete"), "unknown command", cli.StatusUsage},
+		"audit of no log":                            {kipassInquiry(t, "audit", "--audit-key", "x"), "give either --audit-log or --url", cli.StatusUsage},
+		"audit of two logs":                          {kipassInquiry(t, "audit", "--audit-key", "x", "--audit-log", "x", "--url", "x"), "give either --audit-log or --url", cli.StatusUsage},
 		"order id that is none":                      {kipassInquiry(t, "open", "--data", f.data, "../audit"), "32 hexadecimal digits", cli.StatusFailed},
 	} {
 		if tt.got.Status != tt.status || !strings.Contains(tt.got.Err, tt.says) {
