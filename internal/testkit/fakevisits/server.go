@@ -123,7 +123,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	if r.URL.Path != wire.PathEnrol && len(r.TLS.VerifiedChains) == 0 {
-		s.Refuse(w, http.StatusUnauthorized, wire.CodeBadRequest, "no certificate")
+		s.Refuse(w, http.StatusUnauthorized, wire.CodeUnauthenticated, "no certificate")
 		return
 	}
 	s.mu.Lock()
