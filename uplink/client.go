@@ -174,10 +174,16 @@ func (m *moments) connected() bool {
 	return !m.connect.IsZero()
 }
 
+// rtt counts from when the connection was there if the end of writing was reported late or not at all: too long, never
+// too short.
 func (m *moments) rtt() time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return max(m.answer.Sub(m.wrote), 0)
+	sent := m.wrote
+	if sent.IsZero() || sent.After(m.answer) {
+		sent = m.connect
+	}
+	return max(m.answer.Sub(sent), 0)
 }
 
 // transportError tells a link that is too slow for what was sent from one that is not there.
