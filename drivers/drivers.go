@@ -1,6 +1,27 @@
 // Package drivers holds the contracts between the gate and its devices. It knows what a device is told to do, never
 // what it means: no codes, no outcomes, no visits. Implementations live in packages of their own below it and never
-// import each other; package drivertest has fakes and the conformance suites that every implementation runs.
+// import each other.
+//
+// # Adding a reader family
+//
+// A family is one folder below drivers, and a few lines in three other places:
+//
+//  1. The package, for example drivers/hidscan: Options with the reader's Name, how to find the device, a framing.Rule
+//     and a Logger; New, which checks them and opens nothing; and a type that implements [Reader]. Take what
+//     drivers/internal/device has: Input keeps what Check says and hands frames on, Hints puts errors of the system into
+//     a technician's words, WhenDone ends a wait with its context. A stream of bytes is cut by package framing. A
+//     device that can be told to stop reading implements [Switchable] too. Start from netscan, the smallest.
+//  2. Its tests: make a drivertest.Fixture, functions that plug the device in and out and let it send bytes, and run
+//     drivertest.ReaderSuite on it. It holds the family to everything that the contract says. Let the silence that ends
+//     a frame be measured by a clock that the fixture sets, so that no test depends on how fast the machine is.
+//  3. The config: a new value of Reader.Kind in configs/gate.go with its rules in configs/rules.go, a line in
+//     configs/gate.example.toml, and the schema (go test ./configs -run Schema -update). Then the case in openReader of
+//     cmd/kipass-gate/devices.go, the only place that knows all families.
+//  4. The docs: how a technician sets such a reader up, what can go wrong and in which words the gate says so, and how
+//     each claim was checked, in docs/readers.md (docs/handhelds.md for what types or sends to a socket).
+//
+// An indicator is added in the same way: it implements [Indicator], lets a device.Worker own its device, implements
+// [Checker] if it can tell that it would fail, and is made in openIndicators.
 package drivers
 
 import (

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Vices are the bad habits of a simulated reader.
-type Vices struct {
+// Faults are what goes wrong in a simulated reader or on its line.
+type Faults struct {
 	GlueAnswers bool // answers wait for the next code and leave in one piece with it
 	LoseByte    int  // every n-th message to the host loses a byte in its middle; 0 never
 	WrongSums   int  // how many packets, or answers with a check sum, carry a wrong one
@@ -31,11 +31,11 @@ type State struct {
 
 // Simulator plays the reader's side of a line. It is safe for concurrent use.
 type Simulator struct {
-	line  *Pty
-	brain brain
+	line     *Pty
+	protocol protocol
 
 	mu      sync.Mutex
-	vices   Vices
+	faults  Faults
 	state   State
 	sent    int
 	held    []byte
@@ -45,37 +45,37 @@ type Simulator struct {
 	done    sync.WaitGroup
 }
 
-// brain is what differs between families. Its methods are called under the simulator's lock.
-type brain interface {
+// protocol is what differs between families. Its methods are called under the simulator's lock.
+type protocol interface {
 	reset() // volatile settings are lost
-	// hear takes a command from the beginning of b and returns its length, 0 for one that is not complete.
-	hear(s *Simulator, b []byte) int
+	// execute carries out a command from the beginning of b and returns its length, 0 for one that is not complete.
+	execute(s *Simulator, b []byte) int
 	reads() bool // a code would be read
 	light() bool
 	show(s *Simulator, code string) // a code is read
 }
 
-var brains = map[string]func() brain{
-	"generic":   func() brain { return &plainBrain{} },
-	"honeywell": func() brain { return &honeywellBrain{} },
-	"zebra-ssi": func() brain { return &ssiBrain{} },
-	"grow":      func() brain { return &growBrain{} },
-	"newland":   func() brain { return &plainBrain{newland: true} },
-	"datalogic": func() brain { return &plainBrain{datalogic: true} },
+var protocols = map[string]func() protocol{
+	"generic":   func() protocol { return &plainProtocol{} },
+	"honeywell": func() protocol { return &honeywellProtocol{} },
+	"zebra-ssi": func() protocol { return &ssiProtocol{} },
+	"grow":      func() protocol { return &growProtocol{} },
+	"newland":   func() protocol { return &plainProtocol{newland: true} },
+	"datalogic": func() protocol { return &plainProtocol{datalogic: true} },
 }
 
 // Simulate starts a reader of the model given, as it comes from the factory, at the device's end of the line. The caller
 // closes it.
-func Simulate(line *Pty, model string, v Vices) (*Simulator, error) {
-	newBrain, ok := brains[model]
+func Simulate(line *Pty, model string, faults Faults) (*Simulator, error) {
+	newProtocol, ok := protocols[model]
 	if !ok {
 		return nil, fmt.Errorf("no simulator of model %q", model)
 	}
-	s := &Simulator{line: line, brain: newBrain(), vices: v, changed: make(chan struct{})}
-	s.brain.reset()
+	s := &Simulator{line: line, protocol: newProtocol(), faults: faults, changed: make(chan struct{})}
+	s.protocol.reset()
 	s.done.Add(2)
-	go s.listen()
-	go s.speak()
+	go s.receive()
+	go s.transmit()
 	return s, nil
 }
 
@@ -83,7 +83,7 @@ func Simulate(line *Pty, model string, v Vices) (*Simulator, error) {
 func (s *Simulator) Close() error {
 	s.mu.Lock()
 	s.closed = true
-	s.happened()
+	s.notify()
 	s.mu.Unlock()
 	err := s.line.Close()
 	s.done.Wait()
@@ -94,11 +94,11 @@ func (s *Simulator) Close() error {
 func (s *Simulator) Scan(code string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.brain.reads() {
+	if !s.protocol.reads() {
 		return false
 	}
-	s.brain.show(s, code)
-	s.happened()
+	s.protocol.show(s, code)
+	s.notify()
 	return true
 }
 
@@ -106,16 +106,16 @@ func (s *Simulator) Scan(code string) bool {
 func (s *Simulator) FactoryReset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.brain.reset()
-	s.happened()
+	s.protocol.reset()
+	s.notify()
 }
 
-// SetVices changes the reader's habits.
-func (s *Simulator) SetVices(v Vices) {
+// SetFaults changes what goes wrong.
+func (s *Simulator) SetFaults(faults Faults) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.vices = v
-	s.happened()
+	s.faults = faults
+	s.notify()
 }
 
 // State returns what can be seen of the reader now.
@@ -127,7 +127,7 @@ func (s *Simulator) State() State {
 
 func (s *Simulator) now() State {
 	st := s.state
-	st.Reads, st.Light = s.brain.reads(), s.brain.light()
+	st.Reads, st.Light = s.protocol.reads(), s.protocol.light()
 	return st
 }
 
@@ -148,14 +148,14 @@ func (s *Simulator) Await(ctx context.Context, wish func(State) bool) error {
 	}
 }
 
-func (s *Simulator) happened() {
+func (s *Simulator) notify() {
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
 
 // answer sends what a command is answered with.
 func (s *Simulator) answer(b []byte) {
-	if s.vices.GlueAnswers {
+	if s.faults.GlueAnswers {
 		s.held = append(s.held, b...)
 		s.state.Held++
 		return
@@ -166,28 +166,28 @@ func (s *Simulator) answer(b []byte) {
 // send puts a message on the line, together with the answers held back.
 func (s *Simulator) send(b []byte) {
 	s.sent++
-	if n := s.vices.LoseByte; n > 0 && s.sent%n == 0 {
+	if n := s.faults.LoseByte; n > 0 && s.sent%n == 0 {
 		b = append(bytes.Clone(b[:len(b)/2]), b[len(b)/2+1:]...)
 	}
 	b = append(s.held, b...)
 	s.held, s.state.Held = nil, 0
 	s.out = append(s.out, b)
-	s.happened()
+	s.notify()
 }
 
 // wrongSum tells whether the next check sum is to be wrong.
 func (s *Simulator) wrongSum() bool {
-	if s.vices.WrongSums == 0 {
+	if s.faults.WrongSums == 0 {
 		return false
 	}
-	s.vices.WrongSums--
+	s.faults.WrongSums--
 	return true
 }
 
-// listen reads commands until the simulator is closed.
-func (s *Simulator) listen() {
+// receive reads commands until the simulator is closed.
+func (s *Simulator) receive() {
 	defer s.done.Done()
-	var heard []byte
+	var received []byte
 	buf := make([]byte, 512)
 	for {
 		n, err := s.line.Read(buf)
@@ -198,32 +198,32 @@ func (s *Simulator) listen() {
 		}
 		if err != nil {
 			if errors.Is(err, os.ErrClosed) { // unplugged: without power nothing volatile stays
-				s.brain.reset()
-				s.held, s.out, s.state.Held, s.state.Unacked, heard = nil, nil, 0, 0, nil
-				s.happened()
+				s.protocol.reset()
+				s.held, s.out, s.state.Held, s.state.Unacked, received = nil, nil, 0, 0, nil
+				s.notify()
 			}
 			s.mu.Unlock()
 			time.Sleep(time.Millisecond)
 			continue
 		}
-		if s.vices.Mute {
+		if s.faults.Mute {
 			n = 0
 		}
-		heard = append(heard, buf[:n]...)
-		for len(heard) > 0 {
-			n := s.brain.hear(s, heard)
+		received = append(received, buf[:n]...)
+		for len(received) > 0 {
+			n := s.protocol.execute(s, received)
 			if n == 0 {
 				break
 			}
-			heard = heard[n:]
+			received = received[n:]
 		}
-		s.happened()
+		s.notify()
 		s.mu.Unlock()
 	}
 }
 
-// speak writes messages at the line's pace until the simulator is closed.
-func (s *Simulator) speak() {
+// transmit writes messages at the line's pace until the simulator is closed.
+func (s *Simulator) transmit() {
 	defer s.done.Done()
 	for {
 		s.mu.Lock()
@@ -237,7 +237,7 @@ func (s *Simulator) speak() {
 			s.mu.Unlock()
 			return
 		}
-		message, baud := s.out[0], s.vices.Baud
+		message, baud := s.out[0], s.faults.Baud
 		s.out = s.out[1:]
 		s.mu.Unlock()
 		if baud == 0 {

@@ -12,21 +12,21 @@ import (
 	"github.com/kipass/kipass/drivers"
 )
 
-// ReaderSuite holds a Reader to the contract of drivers.Reader. newBench makes a fresh reader with its device plugged in
+// ReaderSuite holds a Reader to the contract of drivers.Reader. newFixture makes a fresh reader with its device plugged in
 // for each part and cleans up with t.
-func ReaderSuite(t *testing.T, newBench func(t *testing.T) Bench) {
+func ReaderSuite(t *testing.T, newFixture func(t *testing.T) Fixture) {
 	parts := []struct {
 		rule  string
-		needs func(Bench) bool
-		run   func(t *testing.T, b Bench)
+		needs func(Fixture) bool
+		run   func(t *testing.T, f Fixture)
 	}{
 		{"every end of a frame is known", always, testEnds},
 		{"a frame may come byte by byte", always, testFragmented},
 		{"frames may come glued together", glues, testGlued},
-		{"an AIM identifier is stripped", func(b Bench) bool { return b.AIM }, testAIM},
+		{"an AIM identifier is stripped", func(f Fixture) bool { return f.AIM }, testAIM},
 		{"the longest frame passes and one byte more does not", always, testLongest},
-		{"binary garbage is survived", func(b Bench) bool { return b.Bytes }, testGarbage},
-		{"a megabyte without an end is survived", func(b Bench) bool { return b.Flood }, testFlood},
+		{"binary garbage is survived", func(f Fixture) bool { return f.Bytes }, testGarbage},
+		{"a megabyte without an end is survived", func(f Fixture) bool { return f.Flood }, testFlood},
 		{"a torn frame is dropped and the reader comes back", plugs, testTorn},
 		{"unplugging is survived at every byte of a frame", plugs, testEveryByte},
 		{"only what was shown while unplugged is missing", plugs, testReplugs},
@@ -35,21 +35,21 @@ func ReaderSuite(t *testing.T, newBench func(t *testing.T) Bench) {
 	}
 	for _, p := range parts {
 		t.Run(p.rule, func(t *testing.T) {
-			b := newBench(t)
-			if len(b.Ends) == 0 || b.Type == nil || b.Reader == nil {
-				t.Fatal("the bench lacks its reader, Type or Ends")
+			f := newFixture(t)
+			if len(f.Ends) == 0 || f.Type == nil || f.Reader == nil {
+				t.Fatal("the fixture lacks its reader, Type or Ends")
 			}
-			if !p.needs(b) {
+			if !p.needs(f) {
 				t.Skip("the device cannot do this")
 			}
-			p.run(t, b)
+			p.run(t, f)
 		})
 	}
 }
 
-func always(Bench) bool  { return true }
-func glues(b Bench) bool { return b.Ends[0] != "" }
-func plugs(b Bench) bool { return b.Unplug != nil && b.Replug != nil }
+func always(Fixture) bool  { return true }
+func glues(f Fixture) bool { return f.Ends[0] != "" }
+func plugs(f Fixture) bool { return f.Unplug != nil && f.Replug != nil }
 
 // code returns a frame of n bytes as entry codes look, different for every i.
 func code(i, n int) string {
@@ -62,43 +62,38 @@ func code(i, n int) string {
 	return string(b[:n])
 }
 
-func testEnds(t *testing.T, b Bench) {
-	s := sit(t, b)
+func testEnds(t *testing.T, f Fixture) {
+	s := supervise(t, f)
 	s.ready()
-	for i, end := range b.Ends {
+	for i, end := range f.Ends {
 		for k := range 3 {
 			frame := code(10*i+k, 200)
-			b.Type(b.wire(frame, end))
-			if end == "" {
-				b.Hush()
-			}
+			s.sendWith(frame, end)
 			s.want(frame)
 		}
 	}
 }
 
-func testFragmented(t *testing.T, b Bench) {
-	s := sit(t, b)
+func testFragmented(t *testing.T, f Fixture) {
+	s := supervise(t, f)
 	s.ready()
 	for i := range 10 {
 		frame := code(i, 120)
-		for _, c := range b.wire(frame, b.Ends[0]) {
-			b.Type([]byte{c})
+		for _, c := range f.wire(frame, f.Ends[0]) {
+			f.Type([]byte{c})
 			if i%2 == 0 {
 				s.settle()
 			}
 		}
-		if b.Ends[0] == "" {
-			b.Hush()
-		}
+		s.end(f.Ends[0])
 		s.want(frame)
 	}
 }
 
-func testGlued(t *testing.T, b Bench) {
-	s := sit(t, b)
+func testGlued(t *testing.T, f Fixture) {
+	s := supervise(t, f)
 	s.ready()
-	for _, end := range b.Ends {
+	for _, end := range f.Ends {
 		if end == "" {
 			continue
 		}
@@ -106,15 +101,15 @@ func testGlued(t *testing.T, b Bench) {
 		var frames []string
 		for i := range 20 {
 			frames = append(frames, code(i, 60+i))
-			all = append(all, b.wire(frames[i], end)...)
+			all = append(all, f.wire(frames[i], end)...)
 		}
-		b.Type(all)
+		f.Type(all)
 		s.want(frames...)
 	}
 }
 
-func testAIM(t *testing.T, b Bench) {
-	s := sit(t, b)
+func testAIM(t *testing.T, f Fixture) {
+	s := supervise(t, f)
 	s.ready()
 	for i := range 7 {
 		frame := code(i, 100)
@@ -123,8 +118,8 @@ func testAIM(t *testing.T, b Bench) {
 	}
 }
 
-func testLongest(t *testing.T, b Bench) {
-	s := sit(t, b)
+func testLongest(t *testing.T, f Fixture) {
+	s := supervise(t, f)
 	s.ready()
 	s.send(code(1, drivers.MaxFrame))
 	s.want(code(1, drivers.MaxFrame))
@@ -136,8 +131,8 @@ func testLongest(t *testing.T, b Bench) {
 	s.want(code(5, 50))
 }
 
-func testGarbage(t *testing.T, b Bench) {
-	s := sit(t, b)
+func testGarbage(t *testing.T, f Fixture) {
+	s := supervise(t, f)
 	s.ready()
 	r := rand.New(rand.NewPCG(1, 2))
 	for i := range 50 {
@@ -145,7 +140,7 @@ func testGarbage(t *testing.T, b Bench) {
 		for k := range noise {
 			noise[k] = byte(r.Uint32())
 		}
-		b.Type(noise)
+		f.Type(noise)
 		s.send("") // whatever the noise began is over
 		s.send(code(i, 80))
 	}
@@ -155,25 +150,25 @@ func testGarbage(t *testing.T, b Bench) {
 	}
 }
 
-func testFlood(t *testing.T, b Bench) {
-	s := sit(t, b)
+func testFlood(t *testing.T, f Fixture) {
+	s := supervise(t, f)
 	s.ready()
-	b.Type([]byte(strings.Repeat("x", 1<<20)))
+	f.Type([]byte(strings.Repeat("x", 1<<20)))
 	s.send("")
 	s.send(code(1, 200))
 	s.want(code(1, 200))
 }
 
-func testTorn(t *testing.T, b Bench) {
-	s := sit(t, b)
+func testTorn(t *testing.T, f Fixture) {
+	s := supervise(t, f)
 	s.ready()
 	for i := range 3 {
 		before := s.failures()
-		b.Type(b.wire(code(i, 200), b.Ends[0])[:100])
+		f.Type(f.wire(code(i, 200), f.Ends[0])[:100])
 		s.settle()
-		b.Unplug()
+		f.Unplug()
 		s.lost(before, drivers.ErrLost)
-		b.Replug()
+		f.Replug()
 		if got := s.ready(); len(got) != 0 {
 			t.Fatalf("the torn frame was delivered: %q", got)
 		}
@@ -182,22 +177,22 @@ func testTorn(t *testing.T, b Bench) {
 	}
 }
 
-func testEveryByte(t *testing.T, b Bench) {
-	s := sit(t, b)
+func testEveryByte(t *testing.T, f Fixture) {
+	s := supervise(t, f)
 	s.ready()
 	frame := code(7, 40)
-	wire := b.wire(frame, b.Ends[0])
+	wire := f.wire(frame, f.Ends[0])
 	whole := len(wire) // so many bytes may be a frame
-	if b.Wire == nil {
+	if f.Wire == nil {
 		whole = min(len(wire), len(frame)+1)
 	}
 	for k := 1; k <= len(wire); k++ {
 		before := s.failures()
-		b.Type(wire[:k])
+		f.Type(wire[:k])
 		s.settle()
-		b.Unplug()
+		f.Unplug()
 		s.lost(before, drivers.ErrLost)
-		b.Replug()
+		f.Replug()
 		for _, got := range s.ready() {
 			if k < whole || got != frame {
 				t.Fatalf("unplugged after byte %d of %d: %q was delivered", k, len(wire), got)
@@ -208,12 +203,12 @@ func testEveryByte(t *testing.T, b Bench) {
 
 // testReplugs keeps showing codes while the device comes and goes. What was shown while it was surely in must come, once
 // and in order; what was on its way when it was pulled may come, whole, or not.
-func testReplugs(t *testing.T, b Bench) {
-	rounds := b.Replugs
+func testReplugs(t *testing.T, f Fixture) {
+	rounds := f.Replugs
 	if rounds == 0 {
 		rounds = 100
 	}
-	s := sit(t, b)
+	s := supervise(t, f)
 	n := 0
 	s.ready()
 	for range rounds {
@@ -225,12 +220,12 @@ func testReplugs(t *testing.T, b Bench) {
 		before := s.failures()
 		pulled := code(n, 150)
 		n++
-		b.Type(b.wire(pulled, b.Ends[0]))
-		b.Unplug()
+		f.Type(f.wire(pulled, f.Ends[0]))
+		f.Unplug()
 		s.lost(before, drivers.ErrLost)
-		b.Type(b.wire(code(n, 150), b.Ends[0]))
+		f.Type(f.wire(code(n, 150), f.Ends[0]))
 		n++
-		b.Replug()
+		f.Replug()
 		for _, got := range s.ready() {
 			if got != pulled {
 				t.Fatalf("%q was delivered, which nobody showed while the device was in", got)
@@ -239,33 +234,33 @@ func testReplugs(t *testing.T, b Bench) {
 	}
 }
 
-func testAbsent(t *testing.T, b Bench) {
-	b.Unplug()
+func testAbsent(t *testing.T, f Fixture) {
+	f.Unplug()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	err := b.Reader.Run(ctx, func(drivers.Read) { t.Error("an absent device delivered a frame") })
+	err := f.Reader.Run(ctx, func(drivers.Read) { t.Error("an absent device delivered a frame") })
 	if !errors.Is(err, drivers.ErrUnavailable) {
 		t.Fatalf("Run returned %v, want an error wrapping ErrUnavailable", err)
 	}
-	if c, ok := b.Reader.(drivers.Checker); ok && !errors.Is(c.Check(), drivers.ErrUnavailable) {
+	if c, ok := f.Reader.(drivers.Checker); ok && !errors.Is(c.Check(), drivers.ErrUnavailable) {
 		t.Errorf("Check says %v of an absent device", c.Check())
 	}
-	b.Replug()
-	s := sit(t, b)
+	f.Replug()
+	s := supervise(t, f)
 	s.ready()
-	if c, ok := b.Reader.(drivers.Checker); ok && c.Check() != nil {
+	if c, ok := f.Reader.(drivers.Checker); ok && c.Check() != nil {
 		t.Errorf("Check says %v of a device that works", c.Check())
 	}
 }
 
-func testCancel(t *testing.T, b Bench) {
+func testCancel(t *testing.T, f Fixture) {
 	for i := range 5 {
 		ctx, cancel := context.WithCancel(context.Background())
 		done, came := make(chan error, 1), make(chan struct{}, 1<<10)
 		go func() {
-			done <- b.Reader.Run(ctx, func(drivers.Read) { came <- struct{}{} })
+			done <- f.Reader.Run(ctx, func(drivers.Read) { came <- struct{}{} })
 		}()
-		s := &seat{t: t, b: b}
+		s := &supervisor{t: t, f: f}
 		for open := false; !open; {
 			s.send(probe(i))
 			select {
@@ -290,7 +285,7 @@ func testCancel(t *testing.T, b Bench) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	err := b.Reader.Run(ctx, func(drivers.Read) { t.Error("a frame was delivered after the context had ended") })
+	err := f.Reader.Run(ctx, func(drivers.Read) { t.Error("a frame was delivered after the context had ended") })
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("Run of an ended context returned %v", err)
 	}

@@ -28,6 +28,7 @@ type Reader struct {
 	kernel kernel
 	layout layout
 	input  *device.Input
+	now    func() time.Time       // the clock by which silence is measured
 	off    atomic.Pointer[string] // path of the kernel's switch for the device; nil while it is not open
 }
 
@@ -43,7 +44,7 @@ func New(opts Options) (*Reader, error) {
 	}
 	return &Reader{
 		opts: opts, place: p, damage: newDamage(opts.Begins, opts.Alphabet), roots: kernelRoots, kernel: linux{}, layout: native,
-		input: device.NewInput(opts.Name, maxDamaged),
+		input: device.NewInput(opts.Name, maxDamaged), now: time.Now,
 	}, nil
 }
 
@@ -78,7 +79,7 @@ func (r *Reader) serve(ctx context.Context, frame func(framing.Frame)) error {
 		}
 	})()
 	s := &session{framer: framing.New(r.opts.Framing), held: d.held, timed: d.timed, frame: frame}
-	if err := s.begin(time.Now()); err != nil {
+	if err := s.begin(r.now()); err != nil {
 		return err
 	}
 	r.opened(path)
@@ -104,7 +105,7 @@ func (r *Reader) listen(ctx context.Context, d *scanner, s *session) error {
 	var list []event
 	for {
 		// The order matters: an end of the context that comes after this wait was set ends it, and one before is seen.
-		if err := d.wait(s.due()); err != nil {
+		if err := d.wait(device.Deadline(s.due(), r.now())); err != nil {
 			return err
 		}
 		if err := ctx.Err(); err != nil {
@@ -114,7 +115,7 @@ func (r *Reader) listen(ctx context.Context, d *scanner, s *session) error {
 		if err != nil {
 			return err
 		}
-		now := time.Now()
+		now := r.now()
 		if n == 0 {
 			s.idle(now)
 			continue

@@ -13,87 +13,45 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kipass/kipass/drivers"
+	"github.com/kipass/kipass/drivers/drivertest"
 	"github.com/kipass/kipass/drivers/framing"
+	"github.com/kipass/kipass/internal/testkit"
 )
 
-// running runs a reader until the test ends and returns what it reads and what Run returned.
-func running(t *testing.T, r *Reader) (<-chan drivers.Read, <-chan error) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	reads, done := make(chan drivers.Read, 100), make(chan error, 1)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		done <- r.Run(ctx, func(read drivers.Read) { reads <- read })
-	}()
-	t.Cleanup(func() { cancel(); <-ended })
-	return reads, done
-}
-
-func next(t *testing.T, reads <-chan drivers.Read) string {
-	t.Helper()
-	select {
-	case r := <-reads:
-		return string(r.Data)
-	case <-time.After(patience):
-		t.Fatal("no frame came")
-		return ""
-	}
-}
-
-func do(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestLostEventsOverTheDevice(t *testing.T) {
-	g := newGadget(t, native)
-	reads, _ := running(t, newReader(t, g, Options{Framing: framing.Rule{Gap: time.Second}}))
-	do(t, g.put(typed([]byte("FIRST\rTO"))...))
-	if got := next(t, reads); got != "FIRST" {
-		t.Fatalf("got %q", got)
-	}
+	g := newFakeScanner(t, native)
+	run := drivertest.Run(t, newReader(t, g, Options{Framing: framing.Rule{Terminator: framing.CR}}))
+	testkit.Check(t, g.put(typed([]byte("FIRST\rTO"))...))
+	run.Want("FIRST")
 	g.mu.Lock()
 	asked := g.asked
 	g.mu.Unlock()
-	do(t, g.put(lost, key(keyEnter, pressed), report))
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+	testkit.Check(t, g.put(lost, key(keyEnter, pressed), report))
+	drivertest.Await(t, "the held keys to be asked for", func() bool {
 		g.mu.Lock()
-		again := g.asked > asked
-		g.mu.Unlock()
-		if again {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the held keys were not asked for")
-		}
-	}
-	do(t, g.put(typed([]byte("RN\rNEXT\r"))...))
-	if got := next(t, reads); got != "NEXT" {
-		t.Fatalf("got %q, want NEXT", got)
-	}
+		defer g.mu.Unlock()
+		return g.asked > asked
+	})
+	testkit.Check(t, g.put(typed([]byte("RN\rNEXT\r"))...))
+	run.Want("NEXT")
 }
 
 func TestUnavailableInWords(t *testing.T) {
 	for _, c := range []struct {
 		rule   string
-		change func(*gadget)
+		change func(*fakeScanner)
 		words  string
 	}{
-		{"grabbed by another program", func(g *gadget) { g.grabs = unix.EBUSY }, "in use by another program"},
-		{"no keyboard", func(g *gadget) { g.can = keySet{}; g.can.add(116) }, "types no letters"},
-		{"unplugged", func(g *gadget) { _ = g.unplug() }, "is the reader plugged in"},
-		{"unplugged at this very moment", func(g *gadget) { g.grabs = unix.ENODEV }, "is the reader still plugged in"},
+		{"grabbed by another program", func(g *fakeScanner) { g.grabs = unix.EBUSY }, "in use by another program"},
+		{"no keyboard", func(g *fakeScanner) { g.can = keySet{}; g.can.add(116) }, "types no letters"},
+		{"unplugged", func(g *fakeScanner) { _ = g.unplug() }, "is the reader plugged in"},
+		{"unplugged at this very moment", func(g *fakeScanner) { g.grabs = unix.ENODEV }, "is the reader still plugged in"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			g := newGadget(t, native)
+			g := newFakeScanner(t, native)
 			c.change(g)
 			r := newReader(t, g, Options{})
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
-			defer cancel()
-			err := r.Run(ctx, func(drivers.Read) { t.Error("a frame came") })
+			err := r.Run(context.Background(), func(drivers.Read) { t.Error("a frame came") })
 			if !errors.Is(err, drivers.ErrUnavailable) || !strings.Contains(err.Error(), c.words) {
 				t.Errorf("Run returned %v, want %q", err, c.words)
 			}
@@ -104,10 +62,10 @@ func TestUnavailableInWords(t *testing.T) {
 	}
 	t.Run("not an input device, by the real kernel", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "file")
-		do(t, os.WriteFile(file, nil, 0o600))
+		testkit.Check(t, os.WriteFile(file, nil, 0o600))
 		for _, path := range []string{file, "/dev/null", t.TempDir()} {
 			r, err := New(Options{Name: "front", Device: path})
-			do(t, err)
+			testkit.Check(t, err)
 			err = r.Run(context.Background(), func(drivers.Read) { t.Error("a frame came") })
 			if errors.Is(err, unix.ENOSYS) {
 				t.Skip("emulators of single programs hand no requests of input devices to the kernel")
@@ -125,16 +83,16 @@ func TestUnavailableInWords(t *testing.T) {
 }
 
 func TestLossInWords(t *testing.T) {
-	g := newGadget(t, native)
+	g := newFakeScanner(t, native)
 	r := newReader(t, g, Options{})
-	reads, done := running(t, r)
-	do(t, g.put(typed([]byte("A\r"))...))
-	next(t, reads)
+	run := drivertest.Run(t, r)
+	testkit.Check(t, g.put(typed([]byte("A\r"))...))
+	run.Next()
 	if err := r.Check(); err != nil {
 		t.Errorf("Check says %v of a device that works", err)
 	}
-	do(t, g.unplug())
-	if err := <-done; !errors.Is(err, drivers.ErrLost) {
+	testkit.Check(t, g.unplug())
+	if err := run.Err(); !errors.Is(err, drivers.ErrLost) {
 		t.Errorf("Run returned %v", err)
 	}
 	if err := r.Check(); !errors.Is(err, drivers.ErrLost) {
@@ -143,14 +101,12 @@ func TestLossInWords(t *testing.T) {
 }
 
 func TestCheckKnowsAReaderOfAnotherCountry(t *testing.T) {
-	g := newGadget(t, native)
+	g := newFakeScanner(t, native)
 	r := newReader(t, g, Options{Begins: "KIP1:", Alphabet: base45})
-	reads, _ := running(t, r)
+	run := drivertest.Run(t, r)
 	show := func(code string) error {
-		do(t, g.put(typed([]byte(code+"\r"))...))
-		if got := next(t, reads); got != code {
-			t.Fatalf("got %q, want %q: damaged codes are delivered as they are", got, code)
-		}
+		testkit.Check(t, g.put(typed([]byte(code+"\r"))...))
+		run.Want(code) // damaged codes are delivered as they are
 		return r.Check()
 	}
 	for range maxDamaged - 1 {
@@ -172,8 +128,8 @@ func TestCheckKnowsAReaderOfAnotherCountry(t *testing.T) {
 		t.Fatalf("Check says %v after a whole code", err)
 	}
 	for range maxDamaged {
-		do(t, g.put(key(key102nd, pressed), key(key102nd, released), key(keyEnter, pressed), key(keyEnter, released)))
-		next(t, reads)
+		testkit.Check(t, g.put(key(key102nd, pressed), key(key102nd, released), key(keyEnter, pressed), key(keyEnter, released)))
+		run.Next()
 	}
 	if err := r.Check(); !errors.Is(err, drivers.ErrGarbled) || !strings.Contains(err.Error(), "a US keyboard does not have") {
 		t.Fatalf("Check says %v of keys of another country", err)
@@ -181,64 +137,62 @@ func TestCheckKnowsAReaderOfAnotherCountry(t *testing.T) {
 }
 
 func TestCheckKnowsADeviceSwitchedOff(t *testing.T) {
-	g := newGadget(t, native)
+	g := newFakeScanner(t, native)
 	r := newReader(t, g, Options{})
 	r.roots = roots{sys: t.TempDir(), dev: g.dir}
-	reads, _ := running(t, r)
-	do(t, g.put(typed([]byte("A\r"))...))
-	next(t, reads)
+	run := drivertest.Run(t, r)
+	testkit.Check(t, g.put(typed([]byte("A\r"))...))
+	run.Next()
 	off := filepath.Join(r.roots.sys, "event1", "device", "inhibited")
-	do(t, os.MkdirAll(filepath.Dir(off), 0o700))
-	do(t, os.WriteFile(off, []byte("1\n"), 0o600))
+	testkit.Check(t, os.MkdirAll(filepath.Dir(off), 0o700))
+	testkit.Check(t, os.WriteFile(off, []byte("1\n"), 0o600))
 	if err := r.Check(); err == nil || !strings.Contains(err.Error(), "switched off") {
 		t.Errorf("Check says %v", err)
 	}
-	do(t, os.WriteFile(off, []byte("0\n"), 0o600))
+	testkit.Check(t, os.WriteFile(off, []byte("0\n"), 0o600))
 	if err := r.Check(); err != nil {
 		t.Errorf("Check says %v", err)
 	}
 }
 
 func TestFoundByNameUnderItsNewNumber(t *testing.T) {
-	g, b := newGadget(t, native), newBus(t)
+	g, b := newFakeScanner(t, native), newBus(t)
 	b.root.dev = g.dir
 	b.add("event1", "Built-in Scanner", "0000", "0000", keys("keyboard"))
 	r := newReader(t, g, Options{Device: "Built-in Scanner"})
 	r.roots = b.root
-	reads, done := running(t, r)
-	do(t, g.put(typed([]byte("A\r"))...))
-	next(t, reads)
-	do(t, g.unplug())
-	do(t, os.RemoveAll(filepath.Join(b.root.sys, "event1")))
-	if err := <-done; !errors.Is(err, drivers.ErrLost) {
+	run := drivertest.Run(t, r)
+	testkit.Check(t, g.put(typed([]byte("A\r"))...))
+	run.Next()
+	testkit.Check(t, g.unplug())
+	testkit.Check(t, os.RemoveAll(filepath.Join(b.root.sys, "event1")))
+	if err := run.Err(); !errors.Is(err, drivers.ErrLost) {
 		t.Fatalf("Run returned %v", err)
 	}
 	if err := r.Run(context.Background(), nil); !errors.Is(err, drivers.ErrUnavailable) {
 		t.Fatalf("Run returned %v of a device that is away", err)
 	}
-	do(t, g.replug())
+	testkit.Check(t, g.replug())
 	b.add("event2", "Built-in Scanner", "0000", "0000", keys("keyboard"))
-	reads, _ = running(t, r)
-	do(t, g.put(typed([]byte("B\r"))...))
-	if got := next(t, reads); got != "B" {
-		t.Errorf("got %q", got)
-	}
+	run = drivertest.Run(t, r)
+	testkit.Check(t, g.put(typed([]byte("B\r"))...))
+	run.Want("B")
 }
 
 func TestOptionsAreChecked(t *testing.T) {
-	for words, o := range map[string]Options{
+	for words, opts := range map[string]Options{
 		"needs a name":     {Device: "/dev/input/by-id/x"},
 		"needs its path":   {Name: "front"},
 		"cannot be typed":  {Name: "front", Device: "x", Framing: framing.Rule{Terminator: "crlf"}},
 		"is out of range":  {Name: "front", Device: "x", Framing: framing.Rule{Gap: time.Minute}},
 		"use one of [auto": {Name: "front", Device: "x", Framing: framing.Rule{Terminator: "enter"}},
 	} {
-		if _, err := New(o); err == nil || !strings.Contains(err.Error(), words) {
-			t.Errorf("%+v: %v, want %q", o, err, words)
+		if _, err := New(opts); err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("%+v: %v, want %q", opts, err, words)
 		}
 	}
 	r, err := New(Options{Name: "front", Device: "0C2E:0b61"})
-	do(t, err)
+	testkit.Check(t, err)
 	if r.place.String() != "0c2e:0b61" || !strings.Contains(r.String(), "front") {
 		t.Errorf("%s, %s", r.place, r)
 	}

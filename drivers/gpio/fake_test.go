@@ -14,12 +14,12 @@ import (
 	"github.com/kipass/kipass/drivers"
 )
 
-// wire is a gpiotest pin that keeps when it was driven to what, can fail or hang, and does not forgive being read.
-type wire struct {
+// fakePin is a gpiotest pin that keeps when it was driven to what, can fail or hang, and does not forgive being read.
+type fakePin struct {
 	gpiotest.Pin
-	t      *testing.T
-	rig    *rig
-	closed bool
+	t       *testing.T
+	fixture *fixture
+	closed  bool
 }
 
 // edge is one change of a line's level, or its first.
@@ -31,10 +31,10 @@ type edge struct {
 
 func (e edge) String() string { return fmt.Sprintf("%v %s %v", e.at, e.name, e.level) }
 
-func (w *wire) Out(l gpio.Level) error {
-	w.rig.mu.Lock()
-	hang, fail, slow := w.rig.hang, w.rig.fail[w.N], w.rig.slow
-	w.rig.mu.Unlock()
+func (p *fakePin) Out(l gpio.Level) error {
+	p.fixture.mu.Lock()
+	hang, fail, slow := p.fixture.hang, p.fixture.fail[p.N], p.fixture.slow
+	p.fixture.mu.Unlock()
 	time.Sleep(slow)
 	if hang != nil {
 		<-hang
@@ -42,37 +42,37 @@ func (w *wire) Out(l gpio.Level) error {
 	if fail != nil {
 		return fail
 	}
-	w.rig.mu.Lock()
-	defer w.rig.mu.Unlock()
-	if w.closed {
-		w.t.Errorf("line %s was driven after it was closed", w.N)
+	p.fixture.mu.Lock()
+	defer p.fixture.mu.Unlock()
+	if p.closed {
+		p.t.Errorf("line %s was driven after it was closed", p.N)
 	}
-	if before, driven := w.rig.levels[w.N]; !driven || before != l {
-		w.rig.edges = append(w.rig.edges, edge{time.Since(w.rig.began), w.N, l})
+	if before, driven := p.fixture.levels[p.N]; !driven || before != l {
+		p.fixture.edges = append(p.fixture.edges, edge{time.Since(p.fixture.began), p.N, l})
 	}
-	w.rig.levels[w.N] = l
-	return w.Pin.Out(l)
+	p.fixture.levels[p.N] = l
+	return p.Pin.Out(l)
 }
 
-func (w *wire) Read() gpio.Level {
-	w.t.Errorf("output %s was read: on a real line that makes an input of it", w.N)
-	return w.Pin.Read()
+func (p *fakePin) Read() gpio.Level {
+	p.t.Errorf("output %s was read: on a real line that makes an input of it", p.N)
+	return p.Pin.Read()
 }
 
-func (w *wire) Func() periph.Func {
-	w.t.Errorf("output %s was asked for its function: on a real line that makes an input of it", w.N)
-	return w.Pin.Func()
+func (p *fakePin) Func() periph.Func {
+	p.t.Errorf("output %s was asked for its function: on a real line that makes an input of it", p.N)
+	return p.Pin.Func()
 }
 
-func (w *wire) Close() {
-	w.rig.mu.Lock()
-	defer w.rig.mu.Unlock()
-	w.closed = true
-	w.rig.open[w.N] = false
+func (p *fakePin) Close() {
+	p.fixture.mu.Lock()
+	defer p.fixture.mu.Unlock()
+	p.closed = true
+	p.fixture.open[p.N] = false
 }
 
-// rig is a machine with GPIO lines of any name.
-type rig struct {
+// fixture is a machine with GPIO lines of any name.
+type fixture struct {
 	t     *testing.T
 	began time.Time
 
@@ -86,11 +86,11 @@ type rig struct {
 	edges  []edge
 }
 
-func newRig(t *testing.T) *rig {
-	return &rig{t: t, began: time.Now(), fail: map[string]error{}, open: map[string]bool{}, levels: map[string]gpio.Level{}}
+func newFixture(t *testing.T) *fixture {
+	return &fixture{t: t, began: time.Now(), fail: map[string]error{}, open: map[string]bool{}, levels: map[string]gpio.Level{}}
 }
 
-func (r *rig) opener(name string) (pin, error) {
+func (r *fixture) opener(name string) (pin, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.absent != nil {
@@ -100,17 +100,17 @@ func (r *rig) opener(name string) (pin, error) {
 		r.t.Errorf("line %s was opened twice", name)
 	}
 	r.open[name] = true
-	return &wire{Pin: gpiotest.Pin{N: name}, t: r.t, rig: r}, nil
+	return &fakePin{Pin: gpiotest.Pin{N: name}, t: r.t, fixture: r}, nil
 }
 
-func (r *rig) set(f func()) {
+func (r *fixture) set(f func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f()
 }
 
 // high names the lines that are high.
-func (r *rig) high() string {
+func (r *fixture) high() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	text := ""
@@ -123,7 +123,7 @@ func (r *rig) high() string {
 }
 
 // taken returns the edges since it was last called, with their time since then.
-func (r *rig) taken() []edge {
+func (r *fixture) taken() []edge {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	taken := r.edges
@@ -131,7 +131,7 @@ func (r *rig) taken() []edge {
 	return taken
 }
 
-func (r *rig) closedAll() {
+func (r *fixture) closedAll() {
 	r.t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -156,7 +156,7 @@ func show(t *testing.T, i drivers.Indicator, c drivers.Cue) {
 	}
 }
 
-func halt(t *testing.T, r *rig, i drivers.Indicator) {
+func halt(t *testing.T, r *fixture, i drivers.Indicator) {
 	t.Helper()
 	if err := i.Halt(); err != nil {
 		t.Errorf("Halt: %v", err)

@@ -15,11 +15,11 @@ const ms = time.Millisecond
 
 var tower = LightsOptions{Name: "front", Green: Line{Name: "G"}, Amber: Line{Name: "A"}, Red: Line{Name: "R"}, Buzzer: Line{Name: "B"}}
 
-// towerOf returns lights on a rig whose edges so far have been taken.
-func towerOf(t *testing.T, o LightsOptions) (*Lights, *rig) {
+// towerOf returns lights on a machine whose edges so far have been taken.
+func towerOf(t *testing.T, opts LightsOptions) (*Lights, *fixture) {
 	t.Helper()
-	r := newRig(t)
-	l, err := newLights(o, r.opener)
+	r := newFixture(t)
+	l, err := newLights(opts, r.opener)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ var errAbsent = errors.Join(errors.New("the kernel has no GPIO chip"), drivers.E
 
 func TestLightsThatAreNotThereComeLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
+		r := newFixture(t)
 		r.absent = errAbsent
 		began := time.Now()
 		l, err := newLights(tower, r.opener)
@@ -236,7 +236,7 @@ func TestLightsOptions(t *testing.T) {
 		"a buzzer alone is enough": {LightsOptions{Buzzer: Line{Name: "B"}}, ""},
 	} {
 		t.Run(rule, func(t *testing.T) {
-			r := newRig(t)
+			r := newFixture(t)
 			l, err := newLights(c.o, r.opener)
 			if c.want != "" {
 				if err == nil || !strings.Contains(err.Error(), c.want) || l != nil {

@@ -19,14 +19,14 @@ func level(high bool) gpio.Level { return gpio.Level(high) }
 
 var gateOpens = drivers.Cue{Light: drivers.Green, Relay: true, Hold: time.Second}
 
-func relayOf(t *testing.T, o RelayOptions) (*Relay, *rig) {
+func relayOf(t *testing.T, opts RelayOptions) (*Relay, *fixture) {
 	t.Helper()
-	r := newRig(t)
-	relay, err := newRelay(o, r.opener)
+	r := newFixture(t)
+	relay, err := newRelay(opts, r.opener)
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantEdges(t, r.taken(), edge{0, "Y", level(o.Line.ActiveLow)})
+	wantEdges(t, r.taken(), edge{0, "Y", level(opts.Line.ActiveLow)})
 	return relay, r
 }
 
@@ -115,10 +115,10 @@ func TestRelayFaults(t *testing.T) {
 	gone := errors.New("remote I/O error")
 	for _, c := range []struct {
 		rule string
-		play func(relay *Relay, r *rig) // from a cue at 0
+		play func(relay *Relay, r *fixture) // from a cue at 0
 		want []edge
 	}{
-		{"the line fails before the pulse", func(relay *Relay, r *rig) {
+		{"the line fails before the pulse", func(relay *Relay, r *fixture) {
 			r.set(func() { r.fail["Y"] = gone })
 			if err := relay.Show(context.Background(), gateOpens); !errors.Is(err, drivers.ErrLost) {
 				t.Errorf("Show = %v", err)
@@ -129,7 +129,7 @@ func TestRelayFaults(t *testing.T) {
 			}
 			r.set(func() { delete(r.fail, "Y") })
 		}, nil},
-		{"the line fails when the pulse ends", func(relay *Relay, r *rig) {
+		{"the line fails when the pulse ends", func(relay *Relay, r *fixture) {
 			show(t, relay, gateOpens)
 			r.set(func() { r.fail["Y"] = gone })
 			time.Sleep(600 * ms)
@@ -138,7 +138,7 @@ func TestRelayFaults(t *testing.T) {
 			}
 			r.set(func() { delete(r.fail, "Y") })
 		}, []edge{{0, "Y", high}, {650 * ms, "Y", low}}},
-		{"a pulse waits when the line fails", func(relay *Relay, r *rig) {
+		{"a pulse waits when the line fails", func(relay *Relay, r *fixture) {
 			show(t, relay, gateOpens)
 			show(t, relay, gateOpens)
 			r.set(func() { r.fail["Y"] = gone })
@@ -189,7 +189,7 @@ func TestRelayOptions(t *testing.T) {
 		"a cool-down is not negative": {RelayOptions{Line: Line{Name: "Y"}, CoolDown: -1}, "cool-down"},
 	} {
 		t.Run(rule, func(t *testing.T) {
-			relay, err := newRelay(c.o, newRig(t).opener)
+			relay, err := newRelay(c.o, newFixture(t).opener)
 			if err == nil || !strings.Contains(err.Error(), c.want) || relay != nil {
 				t.Errorf("%v, %v, want an error with %q alone", relay, err, c.want)
 			}

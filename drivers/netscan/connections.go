@@ -26,8 +26,8 @@ func (r *Reader) serveConnections(ctx context.Context, frame func(framing.Frame)
 	if err != nil {
 		return fmt.Errorf("%w: %w", drivers.ErrUnavailable, explain(r.opts.Listen, err))
 	}
-	open := switchboard{most: r.opts.Connections, lines: map[*line]struct{}{}}
-	defer open.end()
+	all := connections{max: r.opts.Connections, open: map[*connection]struct{}{}}
+	defer all.end()
 	shut := func() { _ = listener.Close() }
 	defer shut()
 	defer device.WhenDone(ctx, shut)()
@@ -51,8 +51,8 @@ func (r *Reader) serveConnections(ctx context.Context, frame func(framing.Frame)
 			_ = conn.Close()
 			continue
 		}
-		open.begin(conn, func(l *line) {
-			if err := r.listen(l, frame); err != nil {
+		all.begin(conn, r.now(), func(c *connection) {
+			if err := r.read(c, frame); err != nil {
 				r.opts.Logger.Debug("connection ended", "reader", r.opts.Name, "error", err)
 			}
 		})
@@ -70,8 +70,8 @@ func passing(err error) bool {
 	return false
 }
 
-// listen takes codes from one connection until it ends.
-func (r *Reader) listen(l *line, frame func(framing.Frame)) error {
+// read takes codes from one connection until it ends.
+func (r *Reader) read(c *connection, frame func(framing.Frame)) error {
 	endless := 0
 	framer, counted := framing.New(r.opts.Framing), func(f framing.Frame) {
 		if f.Data != nil {
@@ -85,23 +85,23 @@ func (r *Reader) listen(l *line, frame func(framing.Frame)) error {
 		if silence := framer.Silence(); silence > 0 {
 			until = last.Add(silence)
 		}
-		if err := l.conn.SetReadDeadline(until); err != nil {
+		if err := c.conn.SetReadDeadline(device.Deadline(until, r.now())); err != nil {
 			return err
 		}
-		n, err := l.conn.Read(buf)
+		n, err := c.conn.Read(buf)
 		if n > 0 {
-			last = time.Now()
-			l.heard(last)
+			last = r.now()
+			c.touch(last)
 			endless += n
 			framer.Push(last, buf[:n], counted)
 		}
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			// The deadline is looked at before the socket is, and what came in time to a starved process is no silence.
-			if n, err := device.Unread(l.conn); err == nil && n > 0 {
-				last = time.Now()
+			if n, err := device.Unread(c.conn); err == nil && n > 0 {
+				last = r.now()
 			} else {
-				framer.Idle(time.Now(), counted)
+				framer.Idle(r.now(), counted)
 			}
 		case errors.Is(err, io.EOF):
 			framer.End(counted)
@@ -114,67 +114,66 @@ func (r *Reader) listen(l *line, frame func(framing.Frame)) error {
 	}
 }
 
-// line is one connection.
-type line struct {
+// connection is one of those a scan service made.
+type connection struct {
 	conn *net.TCPConn
 
 	mu   sync.Mutex
-	last time.Time // when it last said something, or began
+	last time.Time // when bytes came last, or it began
 }
 
-func (l *line) heard(at time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.last = at
+func (c *connection) touch(at time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last = at
 }
 
-func (l *line) lastHeard() time.Time {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.last
+func (c *connection) lastActive() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.last
 }
 
-// switchboard has the connections there are and owns the goroutines that read them. begin and end are called by one
-// goroutine.
-type switchboard struct {
-	most    int
+// connections has those there are and owns the goroutines that read them. begin and end are called by one goroutine.
+type connections struct {
+	max     int
 	readers sync.WaitGroup
 
-	mu    sync.Mutex
-	lines map[*line]struct{}
+	mu   sync.Mutex
+	open map[*connection]struct{}
 }
 
 // begin reads a new connection. If there are too many it closes the one that has been silent for longest: a service that
 // connects anew without having closed must not lock itself out.
-func (s *switchboard) begin(conn *net.TCPConn, read func(*line)) {
-	l := &line{conn: conn, last: time.Now()}
+func (s *connections) begin(conn *net.TCPConn, now time.Time, read func(*connection)) {
+	c := &connection{conn: conn, last: now}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.lines) >= s.most {
-		var silent *line
-		for other := range s.lines {
-			if silent == nil || other.lastHeard().Before(silent.lastHeard()) {
+	if len(s.open) >= s.max {
+		var silent *connection
+		for other := range s.open {
+			if silent == nil || other.lastActive().Before(silent.lastActive()) {
 				silent = other
 			}
 		}
-		delete(s.lines, silent)
+		delete(s.open, silent)
 		_ = silent.conn.Close()
 	}
-	s.lines[l] = struct{}{}
+	s.open[c] = struct{}{}
 	s.readers.Go(func() {
-		read(l)
+		read(c)
 		_ = conn.Close()
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		delete(s.lines, l)
+		delete(s.open, c)
 	})
 }
 
 // end closes all connections and waits for those who read them.
-func (s *switchboard) end() {
+func (s *connections) end() {
 	s.mu.Lock()
-	for l := range s.lines {
-		_ = l.conn.Close()
+	for c := range s.open {
+		_ = c.conn.Close()
 	}
 	s.mu.Unlock()
 	s.readers.Wait()

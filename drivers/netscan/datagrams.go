@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"time"
 
 	"github.com/kipass/kipass/drivers"
 	"github.com/kipass/kipass/drivers/framing"
@@ -32,7 +31,7 @@ func (r *Reader) serveDatagrams(ctx context.Context, frame func(framing.Frame)) 
 			continue
 		}
 		f := framing.New(r.opts.Framing)
-		f.Push(time.Now(), buf[:n], frame)
+		f.Push(r.now(), buf[:n], frame)
 		f.End(frame)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -24,6 +25,7 @@ type Reader struct {
 	network string
 	address netip.AddrPort
 	input   *device.Input
+	now     func() time.Time               // the clock by which silence is measured
 	bound   atomic.Pointer[netip.AddrPort] // where it listens, nil while it is not open
 }
 
@@ -37,7 +39,7 @@ func New(opts Options) (*Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("socket reader %q: %w", opts.Name, err)
 	}
-	return &Reader{opts: opts, network: network, address: address, input: device.NewInput(opts.Name, maxGarbled)}, nil
+	return &Reader{opts: opts, network: network, address: address, input: device.NewInput(opts.Name, maxGarbled), now: time.Now}, nil
 }
 
 // String names the reader for people.

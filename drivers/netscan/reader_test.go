@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -17,24 +16,15 @@ import (
 	"github.com/kipass/kipass/drivers"
 	"github.com/kipass/kipass/drivers/drivertest"
 	"github.com/kipass/kipass/drivers/framing"
+	"github.com/kipass/kipass/internal/testkit"
 )
 
-const patience = 20 * time.Second
+const patience = 5 * time.Minute
 
-// patientGap is a silence that a busy machine does not make between two bytes of one code.
-const patientGap = 700 * time.Millisecond
-
-func newReader(t *testing.T, o Options) *Reader {
+func newReader(t *testing.T, opts Options) *Reader {
 	t.Helper()
-	o.Name = "front"
-	if testing.Verbose() {
-		o.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	}
-	r, err := New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
+	opts.Name = "front"
+	return testkit.Must(New(opts))(t)
 }
 
 // service plays a scan service that connects when it has something to say.
@@ -82,35 +72,36 @@ func (s *service) close() {
 }
 
 func TestReaderSuite(t *testing.T) {
-	bench := func(o Options, ends ...string) func(*testing.T) drivertest.Bench {
-		return func(t *testing.T) drivertest.Bench {
-			o.Framing.Gap = patientGap
-			s := &service{t: t, reader: newReader(t, o)}
+	// Each reader's clock stands still until a silence is to pass.
+	newFixture := func(opts Options, ends ...string) func(*testing.T) drivertest.Fixture {
+		return func(t *testing.T) drivertest.Fixture {
+			s, clock := &service{t: t, reader: newReader(t, opts)}, testkit.NewClock(time.Now())
+			s.reader.now = clock.Now
 			t.Cleanup(s.close)
-			return drivertest.Bench{
+			return drivertest.Fixture{
 				Reader: s.reader, Name: "front", Type: s.send, Ends: ends,
-				Hush:  func() { time.Sleep(patientGap + patientGap/4) },
+				Hush:  func() { clock.Add(framing.DefaultGap) },
 				Bytes: true, Flood: true, AIM: true,
 			}
 		}
 	}
 	t.Run("tcp", func(t *testing.T) {
 		t.Parallel()
-		drivertest.ReaderSuite(t, bench(Options{Listen: "tcp://127.0.0.1:0"}, "\r", "\n", "\r\n", "\t", "\x03", ""))
+		drivertest.ReaderSuite(t, newFixture(Options{Listen: "tcp://127.0.0.1:0"}, "\r", "\n", "\r\n", "\t", "\x03", ""))
 	})
 	t.Run("tcp with a named end", func(t *testing.T) {
 		t.Parallel()
-		drivertest.ReaderSuite(t, bench(Options{Listen: "tcp://localhost:0", Framing: framing.Rule{Terminator: framing.CRLF}}, "\r\n"))
+		drivertest.ReaderSuite(t, newFixture(Options{Listen: "tcp://localhost:0", Framing: framing.Rule{Terminator: framing.CRLF}}, "\r\n"))
 	})
 	// A datagram comes whole: what is typed is gathered up to its end, which is not sent.
 	t.Run("udp", func(t *testing.T) {
 		t.Parallel()
 		const end = "<end>"
-		drivertest.ReaderSuite(t, func(t *testing.T) drivertest.Bench {
-			b := bench(Options{Listen: "udp://127.0.0.1:0"}, end)(t)
-			send := b.Type
+		drivertest.ReaderSuite(t, func(t *testing.T) drivertest.Fixture {
+			f := newFixture(Options{Listen: "udp://127.0.0.1:0"}, end)(t)
+			send := f.Type
 			var rest []byte
-			b.Type = func(p []byte) {
+			f.Type = func(p []byte) {
 				rest = append(rest, p...)
 				for {
 					datagram, after, ended := bytes.Cut(rest, []byte(end))
@@ -121,130 +112,85 @@ func TestReaderSuite(t *testing.T) {
 					rest = after
 				}
 			}
-			b.Bytes, b.Flood = false, false // a datagram has at most 64 KB, and noise could hold the end
-			return b
+			f.Bytes, f.Flood = false, false // a datagram has at most 64 KB, and noise could hold the end
+			return f
 		})
 	})
 }
 
 // running runs a reader until the test ends and waits until it listens.
-func running(t *testing.T, r *Reader) (at netip.AddrPort, reads <-chan drivers.Read) {
+func running(t *testing.T, r *Reader) (netip.AddrPort, *drivertest.Running) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	all, ended := make(chan drivers.Read, 100), make(chan error, 1)
-	go func() { ended <- r.Run(ctx, func(read drivers.Read) { all <- read }) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; !errors.Is(err, context.Canceled) {
-			t.Errorf("Run returned %v", err)
-		}
-	})
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		if at, open := r.Addr(); open {
-			return at, all
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the reader does not listen")
-		}
-	}
-}
-
-func next(t *testing.T, reads <-chan drivers.Read) string {
-	t.Helper()
-	select {
-	case r := <-reads:
-		return string(r.Data)
-	case <-time.After(patience):
-		t.Fatal("no frame came")
-		return ""
-	}
+	run := drivertest.Run(t, r)
+	drivertest.Opened(t, r)
+	at, _ := r.Addr()
+	return at, run
 }
 
 func dial(t *testing.T, network string, at netip.AddrPort) net.Conn {
 	t.Helper()
-	conn, err := net.Dial(network, at.String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := testkit.Must(net.Dial(network, at.String()))(t)
 	t.Cleanup(func() { conn.Close() })
 	return conn
 }
 
 func write(t *testing.T, conn net.Conn, text string) {
 	t.Helper()
-	if _, err := conn.Write([]byte(text)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(conn.Write([]byte(text)))(t)
 }
 
 // ended waits until the reader has closed a connection.
 func ended(t *testing.T, conn net.Conn) {
 	t.Helper()
-	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, conn.SetReadDeadline(time.Now().Add(patience)))
 	if n, err := conn.Read(make([]byte, 1)); n > 0 || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatalf("the connection is open still: %d bytes, %v", n, err)
 	}
 }
 
 func TestConnectionsDoNotDisturbEachOther(t *testing.T) {
-	at, reads := running(t, newReader(t, Options{Listen: "tcp://127.0.0.1:0", Framing: framing.Rule{Gap: time.Second}}))
+	at, reads := running(t, newReader(t, Options{Listen: "tcp://127.0.0.1:0", Framing: framing.Rule{Terminator: framing.CR}}))
 	a, b := dial(t, "tcp", at), dial(t, "tcp", at)
 	write(t, a, "AA")
 	write(t, b, "BBBB\r")
-	if got := next(t, reads); got != "BBBB" {
-		t.Fatalf("got %q", got)
-	}
+	reads.Want("BBBB")
 	write(t, a, "AA\r")
-	if got := next(t, reads); got != "AAAA" {
-		t.Fatalf("got %q", got)
-	}
+	reads.Want("AAAA")
 }
 
 func TestAConnectionClosedInGoodOrderEndsACode(t *testing.T) {
-	at, reads := running(t, newReader(t, Options{Listen: "tcp://127.0.0.1:0", Framing: framing.Rule{Gap: 2 * time.Second}}))
+	at, reads := running(t, newReader(t, Options{Listen: "tcp://127.0.0.1:0", Framing: framing.Rule{Terminator: framing.CR}}))
 	conn := dial(t, "tcp", at)
 	write(t, conn, "WHOLE")
 	conn.Close()
-	if got := next(t, reads); got != "WHOLE" {
-		t.Fatalf("got %q", got)
-	}
+	reads.Want("WHOLE")
 }
 
 func TestAConnectionResetTearsItsCode(t *testing.T) {
-	at, reads := running(t, newReader(t, Options{Listen: "tcp://127.0.0.1:0", Framing: framing.Rule{Gap: 2 * time.Second}}))
+	at, reads := running(t, newReader(t, Options{Listen: "tcp://127.0.0.1:0", Framing: framing.Rule{Terminator: framing.CR}}))
 	torn := dial(t, "tcp", at).(*net.TCPConn)
 	write(t, torn, "SIGN\rTORN")
-	if got := next(t, reads); got != "SIGN" {
-		t.Fatalf("got %q", got)
-	}
+	reads.Want("SIGN")
 	if err := torn.SetLinger(0); err != nil {
 		t.Fatal(err)
 	}
 	torn.Close()
 	write(t, dial(t, "tcp", at), "NEXT\r")
-	if got := next(t, reads); got != "NEXT" {
-		t.Fatalf("got %q, want NEXT alone", got)
-	}
+	reads.Want("NEXT")
 }
 
 func TestOneConnectionTooManyClosesTheMostSilent(t *testing.T) {
 	at, reads := running(t, newReader(t, Options{Listen: "tcp://127.0.0.1:0", Connections: 2}))
 	silent, lively := dial(t, "tcp", at), dial(t, "tcp", at)
 	write(t, silent, "A\r")
-	next(t, reads)
+	reads.Next()
 	write(t, lively, "B\r")
-	next(t, reads)
+	reads.Next()
 	write(t, dial(t, "tcp", at), "C\r")
-	if got := next(t, reads); got != "C" {
-		t.Fatalf("got %q from the newest", got)
-	}
+	reads.Want("C")
 	ended(t, silent)
 	write(t, lively, "D\r")
-	if got := next(t, reads); got != "D" {
-		t.Fatalf("got %q from the lively one", got)
-	}
+	reads.Want("D")
 }
 
 func TestAnEndlessConnectionIsClosed(t *testing.T) {
@@ -252,9 +198,7 @@ func TestAnEndlessConnectionIsClosed(t *testing.T) {
 	conn := dial(t, "tcp", at)
 	for range 100 { // in all more than the limit, but with codes between
 		write(t, conn, strings.Repeat("x", 2000)+"\rCODE\r")
-		if got := next(t, reads); got != "CODE" {
-			t.Fatalf("got %q", got)
-		}
+		reads.Want("CODE")
 	}
 	for range 32 { // twice the limit; once it is closed, writing fails
 		if _, err := conn.Write(bytes.Repeat([]byte("x"), 4096)); err != nil {
@@ -274,11 +218,8 @@ func TestRunWaitsForAFrameUnderWay(t *testing.T) {
 	}()
 	s := &service{t: t, reader: r}
 	t.Cleanup(s.close)
-	for sent := false; !sent; time.Sleep(time.Millisecond) {
-		if _, sent = r.Addr(); sent {
-			s.send([]byte("CODE\r"))
-		}
-	}
+	drivertest.Opened(t, r)
+	s.send([]byte("CODE\r"))
 	<-entered
 	cancel()
 	select {
@@ -299,9 +240,7 @@ func TestADatagramIsACode(t *testing.T) {
 		for i := range 3 {
 			want := fmt.Sprintf("CODE%d", i)
 			write(t, conn, "<"+want)
-			if got := next(t, reads); got != want {
-				t.Errorf("%s: got %q, want %q", term, got, want)
-			}
+			reads.Want(want)
 		}
 	}
 }
@@ -325,13 +264,9 @@ func TestOtherHostsAreRefused(t *testing.T) {
 	defer evil.Close()
 	write(t, evil, "EVIL")
 	write(t, dial(t, "udp", udpAt), "GOOD")
-	if got := next(t, udpReads); got != "GOOD" {
-		t.Errorf("got %q over udp", got)
-	}
+	udpReads.Want("GOOD")
 	write(t, dial(t, "tcp", at), "GOOD\r")
-	if got := next(t, reads); got != "GOOD" {
-		t.Errorf("got %q over tcp", got)
-	}
+	reads.Want("GOOD")
 }
 
 // otherAddress returns an address of this machine by which others know it.
@@ -371,13 +306,13 @@ func TestCheckSaysWhy(t *testing.T) {
 	conn := dial(t, "tcp", at)
 	for range maxGarbled {
 		write(t, conn, "\x00\xff\r")
-		next(t, reads)
+		reads.Next()
 	}
 	if err := first.Check(); !errors.Is(err, drivers.ErrGarbled) {
 		t.Errorf("Check says %v of noise", err)
 	}
 	write(t, conn, "CODE\r")
-	next(t, reads)
+	reads.Next()
 	if err := first.Check(); err != nil {
 		t.Errorf("Check says %v after a code", err)
 	}
@@ -419,15 +354,15 @@ func TestListenIsOnThisDeviceAlone(t *testing.T) {
 }
 
 func TestOptionsAreChecked(t *testing.T) {
-	for words, o := range map[string]Options{
+	for words, opts := range map[string]Options{
 		"needs a name":        {Listen: "tcp://127.0.0.1:1"},
 		"this device alone":   {Name: "front", Listen: "tcp://192.0.2.1:1"},
 		"unknown terminator":  {Name: "front", Listen: "tcp://127.0.0.1:1", Framing: framing.Rule{Terminator: "enter"}},
 		"out of range":        {Name: "front", Listen: "tcp://127.0.0.1:1", Framing: framing.Rule{Gap: time.Minute}},
 		"limits of connectio": {Name: "front", Listen: "tcp://127.0.0.1:1", Connections: -1},
 	} {
-		if _, err := New(o); err == nil || !strings.Contains(err.Error(), words) {
-			t.Errorf("%+v: %v, want %q", o, err, words)
+		if _, err := New(opts); err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("%+v: %v, want %q", opts, err, words)
 		}
 	}
 }

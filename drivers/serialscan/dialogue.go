@@ -77,10 +77,10 @@ type command struct {
 
 // dialogue sends one command at a time, waits for its answer and repeats it. Its owner is the goroutine of the session.
 type dialogue struct {
-	write func([]byte) error
-	heard func(p purpose, v verdict) // called for each command when its fate is known; partial means no answer came
-	reset func()                     // called when the reader shows that it has lost its volatile settings
-	trail string                     // bytes of which one may follow an answer, alone
+	write   func([]byte) error
+	settled func(p purpose, v verdict) // called for each command when its fate is known; partial means no answer came
+	reset   func()                     // called when the reader shows that it has lost its volatile settings
+	trail   string                     // bytes of which one may follow an answer, alone
 
 	queue   []command
 	current *command
@@ -183,7 +183,7 @@ func (d *dialogue) answered(now time.Time, i int, v verdict, b []byte) {
 func (d *dialogue) settle(now time.Time, v verdict, b []byte) {
 	done := d.current
 	d.current = nil
-	d.heard(done.purpose, v)
+	d.settled(done.purpose, v)
 	if v == accepted && done.then != nil {
 		d.queue = append(done.then(b), d.queue...)
 	}

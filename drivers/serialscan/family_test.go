@@ -122,9 +122,9 @@ func TestAnswers(t *testing.T) {
 // talk returns a dialogue with one command outstanding that m recognises the answers of.
 func talk(m matcher, written *[]byte) *dialogue {
 	d := &dialogue{
-		write: func(b []byte) error { *written = append(*written, b...); return nil },
-		heard: func(purpose, verdict) {},
-		reset: func() {},
+		write:   func(b []byte) error { *written = append(*written, b...); return nil },
+		settled: func(purpose, verdict) {},
+		reset:   func() {},
 	}
 	d.ask([]command{{purpose: doIdentify, bytes: []byte("?"), reply: m}})
 	d.tick(time.Unix(0, 0))

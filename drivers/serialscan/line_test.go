@@ -1,10 +1,8 @@
 package serialscan
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -18,6 +16,7 @@ import (
 	"github.com/kipass/kipass/drivers"
 	"github.com/kipass/kipass/drivers/drivertest"
 	"github.com/kipass/kipass/drivers/framing"
+	"github.com/kipass/kipass/internal/testkit"
 )
 
 func TestWhatCannotBeOpenedIsExplained(t *testing.T) {
@@ -40,9 +39,7 @@ func TestWhatCannotBeOpenedIsExplained(t *testing.T) {
 func refuses(t *testing.T, device, words string) {
 	t.Helper()
 	r := newReader(t, Options{Device: device})
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	err := r.Run(ctx, func(drivers.Read) { t.Error("a frame was delivered") })
+	err := r.Run(context.Background(), func(drivers.Read) { t.Error("a frame was delivered") })
 	if !errors.Is(err, drivers.ErrUnavailable) || !strings.Contains(err.Error(), words) || !strings.Contains(err.Error(), device) {
 		t.Errorf("Run returned %v, want ErrUnavailable that says %q of %s", err, words, device)
 	}
@@ -82,20 +79,14 @@ func TestALineInUseIsExplained(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- first.Run(ctx, func(drivers.Read) {}) }()
-	awaitCheck(t, first, func(err error) bool { return err == nil })
+	drivertest.Opened(t, first)
 	refuses(t, p.Path(), "in use by another program")
 	cancel()
 	<-done
-	// The lock goes with the line: the next one gets it.
-	second := newReader(t, Options{Device: p.Path()})
-	ctx, cancel = context.WithCancel(context.Background())
-	go func() { done <- second.Run(ctx, func(drivers.Read) {}) }()
-	awaitCheck(t, second, func(err error) bool { return err == nil })
-	cancel()
-	<-done
-	if check := second.Check(); !errors.Is(check, drivers.ErrUnavailable) {
+	if check := first.Check(); !errors.Is(check, drivers.ErrUnavailable) {
 		t.Errorf("Check says %v of a closed reader", check)
 	}
+	running(t, p, Options{}) // the lock goes with the line: the next one gets it
 }
 
 func TestEveryBaudRateIsSupportedByTheLibrary(t *testing.T) {
@@ -145,110 +136,84 @@ func TestWrongOptionsAreExplained(t *testing.T) {
 	}
 }
 
-// running starts a reader of its own and returns what it delivers.
-func running(t *testing.T, p *drivertest.Pty, o Options) (*Reader, chan string) {
+// running starts a reader of its own on the line and waits until it is open.
+func running(t *testing.T, p *drivertest.Pty, opts Options) (*Reader, *drivertest.Running) {
 	t.Helper()
-	o.Device = p.Path()
-	r := newReader(t, o)
-	ctx, cancel := context.WithCancel(context.Background())
-	done, got := make(chan error, 1), make(chan string, 1<<10)
-	go func() { done <- r.Run(ctx, func(f drivers.Read) { got <- string(f.Data) }) }()
-	t.Cleanup(func() {
-		cancel()
-		select {
-		case <-done:
-		case <-time.After(patience):
-			t.Error("Run did not return")
-		}
-	})
-	awaitCheck(t, r, func(err error) bool { return err == nil })
-	return r, got
-}
-
-func next(t *testing.T, got chan string) string {
-	t.Helper()
-	select {
-	case s := <-got:
-		return s
-	case <-time.After(patience):
-		t.Fatal("nothing was delivered")
-		return ""
-	}
+	opts.Device = p.Path()
+	r := newReader(t, opts)
+	run := drivertest.Run(t, r)
+	drivertest.Opened(t, r)
+	return r, run
 }
 
 func say(t *testing.T, p *drivertest.Pty, s string) {
 	t.Helper()
-	if _, err := p.Write([]byte(s)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(p.Write([]byte(s)))(t)
 }
 
 func TestWhatWaitedBeforeOpeningIsDiscarded(t *testing.T) {
 	p := newPty(t)
 	say(t, p, "KIP1:STALE\rKIP1:ST")
-	_, got := running(t, p, Options{})
+	_, run := running(t, p, Options{})
 	say(t, p, "KIP1:A\r")
-	if s := next(t, got); s != "KIP1:A" {
-		t.Errorf("got %q first", s)
-	}
+	run.Want("KIP1:A")
 }
 
 func TestNoiseIsReportedAndForgotten(t *testing.T) {
 	p := newPty(t)
-	r, got := running(t, p, Options{Baud: 9600})
+	r, run := running(t, p, Options{Baud: 9600})
 	for i := range maxGarbled {
 		if err := r.Check(); err != nil {
 			t.Fatalf("Check says %v after %d frames of noise", err, i)
 		}
 		say(t, p, "\xf8\x86\x00\xe6\r")
-		next(t, got)
+		run.Next()
 	}
 	if err := r.Check(); !errors.Is(err, drivers.ErrGarbled) || !strings.Contains(err.Error(), "check baud (now 9600)") {
 		t.Errorf("Check says %v after %d frames of noise", err, maxGarbled)
 	}
 	say(t, p, "KIP1:A\r")
-	next(t, got)
+	run.Next()
 	if err := r.Check(); err != nil {
 		t.Errorf("Check says %v after a good frame", err)
 	}
 	for range maxGarbled {
 		say(t, p, strings.Repeat("x", 2000)+"\r")
 	}
-	awaitCheck(t, r, func(err error) bool { return errors.Is(err, drivers.ErrGarbled) })
+	drivertest.Await(t, "noise to be reported", func() bool { return errors.Is(r.Check(), drivers.ErrGarbled) })
 }
 
 func TestATerminatedCodeDoesNotWaitForSilence(t *testing.T) {
 	p := newPty(t)
-	_, got := running(t, p, Options{Framing: framing.Rule{Gap: 2 * time.Second}})
+	_, r, _ := suiteFixtureOn(t, p, Options{}, drivertest.Closed) // its clock stands still, so that no silence ever passes
+	run := drivertest.Run(t, r)
+	drivertest.Opened(t, r)
 	say(t, p, "KIP1:A")
 	p.Drained(patience)
-	began := time.Now()
 	say(t, p, "\r")
-	next(t, got)
-	if d := time.Since(began); d > time.Second {
-		t.Errorf("it came after %s", d)
-	}
+	run.Want("KIP1:A")
 }
 
 func TestSilenceEndsACodeAtTheTimeOfItsLastByte(t *testing.T) {
 	p := newPty(t)
-	r := newReader(t, Options{Device: p.Path(), Framing: framing.Rule{Terminator: framing.None, Gap: 300 * time.Millisecond}})
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	got, done := make(chan drivers.Read, 1), make(chan error, 1)
-	go func() { done <- r.Run(ctx, func(f drivers.Read) { got <- f }) }()
-	awaitCheck(t, r, func(err error) bool { return err == nil })
+	f, r, clock := suiteFixtureOn(t, p, Options{Framing: framing.Rule{Terminator: framing.None}}, drivertest.Closed)
+	run := drivertest.Run(t, r)
+	drivertest.Opened(t, r)
+	began := clock.Now()
 	say(t, p, "KIP1:\rA")
-	select {
-	case f := <-got:
-		if string(f.Data) != "KIP1:\rA" || time.Since(f.At) < 300*time.Millisecond {
-			t.Errorf("got %q, %s after its last byte", f.Data, time.Since(f.At))
+	var read drivers.Read
+	drivertest.Await(t, "silence to end the code", func() bool {
+		f.Hush()
+		select {
+		case read = <-run.Frames():
+			return true
+		default:
+			return false
 		}
-	case <-time.After(patience):
-		t.Error("silence did not end the code")
+	})
+	if string(read.Data) != "KIP1:\rA" || clock.Now().Sub(read.At) < framing.MaxGap || read.At.Before(began) {
+		t.Errorf("got %q, %s after its last byte", read.Data, clock.Now().Sub(read.At))
 	}
-	cancel()
-	<-done
 }
 
 // TestADeviceThatTakesNoBytes holds that commands nobody takes neither stop the reading nor the closing.
@@ -259,7 +224,7 @@ func TestADeviceThatTakesNoBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
-	r, got := running(t, p, Options{Model: Honeywell, Recheck: time.Millisecond})
+	r, run := running(t, p, Options{Model: Honeywell, Recheck: time.Millisecond})
 	for {
 		if _, err := unix.Write(fd, make([]byte, 1024)); errors.Is(err, unix.EAGAIN) {
 			break
@@ -267,31 +232,30 @@ func TestADeviceThatTakesNoBytes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	awaitCheck(t, r, func(err error) bool { return err != nil && strings.Contains(err.Error(), "answers no command") })
+	drivertest.Await(t, "the silence of the reader to be reported", func() bool {
+		err := r.Check()
+		return err != nil && strings.Contains(err.Error(), "answers no command")
+	})
 	for range 3 {
 		say(t, p, "KIP1:A\r")
-		if s := next(t, got); s != "KIP1:A" {
-			t.Errorf("got %q", s)
-		}
+		run.Want("KIP1:A")
 	}
 }
 
-// TestAnIdleLineCostsNothing counts the reads of a silent line: a loop that spins makes thousands.
+// TestAnIdleLineCostsNothing counts the reads of a silent line: each waits, and a loop that spins makes thousands.
 func TestAnIdleLineCostsNothing(t *testing.T) {
 	p := newPty(t)
-	l, err := openLine(p.Path(), DefaultBaud)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := testkit.Must(openLine(p.Path(), DefaultBaud))(t)
 	defer l.close()
-	buf, reads := make([]byte, 64), 0
-	for began := time.Now(); time.Since(began) < 5*readWait; reads++ {
-		if n, err := l.read(buf); n != 0 || err != nil {
+	buf, began := make([]byte, 64), time.Now()
+	const reads = 5
+	for range reads {
+		if n, err := l.read(buf); n != 0 || err != nil && !errors.Is(err, errQuick) {
 			t.Fatalf("read %d bytes, %v", n, err)
 		}
 	}
-	if reads > 8 {
-		t.Errorf("%d reads in %s of silence", reads, 5*readWait)
+	if span := time.Since(began); span < reads*readWait/2 {
+		t.Errorf("%d reads of silence took %s, want at least half of %s each", reads, span, readWait)
 	}
 }
 
@@ -299,9 +263,7 @@ func TestAnIdleLineCostsNothing(t *testing.T) {
 func TestEveryHangUpIsNoticed(t *testing.T) {
 	for name, how := range map[string]drivertest.Hangup{"line closed": drivertest.Closed, "line hung up": drivertest.HungUp} {
 		t.Run(name, func(t *testing.T) {
-			if how == drivertest.HungUp && os.Geteuid() != 0 {
-				t.Skip("hanging up a terminal needs root")
-			}
+			needsRoot(t, how)
 			p := newPty(t)
 			l, err := openLine(p.Path(), DefaultBaud)
 			if err != nil {
@@ -327,29 +289,16 @@ func TestEveryHangUpIsNoticed(t *testing.T) {
 // TestNoCodeIsLogged holds that neither logs nor errors tell what was read.
 func TestNoCodeIsLogged(t *testing.T) {
 	p := newPty(t)
-	var log bytes.Buffer
-	r, err := New(Options{
-		Name: "front", Device: p.Path(), Model: Honeywell,
-		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	got, done := make(chan drivers.Read, 8), make(chan error, 1)
-	go func() { done <- r.Run(ctx, func(f drivers.Read) { got <- f }) }()
-	awaitCheck(t, r, func(err error) bool { return err == nil })
+	logger, log := testkit.NewLogger()
+	r, run := running(t, p, Options{Model: Honeywell, Logger: logger})
 	for range maxGarbled {
 		say(t, p, "KIP1:SECRET\x00\r")
-		<-got
+		run.Next()
 	}
 	said := r.Check().Error()
 	say(t, p, "KIP1:SECRET")
-	if err := p.Unplug(drivertest.Closed); err != nil {
-		t.Fatal(err)
-	}
-	said += (<-done).Error() + log.String()
+	testkit.Check(t, p.Unplug(drivertest.Closed))
+	said += run.Err().Error() + log.String()
 	if strings.Contains(said, "SECRET") || !strings.Contains(said, "front") {
 		t.Errorf("said: %s", said)
 	}

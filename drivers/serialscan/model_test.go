@@ -10,12 +10,22 @@ import (
 
 	"github.com/kipass/kipass/drivers"
 	"github.com/kipass/kipass/drivers/drivertest"
+	"github.com/kipass/kipass/internal/testkit"
 )
 
-const patience = 20 * time.Second
+const patience = 5 * time.Minute
 
-// station is a reader with a simulated device, run as the gate does.
-type station struct {
+// slowness is by how much the clock of a reader under test runs slow, so that a simulated reader on a busy machine has
+// that much more time for its answers.
+const slowness = 4
+
+func slowClock() func() time.Time {
+	began := time.Now()
+	return func() time.Time { return began.Add(time.Since(began) / slowness) }
+}
+
+// fixture is a reader with a simulated device, run as the gate does.
+type fixture struct {
 	t     *testing.T
 	ctx   context.Context
 	pty   *drivertest.Pty
@@ -24,16 +34,14 @@ type station struct {
 	reads chan drivers.Read
 }
 
-func newStation(t *testing.T, o Options, v drivertest.Vices) *station {
+func newFixture(t *testing.T, opts Options, faults drivertest.Faults) *fixture {
 	t.Helper()
 	p := newPty(t)
-	sim, err := drivertest.Simulate(p, string(o.Model), v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.Device, o.Framing.Gap = p.Path(), patientGap
-	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
-	st := &station{t: t, ctx: ctx, pty: p, sim: sim, r: newReader(t, o), reads: make(chan drivers.Read, 1<<12)}
+	sim := testkit.Must(drivertest.Simulate(p, string(opts.Model), faults))(t)
+	opts.Device = p.Path()
+	ctx, cancel := context.WithCancel(context.Background())
+	st := &fixture{t: t, ctx: ctx, pty: p, sim: sim, r: newReader(t, opts), reads: make(chan drivers.Read, 1<<12)}
+	st.r.now = slowClock()
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -61,7 +69,7 @@ func newStation(t *testing.T, o Options, v drivertest.Vices) *station {
 	return st
 }
 
-func (s *station) await(what string, wish func(drivertest.State) bool) {
+func (s *fixture) await(what string, wish func(drivertest.State) bool) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
@@ -73,7 +81,7 @@ func (s *station) await(what string, wish func(drivertest.State) bool) {
 func reads(st drivertest.State) bool { return st.Reads }
 
 // scan shows codes one after the other, each as soon as the reader would read it, and wants them whole.
-func (s *station) scan(from, n, size int) {
+func (s *fixture) scan(from, n, size int) {
 	s.t.Helper()
 	for i := from; i < from+n; i++ {
 		code := fmt.Sprintf("KIP1:%04d", i)
@@ -86,7 +94,7 @@ func (s *station) scan(from, n, size int) {
 	}
 }
 
-func (s *station) want(code string) {
+func (s *fixture) want(code string) {
 	s.t.Helper()
 	select {
 	case r := <-s.reads:
@@ -113,7 +121,7 @@ func TestModels(t *testing.T) {
 		t.Run(fmt.Sprintf("%s, triggered by the %s", o.Model, o.withTrigger()), func(t *testing.T) {
 			t.Parallel()
 			o.Recheck = 300 * time.Millisecond
-			st := newStation(t, o, drivertest.Vices{})
+			st := newFixture(t, o, drivertest.Faults{})
 			ready := o.Model == Generic || o.Model == Newland || o.Model == Datalogic
 			if ready {
 				st.probe()
@@ -169,57 +177,66 @@ func (o Options) withTrigger() Trigger {
 	return o.Trigger
 }
 
-// probe shows codes until one comes through, for readers that read before anyone listens.
-func (s *station) probe() {
+// probe shows codes, each another, until one comes through, for readers that read before anyone listens. What was shown
+// before it can come no more then. Each is waited for longer than the one before, so that a slow machine catches up.
+func (s *fixture) probe() {
 	s.t.Helper()
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-		s.sim.Scan("PROBE")
-		select {
-		case <-s.reads:
-			for {
-				select {
-				case <-s.reads:
-				case <-time.After(300 * time.Millisecond):
-					return
-				}
-			}
-		case <-time.After(50 * time.Millisecond):
+	for i, wait := 0, 50*time.Millisecond; wait < patience; i, wait = i+1, 2*wait {
+		code := fmt.Sprintf("PROBE%d", i)
+		if s.sim.Scan(code) && s.comes(code, wait) {
+			return
 		}
 	}
 	s.t.Fatal("the reader delivers nothing")
 }
 
-func TestVices(t *testing.T) {
+// comes tells whether a code comes within the time given, and drops what comes before it.
+func (s *fixture) comes(code string, wait time.Duration) bool {
+	late := time.NewTimer(wait)
+	defer late.Stop()
+	for {
+		select {
+		case r := <-s.reads:
+			if string(r.Data) == code {
+				return true
+			}
+		case <-late.C:
+			return false
+		}
+	}
+}
+
+func TestFaultsOfReaders(t *testing.T) {
 	cases := []struct {
-		vice   string
+		fault  string
 		models []Model
-		vices  drivertest.Vices
+		faults drivertest.Faults
 		size   int
 	}{
-		{"answers glued to codes", []Model{Honeywell, Grow, ZebraSSI, Newland}, drivertest.Vices{GlueAnswers: true}, 100},
-		{"every third message loses a byte", []Model{ZebraSSI}, drivertest.Vices{LoseByte: 3}, 100},
-		{"every second packet of a long code loses a byte", []Model{ZebraSSI}, drivertest.Vices{LoseByte: 2}, 700},
-		{"wrong check sums", []Model{ZebraSSI, Grow}, drivertest.Vices{WrongSums: 2}, 100},
-		{"9600 baud", []Model{Generic, Honeywell, Grow, ZebraSSI, Newland, Datalogic}, drivertest.Vices{Baud: 9600}, 200},
+		{"answers glued to codes", []Model{Honeywell, Grow, ZebraSSI, Newland}, drivertest.Faults{GlueAnswers: true}, 100},
+		{"every third message loses a byte", []Model{ZebraSSI}, drivertest.Faults{LoseByte: 3}, 100},
+		{"every second packet of a long code loses a byte", []Model{ZebraSSI}, drivertest.Faults{LoseByte: 2}, 700},
+		{"wrong check sums", []Model{ZebraSSI, Grow}, drivertest.Faults{WrongSums: 2}, 100},
+		{"9600 baud", []Model{Generic, Honeywell, Grow, ZebraSSI, Newland, Datalogic}, drivertest.Faults{Baud: 9600}, 200},
 	}
 	for _, c := range cases {
 		for _, m := range c.models {
-			t.Run(c.vice+", "+string(m), func(t *testing.T) {
+			t.Run(c.fault+", "+string(m), func(t *testing.T) {
 				t.Parallel()
-				begin := c.vices
+				begin := c.faults
 				begin.LoseByte = 0 // the protocol numbers no packets: what is lost among the first settings cannot be told apart
-				st := newStation(t, Options{Model: m}, begin)
+				st := newFixture(t, Options{Model: m}, begin)
 				switch m {
 				case Generic, Datalogic:
 					st.probe()
 				case Newland:
 					st.await("opened", func(s drivertest.State) bool { return s.Commands > 0 })
 				}
-				if c.vices.LoseByte > 0 {
+				if c.faults.LoseByte > 0 {
 					st.scan(0, 1, 50)
-					st.sim.SetVices(c.vices)
+					st.sim.SetFaults(c.faults)
 				}
-				if c.vices.GlueAnswers {
+				if c.faults.GlueAnswers {
 					for i := range 5 {
 						code := fmt.Sprintf("KIP1:%04d", i)
 						st.await("an answer held back", func(s drivertest.State) bool { return s.Held > 0 || s.Reads })
@@ -227,9 +244,9 @@ func TestVices(t *testing.T) {
 							st.want(code)
 							continue
 						}
-						st.sim.SetVices(drivertest.Vices{}) // it does not read yet: let the settings through
+						st.sim.SetFaults(drivertest.Faults{}) // it does not read yet: let the settings through
 						st.await("reading", reads)
-						st.sim.SetVices(c.vices)
+						st.sim.SetFaults(c.faults)
 					}
 				}
 				st.scan(100, 1200/c.size, c.size)
@@ -242,9 +259,9 @@ func TestLostBytesInAnswersAreSurvived(t *testing.T) {
 	for _, m := range []Model{Honeywell, Grow} {
 		t.Run(string(m), func(t *testing.T) {
 			t.Parallel()
-			st := newStation(t, Options{Model: m, Recheck: 300 * time.Millisecond}, drivertest.Vices{LoseByte: 2})
+			st := newFixture(t, Options{Model: m, Recheck: 300 * time.Millisecond}, drivertest.Faults{LoseByte: 2})
 			st.await("reading", reads)
-			st.sim.SetVices(drivertest.Vices{})
+			st.sim.SetFaults(drivertest.Faults{})
 			// What is left of a spoiled answer may come as a frame or spoil one code; after that all is well.
 			st.probe()
 			st.scan(0, 5, 100)
@@ -256,8 +273,9 @@ func TestAReaderThatAnswersNothingIsReported(t *testing.T) {
 	for _, m := range []Model{Honeywell, Grow, ZebraSSI, Newland} {
 		t.Run(string(m), func(t *testing.T) {
 			t.Parallel()
-			st := newStation(t, Options{Model: m}, drivertest.Vices{Mute: true})
-			awaitCheck(t, st.r, func(err error) bool {
+			st := newFixture(t, Options{Model: m}, drivertest.Faults{Mute: true})
+			drivertest.Await(t, "the silence of the reader to be reported", func() bool {
+				err := st.r.Check()
 				return err != nil && strings.Contains(err.Error(), string(m)) && !errors.Is(err, drivers.ErrGarbled) && !errors.Is(err, drivers.ErrUnavailable)
 			})
 			if _, err := st.pty.Write([]byte("KIP1:A\r")); err != nil {
@@ -265,15 +283,6 @@ func TestAReaderThatAnswersNothingIsReported(t *testing.T) {
 			}
 			st.want("KIP1:A")
 		})
-	}
-}
-
-func awaitCheck(t *testing.T, r *Reader, wish func(error) bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !wish(r.Check()); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("Check stays at %v", r.Check())
-		}
 	}
 }
 
@@ -286,7 +295,7 @@ func TestCommandsCanBeReplaced(t *testing.T) {
 	defer cancel()
 	done, got := make(chan error, 1), make(chan string, 8)
 	go func() { done <- r.Run(ctx, func(f drivers.Read) { got <- string(f.Data) }) }()
-	hear := func(want string) {
+	told := func(want string) {
 		t.Helper()
 		b := make([]byte, len(want))
 		for n := 0; n < len(b); {
@@ -306,7 +315,7 @@ func TestCommandsCanBeReplaced(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	hear("GO")
+	told("GO")
 	say("OKKIP1:A\r")
 	if f := <-got; f != "KIP1:A" {
 		t.Fatalf("got %q, want the code without the answer", f)
@@ -314,7 +323,7 @@ func TestCommandsCanBeReplaced(t *testing.T) {
 	if err := r.SetActive(ctx, false); err != nil {
 		t.Fatal(err)
 	}
-	hear("HALT")
+	told("HALT")
 	cancel()
 	<-done
 }
@@ -323,17 +332,17 @@ func TestSuiteWithTalkingReaders(t *testing.T) {
 	for _, m := range []Model{Honeywell, Grow, Datalogic, Newland} {
 		t.Run(string(m), func(t *testing.T) {
 			t.Parallel()
-			drivertest.ReaderSuite(t, func(t *testing.T) drivertest.Bench {
-				var p *drivertest.Pty
-				b := benchOn(t, Options{Model: m, Recheck: 50 * time.Millisecond}, drivertest.Closed, &p, "\r\n")
-				sim, err := drivertest.Simulate(p, string(m), drivertest.Vices{})
-				if err != nil {
-					t.Fatal(err)
-				}
+			drivertest.ReaderSuite(t, func(t *testing.T) drivertest.Fixture {
+				p := newPty(t)
+				// Each piece that is typed lets a little time pass, so that settings are renewed among the codes.
+				f, _, clock := suiteFixtureOn(t, p, Options{Model: m, Recheck: 20 * time.Millisecond}, drivertest.Closed, "\r\n")
+				put := f.Type
+				f.Type = func(b []byte) { clock.Add(time.Millisecond); put(b) }
+				sim := testkit.Must(drivertest.Simulate(p, string(m), drivertest.Faults{}))(t)
 				t.Cleanup(func() { sim.Close() })
-				b.Replugs = 20
-				b.Bytes = false // noise may hold an answer, which is then taken out
-				return b
+				f.Replugs = 20
+				f.Bytes = false // noise may hold an answer, which is then taken out
+				return f
 			})
 		})
 	}
@@ -342,16 +351,16 @@ func TestSuiteWithTalkingReaders(t *testing.T) {
 func TestSuiteWithPackets(t *testing.T) {
 	t.Parallel()
 	mute := Commands{Setup: []byte{}, Identify: []byte{}, Enable: []byte{}, Present: []byte{}}
-	drivertest.ReaderSuite(t, func(t *testing.T) drivertest.Bench {
-		b := bench(Options{Model: ZebraSSI, Commands: mute}, drivertest.Closed, "packet")(t)
-		b.Wire = func(frame, _ string) (wire []byte) {
-			const room = 240
-			for len(frame) > room {
-				wire = append(wire, ssiDecodePacket(ssiGoesOn, frame[:room])...)
-				frame = frame[room:]
+	drivertest.ReaderSuite(t, func(t *testing.T) drivertest.Fixture {
+		f := newSuiteFixture(Options{Model: ZebraSSI, Commands: mute}, drivertest.Closed, "packet")(t)
+		f.Wire = func(frame, _ string) (wire []byte) {
+			const maxPart = 240
+			for len(frame) > maxPart {
+				wire = append(wire, ssiDecodePacket(ssiGoesOn, frame[:maxPart])...)
+				frame = frame[maxPart:]
 			}
 			return append(wire, ssiDecodePacket(0, frame)...)
 		}
-		return b
+		return f
 	})
 }

@@ -21,6 +21,7 @@ type Reader struct {
 	opts  Options
 	fam   family
 	input *device.Input
+	now   func() time.Time // the clock by which silence and answers are awaited
 
 	inactive atomic.Bool // what SetActive was last told, the other way round
 	silent   atomic.Bool // commands go unanswered since the last good frame
@@ -42,7 +43,7 @@ func New(opts Options) (*Reader, error) {
 				opts.Name, p, opts.Model)
 		}
 	}
-	return &Reader{opts: opts, fam: fam, input: device.NewInput(opts.Name, maxGarbled)}, nil
+	return &Reader{opts: opts, fam: fam, input: device.NewInput(opts.Name, maxGarbled), now: time.Now}, nil
 }
 
 // String names the reader for people.
@@ -73,16 +74,16 @@ func (r *Reader) serve(ctx context.Context, frame func(framing.Frame)) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		s.tick(time.Now())
+		s.tick(r.now())
 		n, err := l.read(buf)
 		switch {
 		case errors.Is(err, errQuick):
 		case err != nil:
 			return fmt.Errorf("reading %s: %w", r.opts.Device, err)
 		case n == 0:
-			s.idle(time.Now())
+			s.idle(r.now())
 		default:
-			s.push(time.Now(), buf[:n])
+			s.push(r.now(), buf[:n])
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package serialscan
 
 import (
-	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/kipass/kipass/drivers/drivertest"
 	"github.com/kipass/kipass/drivers/framing"
+	"github.com/kipass/kipass/internal/testkit"
 )
 
 func newPty(t *testing.T) *drivertest.Pty {
@@ -21,73 +21,61 @@ func newPty(t *testing.T) *drivertest.Pty {
 	return p
 }
 
-func newReader(t *testing.T, o Options) *Reader {
+func newReader(t *testing.T, opts Options) *Reader {
 	t.Helper()
-	o.Name = "front"
-	if testing.Verbose() {
-		o.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	}
-	r, err := New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
+	opts.Name = "front"
+	return testkit.Must(New(opts))(t)
 }
 
-// patientGap is a silence that a busy machine does not make between two bytes of one code.
-const patientGap = 700 * time.Millisecond
-
-func bench(o Options, how drivertest.Hangup, ends ...string) func(t *testing.T) drivertest.Bench {
-	return func(t *testing.T) drivertest.Bench {
-		if how == drivertest.HungUp && os.Geteuid() != 0 {
-			t.Skip("hanging up a terminal needs root")
-		}
-		var p *drivertest.Pty
-		return benchOn(t, o, how, &p, ends...)
+// newSuiteFixture returns what makes a reader on a new line, by a clock that stands still until a silence is to pass.
+func newSuiteFixture(opts Options, how drivertest.Hangup, ends ...string) func(t *testing.T) drivertest.Fixture {
+	return func(t *testing.T) drivertest.Fixture {
+		needsRoot(t, how)
+		f, _, _ := suiteFixtureOn(t, newPty(t), opts, how, ends...)
+		return f
 	}
 }
 
-// benchOn is a bench on a new line, which it tells.
-func benchOn(t *testing.T, o Options, how drivertest.Hangup, line **drivertest.Pty, ends ...string) drivertest.Bench {
-	p := newPty(t)
-	*line = p
-	o.Device = p.Path()
-	o.Framing.Gap = patientGap
-	do := func(err error) {
-		if err != nil {
-			t.Error(err)
-		}
+func needsRoot(t *testing.T, how drivertest.Hangup) {
+	if how == drivertest.HungUp && os.Geteuid() != 0 {
+		t.Skip("hanging up a terminal needs root")
 	}
-	return drivertest.Bench{
-		Reader: newReader(t, o),
+}
+
+func suiteFixtureOn(t *testing.T, p *drivertest.Pty, opts Options, how drivertest.Hangup, ends ...string) (drivertest.Fixture, *Reader, *testkit.Clock) {
+	opts.Device, opts.Framing.Gap = p.Path(), framing.MaxGap
+	r, clock := newReader(t, opts), testkit.NewClock(time.Now())
+	r.now = clock.Now
+	return drivertest.Fixture{
+		Reader: r,
 		Name:   "front",
-		Type:   func(b []byte) { _, err := p.Write(b); do(err) },
+		Type:   func(b []byte) { say(t, p, string(b)) },
 		Ends:   ends,
-		Hush:   func() { p.Drained(patience); time.Sleep(patientGap + 2*readWait) },
-		Unplug: func() { do(p.Unplug(how)) },
-		Replug: func() { do(p.Replug()) },
+		Hush:   func() { p.Drained(patience); clock.Add(framing.MaxGap) },
+		Unplug: func() { testkit.Check(t, p.Unplug(how)) },
+		Replug: func() { testkit.Check(t, p.Replug()) },
 		Settle: func() { p.Drained(patience) },
 		Bytes:  true,
 		Flood:  true,
 		AIM:    true,
-	}
+	}, r, clock
 }
 
 func TestReaderSuite(t *testing.T) {
 	t.Run("automatic end, line closed", func(t *testing.T) {
 		t.Parallel()
-		drivertest.ReaderSuite(t, bench(Options{}, drivertest.Closed, "\r", "\n", "\r\n", "\t", "\x03", ""))
+		drivertest.ReaderSuite(t, newSuiteFixture(Options{}, drivertest.Closed, "\r", "\n", "\r\n", "\t", "\x03", ""))
 	})
 	t.Run("automatic end, line hung up", func(t *testing.T) {
 		t.Parallel()
-		drivertest.ReaderSuite(t, bench(Options{}, drivertest.HungUp, "\r\n", ""))
+		drivertest.ReaderSuite(t, newSuiteFixture(Options{}, drivertest.HungUp, "\r\n", ""))
 	})
 	t.Run("named end", func(t *testing.T) {
 		t.Parallel()
-		drivertest.ReaderSuite(t, func(t *testing.T) drivertest.Bench {
-			b := bench(Options{Framing: framing.Rule{Terminator: framing.CRLF}, Baud: 9600}, drivertest.Closed, "\r\n")(t)
-			b.Replugs = 20
-			return b
+		drivertest.ReaderSuite(t, func(t *testing.T) drivertest.Fixture {
+			f := newSuiteFixture(Options{Framing: framing.Rule{Terminator: framing.CRLF}, Baud: 9600}, drivertest.Closed, "\r\n")(t)
+			f.Replugs = 20
+			return f
 		})
 	})
 }

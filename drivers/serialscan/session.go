@@ -18,12 +18,12 @@ type session struct {
 	active   bool      // what the reader was last told
 	renewed  time.Time // when it was last told everything
 	pulled   time.Time // when it was last triggered
-	heard    time.Time // when its last byte came
+	lastByte time.Time // when it came
 }
 
 func newSession(r *Reader, l *line, frame func(framing.Frame)) *session {
 	s := &session{r: r}
-	s.dialogue = &dialogue{write: l.write, heard: s.answered, reset: func() { s.renewed = time.Time{} }, trail: r.fam.trail}
+	s.dialogue = &dialogue{write: l.write, settled: s.answered, reset: func() { s.renewed = time.Time{} }, trail: r.fam.trail}
 	s.decoder = r.fam.newDecoder(r.opts.Framing, s.dialogue, func(f framing.Frame) {
 		s.pulled = time.Time{}
 		frame(f)
@@ -37,7 +37,7 @@ func (s *session) tick(now time.Time) {
 	switch {
 	case s.renewed.IsZero(), active != s.active:
 		s.renew(now, active)
-	case s.r.opts.Recheck > 0 && now.Sub(s.renewed) >= s.r.opts.Recheck && now.Sub(s.heard) >= answerWait && !s.dialogue.busy():
+	case s.r.opts.Recheck > 0 && now.Sub(s.renewed) >= s.r.opts.Recheck && now.Sub(s.lastByte) >= answerWait && !s.dialogue.busy():
 		s.renew(now, active)
 	case active && s.r.opts.Trigger == TriggerHost && now.Sub(s.pulled) >= retrigger && !s.dialogue.busy():
 		s.pulled = now
@@ -52,7 +52,7 @@ func (s *session) renew(now time.Time, active bool) {
 }
 
 func (s *session) push(now time.Time, p []byte) {
-	s.heard = now
+	s.lastByte = now
 	s.decoder.push(now, p)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,6 +41,15 @@ func Unread(c syscall.Conn) (n int, err error) {
 		return err
 	})
 	return n, err
+}
+
+// Deadline turns a time of a reader's clock, which says now, into one that files and sockets understand: they know the
+// system's clock alone. The zero time stays what it is.
+func Deadline(at, now time.Time) time.Time {
+	if at.IsZero() {
+		return at
+	}
+	return time.Now().Add(at.Sub(now))
 }
 
 // WhenDone calls f once when ctx ends, to end a wait that knows no context. The function it returns is called when that

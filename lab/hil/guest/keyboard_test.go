@@ -36,10 +36,10 @@ func closeLater(t *testing.T, k Keyboard) {
 	t.Cleanup(func() { testkit.Check(t, k.Close()) })
 }
 
-func keyboardBench(t *testing.T, k Keyboard, device, name string, replugs int) drivertest.Bench {
+func keyboardBench(t *testing.T, k Keyboard, device, name string, replugs int) drivertest.Fixture {
 	closeLater(t, k)
 	r := keyboardDriver(t, device)
-	return drivertest.Bench{
+	return drivertest.Fixture{
 		Reader: r, Name: "front",
 		// A code is shown when the reader is ready. One that is half typed when the device is opened loses its
 		// beginning to whoever had the keyboard before.
@@ -63,7 +63,7 @@ func keyboardBench(t *testing.T, k Keyboard, device, name string, replugs int) d
 func TestKeyboardUSB(t *testing.T) {
 	replugs := number(t, "HIL_REPLUGS", 100)
 	parts := 0
-	drivertest.ReaderSuite(t, func(t *testing.T) drivertest.Bench {
+	drivertest.ReaderSuite(t, func(t *testing.T) drivertest.Fixture {
 		parts++
 		k := testkit.Must(NewUSBKeyboard(fmt.Sprintf("keyboard%d", parts)))(t)
 		return keyboardBench(t, k, usbID, "usb_keyboard", replugs)
@@ -73,7 +73,7 @@ func TestKeyboardUSB(t *testing.T) {
 // TestKeyboardBuiltIn does the same with a scanner that the kernel knows by a name alone.
 func TestKeyboardBuiltIn(t *testing.T) {
 	replugs := number(t, "HIL_REPLUGS", 100)
-	drivertest.ReaderSuite(t, func(t *testing.T) drivertest.Bench {
+	drivertest.ReaderSuite(t, func(t *testing.T) drivertest.Fixture {
 		s := testkit.Must(NewBuiltIn(builtInName))(t)
 		return keyboardBench(t, s, builtInName, "built_in", replugs)
 	})

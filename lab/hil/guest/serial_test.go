@@ -36,10 +36,10 @@ func driverOf(t *testing.T, r *SerialReader) *serialscan.Reader {
 func TestSerialReaderOverUSB(t *testing.T) {
 	replugs := number(t, "HIL_REPLUGS", 100)
 	parts := 0
-	drivertest.ReaderSuite(t, func(t *testing.T) drivertest.Bench {
+	drivertest.ReaderSuite(t, func(t *testing.T) drivertest.Fixture {
 		parts++
 		r := newSerialReader(t, fmt.Sprintf("serial%d", parts))
-		return drivertest.Bench{
+		return drivertest.Fixture{
 			Reader: driverOf(t, r), Name: "front",
 			Type: func(b []byte) { testkit.Check(t, r.Type(b)) },
 			Ends: []string{"\r", "\n", "\r\n", "\t", "\x03", ""},

@@ -11,9 +11,9 @@ import (
 	"github.com/kipass/kipass/drivers"
 )
 
-// Bench is a reader under test together with the hands that play its device. Functions that a family has no use for are
+// Fixture is a reader under test together with the functions that play its device. Functions that a family has no use for are
 // nil, and what needs them is left out.
-type Bench struct {
+type Fixture struct {
 	Reader drivers.Reader
 	Name   string // what Read.Reader must say
 
@@ -24,7 +24,8 @@ type Bench struct {
 	// Wire returns the bytes that carry a frame with one of Ends; nil is the frame followed by the end. A device that
 	// packs its frames names its packing in Ends.
 	Wire func(frame, end string) []byte
-	// Hush lets the silence pass that ends a frame. Required if Ends holds "".
+	// Hush lets the silence pass that ends a frame, once the device has sent all. It may be called again while the frame
+	// does not come. Required if Ends holds "".
 	Hush func()
 	// Unplug takes the device away in the middle of whatever it does; Replug brings it back. Run must then fail.
 	Unplug, Replug func()
@@ -37,24 +38,26 @@ type Bench struct {
 	Replugs int  // how many replugs to go through while scanning; 0 is 100
 }
 
-func (b Bench) wire(frame, end string) []byte {
-	if b.Wire != nil {
-		return b.Wire(frame, end)
+func (f Fixture) wire(frame, end string) []byte {
+	if f.Wire != nil {
+		return f.Wire(frame, end)
 	}
 	return []byte(frame + end)
 }
 
 // patience bounds every wait of the suite for something that must happen. It is long because the machine may be busy; no
 // run that passes waits for it.
-const patience = 20 * time.Second
+const patience = 5 * time.Minute
 
-// seat runs a reader as the gate's supervisor does: again and again, with a short pause.
-type seat struct {
+// supervisor runs a reader as the gate's supervisor does: again and again, with a short pause.
+type supervisor struct {
 	t     *testing.T
-	b     Bench
+	f     Fixture
 	stop  context.CancelFunc
 	ended chan struct{}
 	reads chan drivers.Read
+
+	silent bool // the last frame was to be ended by silence
 
 	mu      sync.Mutex
 	running bool
@@ -63,15 +66,15 @@ type seat struct {
 	probes  int
 }
 
-func sit(t *testing.T, b Bench) *seat {
+func supervise(t *testing.T, f Fixture) *supervisor {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &seat{t: t, b: b, stop: cancel, ended: make(chan struct{}), reads: make(chan drivers.Read, 1<<14)}
+	s := &supervisor{t: t, f: f, stop: cancel, ended: make(chan struct{}), reads: make(chan drivers.Read, 1<<14)}
 	go func() {
 		defer close(s.ended)
 		for ctx.Err() == nil {
 			s.set(true)
-			err := b.Reader.Run(ctx, s.emit)
+			err := f.Reader.Run(ctx, s.emit)
 			s.set(false)
 			s.returned(err)
 			select {
@@ -80,11 +83,11 @@ func sit(t *testing.T, b Bench) *seat {
 			}
 		}
 	}()
-	t.Cleanup(s.leave)
+	t.Cleanup(s.finish)
 	return s
 }
 
-func (s *seat) emit(r drivers.Read) {
+func (s *supervisor) emit(r drivers.Read) {
 	s.mu.Lock()
 	if !s.running {
 		s.late++
@@ -93,20 +96,20 @@ func (s *seat) emit(r drivers.Read) {
 	s.reads <- r
 }
 
-func (s *seat) set(on bool) {
+func (s *supervisor) set(on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.running = on
 }
 
-func (s *seat) returned(err error) {
+func (s *supervisor) returned(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.errs = append(s.errs, err)
 }
 
-// leave stops the reader and checks what must hold after every use.
-func (s *seat) leave() {
+// finish stops the reader and checks what must hold after every use.
+func (s *supervisor) finish() {
 	s.t.Helper()
 	select {
 	case <-s.ended:
@@ -133,7 +136,7 @@ func (s *seat) leave() {
 }
 
 // lost waits until Run has failed at least once more than before with an error wrapping want.
-func (s *seat) lost(before int, want error) {
+func (s *supervisor) lost(before int, want error) {
 	s.t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		s.mu.Lock()
@@ -151,30 +154,35 @@ func (s *seat) lost(before int, want error) {
 }
 
 // failures returns how often Run has returned.
-func (s *seat) failures() int {
+func (s *supervisor) failures() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.errs)
 }
 
 // next returns the next frame.
-func (s *seat) next() drivers.Read {
+func (s *supervisor) next() drivers.Read {
 	s.t.Helper()
-	select {
-	case r := <-s.reads:
-		return s.checked(r)
-	case <-time.After(patience):
-		s.t.Fatal("no frame came")
-		panic("unreachable")
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		select {
+		case r := <-s.reads:
+			return s.checked(r)
+		case <-time.After(100 * time.Millisecond):
+			if s.silent {
+				s.f.Hush()
+			}
+		}
 	}
+	s.t.Fatal("no frame came")
+	panic("unreachable")
 }
 
-func (s *seat) checked(r drivers.Read) drivers.Read {
+func (s *supervisor) checked(r drivers.Read) drivers.Read {
 	s.t.Helper()
-	if r.Reader != s.b.Name {
-		s.t.Errorf("the frame says it is of reader %q, want %q", r.Reader, s.b.Name)
+	if r.Reader != s.f.Name {
+		s.t.Errorf("the frame says it is of reader %q, want %q", r.Reader, s.f.Name)
 	}
-	if age := time.Since(r.At); age < 0 || age > time.Hour {
+	if age := time.Since(r.At); age.Abs() > time.Hour { // by the clock of the fixture
 		s.t.Errorf("the frame says it arrived %s ago", age)
 	}
 	if len(r.Data) == 0 || len(r.Data) > drivers.MaxFrame {
@@ -184,18 +192,18 @@ func (s *seat) checked(r drivers.Read) drivers.Read {
 }
 
 // want checks that the next frames are exactly these.
-func (s *seat) want(frames ...string) {
+func (s *supervisor) want(frames ...string) {
 	s.t.Helper()
-	for _, f := range frames {
-		if got := string(s.next().Data); got != f {
-			s.t.Fatalf("got the frame %.60q of %d bytes, want %.60q of %d", got, len(got), f, len(f))
+	for _, frame := range frames {
+		if got := string(s.next().Data); got != frame {
+			s.t.Fatalf("got the frame %.60q of %d bytes, want %.60q of %d", got, len(got), frame, len(frame))
 		}
 	}
 }
 
 // ready shows probes until one comes through, then makes sure that none is left: the reader is open and its next frame
 // is the test's. It returns the frames that came before the first probe.
-func (s *seat) ready() (before []string) {
+func (s *supervisor) ready() (before []string) {
 	s.t.Helper()
 	first := s.probes
 	deadline := time.Now().Add(patience)
@@ -226,7 +234,7 @@ func (s *seat) ready() (before []string) {
 	}
 }
 
-func (s *seat) soon(d time.Duration) (string, bool) {
+func (s *supervisor) soon(d time.Duration) (string, bool) {
 	s.t.Helper()
 	select {
 	case r := <-s.reads:
@@ -245,15 +253,25 @@ func isProbe(got string, after, upTo int) bool {
 }
 
 // send types one frame with the first end.
-func (s *seat) send(frame string) {
-	s.b.Type(s.b.wire(frame, s.b.Ends[0]))
-	if s.b.Ends[0] == "" {
-		s.b.Hush()
+func (s *supervisor) send(frame string) {
+	s.sendWith(frame, s.f.Ends[0])
+}
+
+// sendWith types one frame with the end given.
+func (s *supervisor) sendWith(frame, end string) {
+	s.f.Type(s.f.wire(frame, end))
+	s.end(end)
+}
+
+// end lets silence pass if that is the end of the frame just typed.
+func (s *supervisor) end(end string) {
+	if s.silent = end == ""; s.silent {
+		s.f.Hush()
 	}
 }
 
-func (s *seat) settle() {
-	if s.b.Settle != nil {
-		s.b.Settle()
+func (s *supervisor) settle() {
+	if s.f.Settle != nil {
+		s.f.Settle()
 	}
 }

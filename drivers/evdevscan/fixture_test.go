@@ -1,9 +1,9 @@
 package evdevscan
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -15,16 +15,14 @@ import (
 	"github.com/kipass/kipass/drivers/drivertest"
 	"github.com/kipass/kipass/drivers/framing"
 	"github.com/kipass/kipass/drivers/internal/device"
+	"github.com/kipass/kipass/internal/testkit"
 )
 
-const patience = 20 * time.Second
+const patience = 5 * time.Minute
 
-// patientGap is a silence that a busy machine does not make between two keys of one code.
-const patientGap = 700 * time.Millisecond
-
-// gadget is a scanner without hardware: a FIFO into which it puts events as the kernel lays them out, under a symbolic
+// fakeScanner is a scanner without hardware: a FIFO into which it puts events as the kernel lays them out, under a symbolic
 // link that leads to another one after each replug, and a kernel that answers for it.
-type gadget struct {
+type fakeScanner struct {
 	dir    string
 	layout layout
 
@@ -41,12 +39,10 @@ type gadget struct {
 	asked  int   // how often the held keys were asked for
 }
 
-func newGadget(t *testing.T, l layout) *gadget {
+func newFakeScanner(t *testing.T, l layout) *fakeScanner {
 	t.Helper()
-	g := &gadget{dir: t.TempDir(), layout: l, clock: time.Hour, can: fullKeyboard()}
-	if err := g.replug(); err != nil {
-		t.Fatal(err)
-	}
+	g := &fakeScanner{dir: t.TempDir(), layout: l, clock: time.Hour, can: fullKeyboard()}
+	testkit.Check(t, g.replug())
 	t.Cleanup(func() { _ = g.unplug() })
 	return g
 }
@@ -58,9 +54,9 @@ func fullKeyboard() (s keySet) {
 	return s
 }
 
-func (g *gadget) path() string { return filepath.Join(g.dir, "usb-scanner-event-kbd") }
+func (g *fakeScanner) path() string { return filepath.Join(g.dir, "usb-scanner-event-kbd") }
 
-func (g *gadget) replug() error {
+func (g *fakeScanner) replug() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.pipe != nil {
@@ -83,7 +79,7 @@ func (g *gadget) replug() error {
 	return nil
 }
 
-func (g *gadget) unplug() error {
+func (g *fakeScanner) unplug() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.pipe == nil {
@@ -95,14 +91,14 @@ func (g *gadget) unplug() error {
 	return err
 }
 
-func (g *gadget) plugged() *os.File {
+func (g *fakeScanner) plugged() *os.File {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.pipe
 }
 
 // put hands events to the driver, a quarter of a millisecond apart. While unplugged they go nowhere.
-func (g *gadget) put(list ...event) error {
+func (g *fakeScanner) put(list ...event) error {
 	g.typing.Lock()
 	defer g.typing.Unlock()
 	buf := make([]byte, 0, len(list)*int(g.layout))
@@ -120,14 +116,14 @@ func (g *gadget) put(list ...event) error {
 }
 
 // sleep lets the events' clock go on.
-func (g *gadget) sleep(d time.Duration) {
+func (g *fakeScanner) sleep(d time.Duration) {
 	g.typing.Lock()
 	defer g.typing.Unlock()
 	g.clock += d
 }
 
 // taken waits until the driver has read everything.
-func (g *gadget) taken() {
+func (g *fakeScanner) taken() {
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(200 * time.Microsecond) {
 		pipe := g.plugged()
 		if pipe == nil {
@@ -139,15 +135,15 @@ func (g *gadget) taken() {
 	}
 }
 
-func (g *gadget) grab(int) error {
+func (g *fakeScanner) grab(int) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.grabs
 }
 
-func (g *gadget) setClock(int) error { return g.clocks }
+func (g *fakeScanner) setClock(int) error { return g.clocks }
 
-func (g *gadget) keys(_ int, request uintptr) (*keySet, error) {
+func (g *fakeScanner) keys(_ int, request uintptr) (*keySet, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s := g.can
@@ -158,10 +154,10 @@ func (g *gadget) keys(_ int, request uintptr) (*keySet, error) {
 	return &s, nil
 }
 
-// answers is the kernel of a gadget.
-type answers struct{ *gadget }
+// fakeKernel is the kernel of a scanner.
+type fakeKernel struct{ *fakeScanner }
 
-func (a answers) clock(fd int) error { return a.setClock(fd) }
+func (k fakeKernel) clock(fd int) error { return k.setClock(fd) }
 
 // typed returns the events of a scanner that types text: shift, key, report, and the same up again. A line feed is the
 // keypad's Enter.
@@ -210,36 +206,26 @@ func keyOf(c byte) (code uint16, shifted bool) {
 	return s.code, s.shifted
 }
 
-func newReader(t *testing.T, g *gadget, o Options) *Reader {
+func newReader(t *testing.T, g *fakeScanner, opts Options) *Reader {
 	t.Helper()
-	o.Name = "front"
-	if o.Device == "" {
-		o.Device = g.path()
-	}
-	if testing.Verbose() {
-		o.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	}
-	r, err := New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.kernel, r.layout = answers{g}, g.layout
+	opts.Name = "front"
+	opts.Device = cmp.Or(opts.Device, g.path())
+	r := testkit.Must(New(opts))(t)
+	r.kernel, r.layout = fakeKernel{g}, g.layout
 	return r
 }
 
 func TestReaderSuite(t *testing.T) {
-	bench := func(o Options, l layout, clock error, ends ...string) func(*testing.T) drivertest.Bench {
-		return func(t *testing.T) drivertest.Bench {
-			g := newGadget(t, l)
-			g.clocks = clock
-			o.Framing.Gap = patientGap
-			do := func(err error) {
-				if err != nil {
-					t.Error(err)
-				}
-			}
-			return drivertest.Bench{
-				Reader: newReader(t, g, o),
+	// Each reader's clock stands still until a silence is to pass.
+	newFixture := func(opts Options, l layout, noClock error, ends ...string) func(*testing.T) drivertest.Fixture {
+		return func(t *testing.T) drivertest.Fixture {
+			g := newFakeScanner(t, l)
+			g.clocks = noClock
+			r, clock := newReader(t, g, opts), testkit.NewClock(time.Now())
+			r.now = clock.Now
+			do := func(err error) { testkit.Check(t, err) }
+			return drivertest.Fixture{
+				Reader: r,
 				Name:   "front",
 				Type: func(b []byte) {
 					// A megabyte is typed in pieces, as nothing else would hold so many events.
@@ -252,37 +238,35 @@ func TestReaderSuite(t *testing.T) {
 				Ends: ends,
 				Hush: func() {
 					g.taken()
-					if clock != nil {
-						time.Sleep(patientGap + patientGap/4)
-					}
-					g.sleep(patientGap)
+					g.sleep(framing.DefaultGap)
+					clock.Add(framing.DefaultGap)
 				},
 				Unplug: func() { do(g.unplug()) },
 				Replug: func() { do(g.replug()) },
 				Settle: g.taken,
-				Flood:  l == layout64 && clock == nil, // once for each rule of ending; it takes its time
+				Flood:  l == layout64 && noClock == nil, // once for each rule of ending; it takes its time
 				AIM:    true,
 			}
 		}
 	}
 	t.Run("64-bit events", func(t *testing.T) {
 		t.Parallel()
-		drivertest.ReaderSuite(t, bench(Options{}, layout64, nil, "\r", "\n", "\t", ""))
+		drivertest.ReaderSuite(t, newFixture(Options{}, layout64, nil, "\r", "\n", "\t", ""))
 	})
 	t.Run("32-bit events", func(t *testing.T) {
 		t.Parallel()
-		drivertest.ReaderSuite(t, bench(Options{}, layout32, nil, "\n", ""))
+		drivertest.ReaderSuite(t, newFixture(Options{}, layout32, nil, "\n", ""))
 	})
 	t.Run("silence alone, without a clock", func(t *testing.T) {
 		t.Parallel()
-		drivertest.ReaderSuite(t, bench(Options{}, layout64, unix.EINVAL, "\r", ""))
+		drivertest.ReaderSuite(t, newFixture(Options{}, layout64, unix.EINVAL, "\r", ""))
 	})
 	t.Run("named end", func(t *testing.T) {
 		t.Parallel()
-		drivertest.ReaderSuite(t, func(t *testing.T) drivertest.Bench {
-			b := bench(Options{Framing: framing.Rule{Terminator: "tab"}}, layout64, nil, "\t")(t)
-			b.Replugs = 20
-			return b
+		drivertest.ReaderSuite(t, func(t *testing.T) drivertest.Fixture {
+			f := newFixture(Options{Framing: framing.Rule{Terminator: "tab"}}, layout64, nil, "\t")(t)
+			f.Replugs = 20
+			return f
 		})
 	})
 }
