@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kipass/kipass/drivers/internal/device"
 )
 
 // SoundCard is a sound card without hardware: ALSA's default device is a file plug-in that writes raw 32-bit float
@@ -119,6 +121,14 @@ func (c *SoundCard) Stall(stall bool) {
 	case c.pause <- stall:
 	case <-c.stopped:
 	}
+}
+
+// Drain waits until the card has taken everything that waits for it.
+func (c *SoundCard) Drain() {
+	for n, err := device.Unread(c.fifo); n > 0 && err == nil; n, err = device.Unread(c.fifo) {
+		time.Sleep(soundChunk)
+	}
+	c.Stall(false) // the card attends to this only when it is through with what it last took
 }
 
 // Close takes the card away for good.

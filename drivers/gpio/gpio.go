@@ -45,7 +45,7 @@ const (
 // state as early as can be, but waits for that no longer than startLimit.
 func start(b *bank, o operator) actuator {
 	wake, tried := make(chan struct{}, 1), make(chan struct{})
-	w := device.Work("the GPIO lines", func(ctx context.Context, cues <-chan device.Request[drivers.Cue]) error {
+	w := device.Work("the GPIO lines", device.ShowLimit, func(ctx context.Context, cues <-chan device.Request[drivers.Cue]) error {
 		b.tend(time.Now())
 		close(tried)
 		operate(ctx, b, o, cues, wake)

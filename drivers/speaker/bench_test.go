@@ -14,14 +14,14 @@ func BenchmarkFirstSample(b *testing.B) {
 	for _, buffer := range []time.Duration{5 * time.Millisecond, 10 * time.Millisecond, 20 * time.Millisecond, 40 * time.Millisecond} {
 		b.Run("buffer="+buffer.String(), func(b *testing.B) {
 			card := newCard(b)
-			r := startRemote(b, buffer, time.Hour, card.Env()...)
+			r := startRemote(b, card, 1, buffer, time.Hour)
 			r.must("show tone/green")
 			r.heard(card)
 			var took []time.Duration
 			for b.Loop() {
 				from, began := card.Len(), time.Now()
 				r.must("show tone/green")
-				_, at, err := card.FirstSound(from, 5*time.Second)
+				_, at, err := card.FirstSound(from, patience)
 				if err != nil {
 					b.Fatal(err)
 				}

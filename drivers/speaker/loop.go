@@ -63,7 +63,8 @@ type loop struct {
 	opts  Options
 	open  opener
 	ctx   context.Context // of run
-	fault *device.Fault   // what Check says; while it is one, no Show is taken
+	now   func() time.Time
+	fault *device.Fault // what Check says; while it is one, no Show is taken
 	retry device.Backoff
 
 	state   state
@@ -78,32 +79,34 @@ type loop struct {
 
 	asked bool                      // a Show waits for the first samples of voice, or for the first opening
 	asker device.Request[utterance] // that Show
+
+	haltLimit time.Duration
 }
 
 func newLoop(opts Options, open opener, fault *device.Fault) *loop {
 	return &loop{
 		opts: opts, open: open, fault: fault, retry: device.Backoff{First: firstRetry, Last: lastRetry},
-		dueAt: time.Now(), // the first attempt
+		now: time.Now, haltLimit: haltLimit,
 	}
 }
 
 func (l *loop) run(ctx context.Context, requests <-chan device.Request[utterance]) error {
-	l.ctx = ctx
+	l.ctx, l.dueAt = ctx, l.now() // the first attempt
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		timer.Reset(l.pause(time.Now()))
+		timer.Reset(l.pause(l.now()))
 		select {
 		case <-ctx.Done():
 			err := l.halt()
 			l.fault.Set(device.ErrHalted)
 			return err
 		case r := <-requests:
-			l.request(r, time.Now())
+			l.request(r, l.now())
 		case r := <-l.results:
-			l.came(r, time.Now())
+			l.came(r, l.now())
 		case <-timer.C:
-			l.tick(time.Now())
+			l.tick(l.now())
 		}
 	}
 }
@@ -222,13 +225,13 @@ func (l *loop) setFault(err error) {
 	}
 }
 
-// halt ends the sound and suspends the device by the table, both within haltLimit, and waits for the call that is out.
+// halt ends the sound and suspends the device by the table, both within the halt limit, and waits for the call that is out.
 func (l *loop) halt() error {
 	l.answer(device.ErrHalted)
-	limit := time.NewTimer(haltLimit)
+	limit := time.NewTimer(l.haltLimit)
 	defer limit.Stop()
 	for {
-		l.on(cut, time.Now())
+		l.on(cut, l.now())
 		switch l.state {
 		case absent: // there is none, or it was lost and is silent
 			return nil
@@ -236,17 +239,17 @@ func (l *loop) halt() error {
 			l.device.Release()
 			return nil
 		case ready:
-			l.on(due, time.Now())
+			l.on(due, l.now())
 		}
 		select {
 		case r := <-l.results:
-			l.came(r, time.Now())
+			l.came(r, l.now())
 		case <-limit.C:
 			if l.state == opening {
 				return errors.New("halting the speaker: the sound device is still being opened")
 			}
 			if l.state.sounding() {
-				l.quiet(time.Now())
+				l.quiet(l.now())
 			}
 			l.device.Release()
 			return errors.New("halting the speaker: the sound device does not answer")

@@ -13,21 +13,28 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/kipass/kipass/drivers"
 	"github.com/kipass/kipass/drivers/drivertest"
+	"github.com/kipass/kipass/internal/testkit"
 )
 
 // ALSA reads its configuration once, so each test of the real device runs the speaker in a process of its own: the test
 // binary again, which obeys lines of text.
 
-// promptly is far above what the speaker allows itself, so that a busy machine does not break a test.
-const promptly = 5 * time.Second
+const (
+	// patience ends a test that hangs. It says nothing of how soon anything should be so.
+	patience = 5 * time.Minute
 
-// childVariable holds the buffer and the time between idle checks in nanoseconds.
+	// slowness is how much slower than real time passes for the speaker of a test: the device may be served that much
+	// later before it counts as stalled.
+	slowness = 10
+)
+
+// childVariable holds slowness, the buffer, and the time between idle checks in nanoseconds.
 const childVariable = "SPEAKER_TEST_CHILD"
 
 func TestMain(m *testing.M) {
@@ -41,19 +48,20 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// child obeys "show CLIP...", "check", "cpu" and "halt" and answers each with one line: microseconds, a space, and an
+// child obeys "show CLIP...", "check", "rest", which waits until the device rests, and "halt", and answers each with one line: microseconds, a space, and an
 // error or nothing.
 func child(options string, commands io.Reader, answers io.Writer) error {
 	clips, err := shippedClips()
 	if err != nil {
 		return err
 	}
-	var span, idleCheck time.Duration
-	if _, err := fmt.Sscan(options, (*int64)(&span), (*int64)(&idleCheck)); err != nil {
+	var slowness, span, idleCheck time.Duration
+	if _, err := fmt.Sscan(options, (*int64)(&slowness), (*int64)(&span), (*int64)(&idleCheck)); err != nil {
 		return err
 	}
+	var rests rests
 	began := time.Now()
-	s := New(Options{Clips: clips, Volume: 1, Buffer: span, IdleCheck: idleCheck})
+	s := startAt(slowness, Options{Clips: clips, Volume: 1, Buffer: span, IdleCheck: idleCheck}, rests.opener)
 	answer := func(took time.Duration, err error) {
 		text := ""
 		if err != nil {
@@ -72,18 +80,73 @@ func child(options string, commands io.Reader, answers io.Writer) error {
 		case "check":
 			err := s.Check()
 			answer(time.Since(began), err)
-		case "cpu":
-			var used syscall.Rusage
-			if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
-				return err
-			}
-			answer(time.Duration(used.Utime.Nano()+used.Stime.Nano()), nil)
+		case "rest":
+			rests.await()
+			answer(time.Since(began), nil)
 		case "halt":
 			err := s.Halt()
 			answer(time.Since(began), err)
 		}
 	}
 	return nil
+}
+
+// rests knows whether the device has been suspended since it was last given a sound.
+type rests struct {
+	mu      sync.Mutex
+	rested  bool
+	changed chan struct{} // closed and replaced when rested changes; nil before anyone waited
+}
+
+func (r *rests) set(rested bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rested = rested
+	if r.changed != nil {
+		close(r.changed)
+		r.changed = nil
+	}
+}
+
+func (r *rests) await() {
+	for {
+		r.mu.Lock()
+		if r.rested {
+			r.mu.Unlock()
+			return
+		}
+		if r.changed == nil {
+			r.changed = make(chan struct{})
+		}
+		changed := r.changed
+		r.mu.Unlock()
+		<-changed
+	}
+}
+
+func (r *rests) opener(ctx context.Context, buffer time.Duration) (soundDevice, error) {
+	d, err := openDevice(ctx, buffer)
+	if err != nil {
+		return nil, err
+	}
+	return restingDevice{d, r}, nil
+}
+
+// restingDevice tells when it is suspended.
+type restingDevice struct {
+	soundDevice
+	rests *rests
+}
+
+func (d restingDevice) Play(sound PCM, volume float64) voice {
+	d.rests.set(false)
+	return d.soundDevice.Play(sound, volume)
+}
+
+func (d restingDevice) Suspend() error {
+	err := d.soundDevice.Suspend()
+	d.rests.set(err == nil)
+	return err
 }
 
 func kind(err error) string {
@@ -118,34 +181,21 @@ func shippedClips() (map[string]PCM, error) {
 
 // remote is a speaker in another process.
 type remote struct {
-	t       testing.TB
-	clips   map[string]PCM
-	started time.Duration // how long New took
-	in      io.Writer
-	out     *bufio.Scanner
+	t     testing.TB
+	clips map[string]PCM
+	in    io.Writer
+	out   *bufio.Scanner
 }
 
-func startRemote(t testing.TB, buffer, idleCheck time.Duration, env ...string) *remote {
+func startRemote(t testing.TB, card *drivertest.SoundCard, slowness, buffer, idleCheck time.Duration) *remote {
 	t.Helper()
-	clips, err := shippedClips()
-	if err != nil {
-		t.Fatal(err)
-	}
+	clips := testkit.Must(shippedClips())(t)
 	cmd := drivertest.Again()
-	cmd.Env = append(append(os.Environ(), env...), fmt.Sprintf("%s=%d %d", childVariable, buffer, idleCheck))
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	cmd.Env = append(append(os.Environ(), card.Env()...), fmt.Sprintf("%s=%d %d %d", childVariable, slowness, buffer, idleCheck))
+	in, out := testkit.Must(cmd.StdinPipe())(t), testkit.Must(cmd.StdoutPipe())(t)
 	var complaints bytes.Buffer
 	cmd.Stderr = &complaints
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, cmd.Start())
 	t.Cleanup(func() {
 		in.Close()
 		if err := cmd.Wait(); err != nil || complaints.Len() > 0 {
@@ -153,7 +203,7 @@ func startRemote(t testing.TB, buffer, idleCheck time.Duration, env ...string) *
 		}
 	})
 	r := &remote{t: t, clips: clips, in: in, out: bufio.NewScanner(out)}
-	r.started, _ = r.answer()
+	_, _ = r.answer()
 	return r
 }
 
@@ -186,7 +236,7 @@ func (r *remote) must(command string) {
 // until repeats a command until its answer satisfies done.
 func (r *remote) until(command string, done func(string) bool) (text string) {
 	r.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if _, text = r.do(command); done(text) {
 			return text
 		}
@@ -200,34 +250,41 @@ func fails(text string) bool { return text != "" }
 
 func newCard(t testing.TB) *drivertest.SoundCard {
 	t.Helper()
-	card, err := drivertest.NewSoundCard(t.TempDir(), Rate)
-	if err != nil {
-		t.Fatal(err)
+	if testing.Short() {
+		t.Skip("plays at the pace of a real sound card, in a process of its own")
 	}
-	t.Cleanup(func() {
-		if err := card.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	card := testkit.Must(drivertest.NewSoundCard(t.TempDir(), Rate))(t)
+	t.Cleanup(func() { testkit.Check(t, card.Close()) })
 	return card
 }
 
-// heard waits until no sound came for a quarter of a second and returns how often each of the clips was heard.
+// newFixture returns a speaker in a process of its own, with a card, for which time passes slowly.
+func newFixture(t testing.TB) (*remote, *drivertest.SoundCard) {
+	t.Helper()
+	card := newCard(t)
+	return startRemote(t, card, slowness, DefaultBuffer, time.Second), card
+}
+
+// refused checks that a Show fails because the device is not available.
+func (r *remote) refused(clip string) (text string) {
+	r.t.Helper()
+	_, text = r.do("show " + clip)
+	if !strings.HasPrefix(text, "unavailable") {
+		r.t.Errorf("show %s is answered %q, want it to be unavailable", clip, text)
+	}
+	return text
+}
+
+// heard waits until the device rests and the card has taken everything, and returns how often each of the clips was heard.
 func (r *remote) heard(card *drivertest.SoundCard, names ...string) []int {
 	r.t.Helper()
-	for before, same := -1, 0; same < 5; time.Sleep(50 * time.Millisecond) {
-		now := card.Len()
-		if same++; now != before {
-			before, same = now, 0
-		}
-	}
+	r.must("rest")
+	card.Drain()
 	recording := card.Samples()
 	counts := make([]int, len(names))
 	for i, name := range names {
 		matches, err := drivertest.FindClip(recording, drivertest.Samples16(r.clips[name]), 0.9)
-		if err != nil {
-			r.t.Fatal(err)
-		}
+		testkit.Check(r.t, err)
 		counts[i] = len(matches)
 	}
 	return counts

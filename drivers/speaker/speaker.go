@@ -20,6 +20,8 @@ type Speaker struct {
 	opts   Options
 	fault  *device.Fault
 	worker *device.Worker[utterance]
+
+	slowness time.Duration // see startAt
 }
 
 const gap = 80 * time.Millisecond // silence between two clips of a cue
@@ -28,9 +30,19 @@ const gap = 80 * time.Millisecond // silence between two clips of a cue
 // it.
 func New(opts Options) *Speaker { return start(opts, openDevice) }
 
-func start(opts Options, open opener) *Speaker {
-	s := &Speaker{opts: opts.withDefaults(), fault: &device.Fault{}}
-	s.worker = device.Work("the sound device", newLoop(s.opts, open, s.fault).run)
+func start(opts Options, open opener) *Speaker { return startAt(1, opts, open) }
+
+// startAt starts a speaker for which time passes slowly, so many times as slowness says. It is 1 but in tests with a real
+// device, which must bear a machine that is busy with much else.
+func startAt(slowness time.Duration, opts Options, open opener) *Speaker {
+	s := &Speaker{opts: opts.withDefaults(), fault: &device.Fault{}, slowness: slowness}
+	l := newLoop(s.opts, open, s.fault)
+	if slowness > 1 {
+		began := time.Now()
+		l.now = func() time.Time { return began.Add(time.Since(began) / slowness) }
+		l.haltLimit = slowness * haltLimit
+	}
+	s.worker = device.Work("the sound device", slowness*device.ShowLimit, l.run)
 	return s
 }
 
@@ -53,7 +65,7 @@ func (s *Speaker) Check() error { return s.fault.Get() }
 
 // Halt ends what is being played and lets the device rest. The error says when the device did not answer within 1 s.
 func (s *Speaker) Halt() error {
-	return s.worker.Halt(2 * haltLimit) // the loop itself takes no longer than one
+	return s.worker.Halt(2 * s.slowness * haltLimit) // the loop itself takes no longer than one
 }
 
 // String returns "speaker (ALSA default)".

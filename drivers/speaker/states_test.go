@@ -31,7 +31,7 @@ func TestEveryTransition(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w := &walk{t: t, device: &fakeDevice{}}
 					w.loop = newLoop(testOptions().withDefaults(), always(w.device), &device.Fault{})
-					w.loop.ctx = t.Context()
+					w.loop.ctx, w.loop.dueAt = t.Context(), time.Now()
 					for _, e := range way {
 						w.step(e)
 					}

@@ -8,13 +8,14 @@ import (
 	"github.com/kipass/kipass/drivers"
 )
 
-// showLimit is the longest a Show takes; the contract allows a second.
-const showLimit = 900 * time.Millisecond
+// ShowLimit is the longest a Show takes; the contract allows a second.
+const ShowLimit = 900 * time.Millisecond
 
 // Worker is the goroutine that owns an indicator's device: it alone touches it, and is told what to do by requests of
 // kind T. Its methods are safe for concurrent use.
 type Worker[T any] struct {
 	device   string
+	limit    time.Duration // of a Do
 	requests chan Request[T]
 	cancel   context.CancelFunc
 	stopped  chan struct{} // closed when the goroutine has ended
@@ -33,10 +34,11 @@ type Request[T any] struct {
 func (r Request[T]) Answer(err error) { r.done <- err }
 
 // Work starts the goroutine: run takes requests until its context ends, brings the device to its safe state, and returns
-// what of that failed. device names it for people, for example "the GPIO lines".
-func Work[T any](device string, run func(ctx context.Context, requests <-chan Request[T]) error) *Worker[T] {
+// what of that failed. device names it for people, for example "the GPIO lines"; limit, as a rule [ShowLimit], is the
+// longest a Do takes.
+func Work[T any](device string, limit time.Duration, run func(ctx context.Context, requests <-chan Request[T]) error) *Worker[T] {
 	ctx, cancel := context.WithCancel(context.Background())
-	w := &Worker[T]{device: device, requests: make(chan Request[T]), cancel: cancel, stopped: make(chan struct{})}
+	w := &Worker[T]{device: device, limit: limit, requests: make(chan Request[T]), cancel: cancel, stopped: make(chan struct{})}
 	go func() {
 		defer close(w.stopped)
 		w.leftover = run(ctx, w.requests)
@@ -44,10 +46,10 @@ func Work[T any](device string, run func(ctx context.Context, requests <-chan Re
 	return w
 }
 
-// Do hands a request over and returns the answer to it. It takes 0.9 s at most: when ctx or that time ends before the
-// answer comes, or the worker has been halted, the error wraps [drivers.ErrUnavailable].
+// Do hands a request over and returns the answer to it. When ctx or the worker's limit ends before the answer comes, or
+// the worker has been halted, the error wraps [drivers.ErrUnavailable].
 func (w *Worker[T]) Do(ctx context.Context, what T) error {
-	ctx, cancel := context.WithTimeout(ctx, showLimit)
+	ctx, cancel := context.WithTimeout(ctx, w.limit)
 	defer cancel()
 	r := Request[T]{Ctx: ctx, What: what, done: make(chan error, 1)}
 	select {

@@ -15,7 +15,7 @@ var errStuck = errors.New("relay line is stuck")
 
 // obedient answers every request with do's answer and returns leftover when it is halted.
 func obedient(do func(string) error, leftover error) *Worker[string] {
-	return Work("the lamp", func(ctx context.Context, requests <-chan Request[string]) error {
+	return Work("the lamp", ShowLimit, func(ctx context.Context, requests <-chan Request[string]) error {
 		for {
 			select {
 			case <-ctx.Done():
@@ -64,8 +64,8 @@ func TestWorkerThatHangsHoldsNobodyUp(t *testing.T) {
 		for _, when := range []string{"while it works on this request", "while it works on an earlier one"} {
 			began := time.Now()
 			err := w.Do(t.Context(), "green")
-			if !errors.Is(err, drivers.ErrUnavailable) || !strings.Contains(err.Error(), "the lamp") || time.Since(began) != showLimit {
-				t.Errorf("%s: Do returned %v after %v, want %v", when, err, time.Since(began), showLimit)
+			if !errors.Is(err, drivers.ErrUnavailable) || !strings.Contains(err.Error(), "the lamp") || time.Since(began) != ShowLimit {
+				t.Errorf("%s: Do returned %v after %v, want %v", when, err, time.Since(began), ShowLimit)
 			}
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
