@@ -61,10 +61,6 @@ func (s *Screen) events(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer s.hub.leave(p)
 	out := stream{w: w, control: http.NewResponseController(w)}
-	// The request is read; what the connection may bring now is its end, for which there is no deadline.
-	if err := out.control.SetReadDeadline(time.Time{}); err != nil {
-		return fmt.Errorf("beginning a stream of events: %w", err)
-	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	out.write("retry: 1000\n\n")
 	beat := time.NewTicker(beatEvery)
