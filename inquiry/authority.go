@@ -58,7 +58,8 @@ func Init(dir string) error {
 	if err != nil {
 		return fmt.Errorf("making the authority's key: %w", err)
 	}
-	if err := (durable.Disk{}).Create(filepath.Join(dir, authorityFile), []byte(identity.String()+"\n"), 0o600); err != nil {
+	text := []byte(identity.String() + "\n")
+	if err := (durable.Disk{}).Create(filepath.Join(dir, authorityFile), text, 0o600); err != nil {
 		return fmt.Errorf("writing the authority's key: %w", err)
 	}
 	_, key, err := ed25519.GenerateKey(nil)
@@ -129,7 +130,9 @@ func (a *Authority) newIdentity(id order.ID) (*age.X25519Identity, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the order's folder: %w", err)
 	}
-	if err := errors.Join(durable.Disk{}.Create(filepath.Join(dir, identityFile), sealed, 0o600), durable.Disk{}.SyncDir(filepath.Dir(dir))); err != nil {
+	var disk durable.Disk
+	err = errors.Join(disk.Create(filepath.Join(dir, identityFile), sealed, 0o600), disk.SyncDir(filepath.Dir(dir)))
+	if err != nil {
 		return nil, fmt.Errorf("writing the order's key: %w", err)
 	}
 	return identity, nil

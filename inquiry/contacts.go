@@ -30,7 +30,7 @@ type ContactList struct {
 	From       time.Time      `json:"from"`
 	To         time.Time      `json:"to"`
 	MadeAt     time.Time      `json:"made_at"`
-	LogEntries []string       `json:"logs"`              // entries of the audit logs under which it came about, "party#number"
+	LogEntries []string       `json:"logs"`              // entries of the audit logs it rests on, "party#number"
 	Missing    map[string]int `json:"missing,omitempty"` // codes not asked for, by issuer: the list is incomplete
 	Contacts   []Contact      `json:"contacts"`          // by first scan
 	Unknown    []Visit        `json:"unknown"`           // scans whose holder is not known
@@ -108,7 +108,9 @@ func (l ContactList) summary(shares []*share) Summary {
 		sum.Scans += len(c.Visits)
 	}
 	for _, s := range shares {
-		i := IssuerSummary{Codes: len(s.codes), Opened: len(s.holders), Unopened: len(s.unopened), Missing: l.Missing[s.issuer]}
+		i := IssuerSummary{
+			Codes: len(s.codes), Opened: len(s.holders), Unopened: len(s.unopened), Missing: l.Missing[s.issuer],
+		}
 		if s.err != nil {
 			i.Error = s.err.Error()
 		}
@@ -178,14 +180,15 @@ func (l ContactList) WriteCSV(w io.Writer) error {
 				gates = append(gates, v.Gate)
 			}
 		}
-		first, last := c.Visits[0].At, c.Visits[len(c.Visits)-1].At
 		rows = append(rows, []string{
-			plainCell(c.Name), phoneCell(c.Phone), c.Issuer, first.In(day.Seoul()).Format(time.RFC3339), last.In(day.Seoul()).Format(time.RFC3339),
+			plainCell(c.Name), phoneCell(c.Phone), c.Issuer, timeCell(c.Visits[0].At), timeCell(c.Visits[len(c.Visits)-1].At),
 			fmt.Sprint(len(c.Visits)), strings.Join(gates, " "),
 		})
 	}
 	return out.WriteAll(rows)
 }
+
+func timeCell(t time.Time) string { return t.In(day.Seoul()).Format(time.RFC3339) }
 
 func plainCell(s string) string {
 	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {

@@ -26,7 +26,9 @@ func (a *Authority) Destroy(id order.ID) error {
 	if err != nil {
 		return fmt.Errorf("destroying order %v: %w", id, err)
 	}
-	entry := auditlog.Entry{Kind: auditlog.KindDestruction, At: a.now(), Order: id.String(), Note: "key, answers and contact list of the order destroyed"}
+	entry := auditlog.Entry{
+		Kind: auditlog.KindDestruction, At: a.now(), Order: id.String(), Note: "key, answers and contact list of the order destroyed",
+	}
 	list, err := os.ReadFile(filepath.Join(dir, contactsFile))
 	if err == nil {
 		sum := sha256.Sum256(list)

@@ -41,7 +41,8 @@ func newFixture(t *testing.T) *fixture {
 		testkit.Check(t, f.AddOfficer(order.Officer{Name: name, Public: officerKey(seed).Public().(ed25519.PublicKey)}))
 	}
 	_, signed, err := f.Order(officerKey(1), Request{
-		Case: "2020-17", Officer: "kim", Purpose: "접촉자 조사", Facility: "hongdae-12", From: now.Add(-time.Hour), To: now, Valid: time.Hour,
+		Case: "2020-17", Officer: "kim", Purpose: "접촉자 조사", Facility: "hongdae-12",
+		From: now.Add(-time.Hour), To: now, Valid: time.Hour,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +78,9 @@ func (f *fixture) visitsParty(t *testing.T, change func(*order.VisitAnswer), cod
 	return party(t, func([]byte) (string, []byte, error) {
 		a := order.VisitAnswer{Entry: 3, Order: f.order.ID}
 		for _, c := range codes {
-			a.Scans = append(a.Scans, order.Scan{At: now.Add(-time.Minute), Facility: f.order.Facility, Gate: "door-1", Issuer: "naver", CTI: c})
+			a.Scans = append(a.Scans, order.Scan{
+				At: now.Add(-time.Minute), Facility: f.order.Facility, Gate: "door-1", Issuer: "naver", CTI: c,
+			})
 		}
 		if change != nil {
 			change(&a)

@@ -128,7 +128,9 @@ func (a *Authority) execution(approved []byte, c Config) (*execution, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &execution{Config: c, dir: a.orderDir(o.ID), approved: approved, placeless: placeless, order: o, identity: identity}, nil
+	return &execution{
+		Config: c, dir: a.orderDir(o.ID), approved: approved, placeless: placeless, order: o, identity: identity,
+	}, nil
 }
 
 // finish logs the contact list and then writes it.

@@ -52,7 +52,9 @@ func TestAnswersOfTheVisitServerThatAreNotBelieved(t *testing.T) {
 		"without TLS": {func(t *testing.T, f *fixture) Endpoint {
 			return Endpoint{URL: "http://127.0.0.1:1", Roots: x509.NewCertPool()}
 		}, "https://"},
-		"without pinned authority": {func(t *testing.T, f *fixture) Endpoint { return Endpoint{URL: "https://127.0.0.1:1"} }, "no certificate authority"},
+		"without pinned authority": {func(t *testing.T, f *fixture) Endpoint {
+			return Endpoint{URL: "https://127.0.0.1:1"}
+		}, "no certificate authority"},
 		"its refusal": {func(t *testing.T, f *fixture) Endpoint {
 			return party(t, func([]byte) (string, []byte, error) {
 				p, err := order.EncodeProblem(order.Problem{Code: "too-many", Detail: "narrow the window"})
@@ -80,16 +82,20 @@ func TestAnswersOfAnIssuerThatAreNotBelieved(t *testing.T) {
 		change func(*order.IssuerAnswer)
 		says   string
 	}{
-		"to another order":        {func(a *order.IssuerAnswer) { a.Order = order.NewID() }, "instead of"},
-		"about a code not asked":  {func(a *order.IssuerAnswer) { a.Holders[0].CTI = numbered(99) }, "not asked for"},
-		"silent about a code":     {func(a *order.IssuerAnswer) { a.Holders = a.Holders[:1] }, "were asked for"},
-		"unopened, but not asked": {func(a *order.IssuerAnswer) { a.Holders = a.Holders[:1]; a.Unopened = []visit.CTI{numbered(98)} }, "not asked for"},
+		"to another order":       {func(a *order.IssuerAnswer) { a.Order = order.NewID() }, "instead of"},
+		"about a code not asked": {func(a *order.IssuerAnswer) { a.Holders[0].CTI = numbered(99) }, "not asked for"},
+		"silent about a code":    {func(a *order.IssuerAnswer) { a.Holders = a.Holders[:1] }, "were asked for"},
+		"unopened, but not asked": {func(a *order.IssuerAnswer) {
+			a.Holders, a.Unopened = a.Holders[:1], []visit.CTI{numbered(98)}
+		}, "not asked for"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
-			s, err := f.Run(t.Context(), f.approved, config(f.visitsParty(t, nil, numbered(1), numbered(2)), f.issuerParty(t, tt.change)))
-			if !errors.Is(err, ErrPartial) || s.Contacts != 0 || s.Issuers["naver"].Missing != 2 || !strings.Contains(s.Issuers["naver"].Error, tt.says) {
+			visits := f.visitsParty(t, nil, numbered(1), numbered(2))
+			s, err := f.Run(t.Context(), f.approved, config(visits, f.issuerParty(t, tt.change)))
+			naver := s.Issuers["naver"]
+			if !errors.Is(err, ErrPartial) || s.Contacts != 0 || naver.Missing != 2 || !strings.Contains(naver.Error, tt.says) {
 				t.Errorf("Run = %+v, %v", s, err)
 			}
 		})
@@ -103,7 +109,8 @@ func TestMoreCodesThanOneQuestionHolds(t *testing.T) {
 		codes = append(codes, numbered(i+1))
 	}
 	questions := 0
-	s, err := f.Run(t.Context(), f.approved, config(f.visitsParty(t, nil, codes...), f.issuerParty(t, func(*order.IssuerAnswer) { questions++ })))
+	issuer := f.issuerParty(t, func(*order.IssuerAnswer) { questions++ })
+	s, err := f.Run(t.Context(), f.approved, config(f.visitsParty(t, nil, codes...), issuer))
 	if err != nil || questions != 3 || s.Opened != len(codes) || s.Contacts != 1 {
 		t.Errorf("%d questions, %d opened, %d contacts, %v", questions, s.Opened, s.Contacts, err)
 	}
@@ -161,7 +168,9 @@ func TestDestroyedListIsUnreadableFromACopy(t *testing.T) {
 
 // A crash leaves the folder with any of its files gone; what is left must not stand in the way of finishing.
 func TestDestructionIsFinishedAfterACrash(t *testing.T) {
-	for _, gone := range [][]string{{}, {contactsFile}, {contactsFile, identityFile}, {contactsFile, identityFile, "issuer-naver-0.age", visitsFile}} {
+	for _, gone := range [][]string{
+		{}, {contactsFile}, {contactsFile, identityFile}, {contactsFile, identityFile, "issuer-naver-0.age", visitsFile},
+	} {
 		t.Run(fmt.Sprint(len(gone), " files gone"), func(t *testing.T) {
 			f := newFixture(t)
 			testkit.Must(f.Run(t.Context(), f.approved, config(f.visitsParty(t, nil, numbered(1)), f.issuerParty(t, nil))))(t)

@@ -13,9 +13,9 @@ type ref [16]byte
 // errNotOurs says that a code was not made under the key it was tried with.
 var errNotOurs = errors.New("code was not made under this key")
 
-// sealRef makes a cti with a [daykey.Secret.AEAD]: a random 12-byte nonce and AES-256-GCM of the reference, with the issuer's short name as
-// additional data. Two codes of one holder have nothing in common. Random nonces allow 2^32 codes a day (NIST SP
-// 800-38D section 8.3), eighty for every inhabitant.
+// sealRef makes a cti with a [daykey.Secret.AEAD]: a random 12-byte nonce and AES-256-GCM of the reference, with the
+// issuer's short name as additional data. Two codes of one holder have nothing in common. Random nonces allow 2^32 codes a
+// day (NIST SP 800-38D section 8.3), eighty for every inhabitant.
 func sealRef(day cipher.AEAD, issuer string, r ref) token.CTI {
 	return token.CTI(day.Seal(nil, nil, r[:], []byte(issuer)))
 }

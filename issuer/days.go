@@ -104,7 +104,8 @@ func (d *dayFiles) record(k *dayKeys, h holder, cti token.CTI, iat time.Time) er
 	}
 	code, who := k.blind("code", cti[:]), k.blind("holder", h.Ref)
 	issued := binary.BigEndian.AppendUint64(nil, uint64(iat.Unix()))
-	sealedCode, sealedHolder := k.records.Seal(nil, nil, append(issued, h.Ref...), code), k.records.Seal(nil, nil, identity, who)
+	sealedCode := k.records.Seal(nil, nil, append(issued, h.Ref...), code)
+	sealedHolder := k.records.Seal(nil, nil, identity, who)
 	return d.use(day.Of(iat), true, func(db *bbolt.DB) error {
 		return db.Batch(func(tx *bbolt.Tx) error {
 			if holders := tx.Bucket(bucketHolders); holders.Get(who) == nil {

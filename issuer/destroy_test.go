@@ -160,7 +160,9 @@ func TestDestructionSurvivesACrashAtEachStep(t *testing.T) {
 				f.reopen(t, crash.Disk())
 				err := f.Destroy()
 				if all = len(crash.Steps) < n; all {
-					const steps = "create write chmod sync rename sync folder write chmod sync remove sync folder remove sync folder remove sync folder"
+					const steps = "create write chmod sync rename sync folder " + // the intent
+						"write chmod sync remove sync folder " + // the key
+						"remove sync folder remove sync folder" // the day's file, the intent
 					if got := strings.Join(crash.Steps, " "); err != nil || got != steps {
 						t.Fatalf("steps %s, %v; want %s", got, err, steps)
 					}
@@ -280,7 +282,9 @@ func TestLoopDestroysAtMidnight(t *testing.T) {
 		dir := t.TempDir()
 		begin := time.Now()
 		testkit.Check(t, Init(dir, "", About{Name: "naver", Hosts: []string{"h"}}, begin))
-		i := testkit.Must(Open(dir, "", Options{Registrar: OpenRegistration{}, Now: time.Now, Logger: slog.New(slog.DiscardHandler)}))(t)
+		i := testkit.Must(Open(dir, "", Options{
+			Registrar: OpenRegistration{}, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
+		}))(t)
 		defer i.Close()
 		if _, err := i.Register(t.Context(), RegisterRequest{Name: testName, Phone: testPhone, Consent: true}); err != nil {
 			t.Fatal(err)

@@ -87,8 +87,8 @@ func (k oneKey) Key(token.KID) (token.IssuerKey, bool) { return token.IssuerKey(
 func (f *fixture) read(t testing.TB, text string) token.Code {
 	t.Helper()
 	u := testkit.Must(token.Parse([]byte(text)))(t)
-	c := testkit.Must(u.Verify(oneKey{Issuer: "naver", Public: f.PublicKey(), NotBefore: noon.AddDate(-1, 0, 0), NotAfter: noon.AddDate(1, 0, 0)}))(t)
-	return c
+	key := oneKey{Issuer: "naver", Public: f.PublicKey(), NotBefore: noon.AddDate(-1, 0, 0), NotAfter: noon.AddDate(1, 0, 0)}
+	return testkit.Must(u.Verify(key))(t)
 }
 
 // order is a good one about the three days before the clock's time.

@@ -38,8 +38,8 @@ const maxNameRunes = 40
 // becomes +821012345678. The error wraps [ErrIdentity] and holds nothing of either.
 func NewIdentity(name, phone string) (Identity, error) {
 	name = strings.Join(strings.Fields(name), " ")
-	n := utf8.RuneCountInString(name)
-	if !utf8.ValidString(name) || n == 0 || n > maxNameRunes || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+	unprintable := strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) })
+	if n := utf8.RuneCountInString(name); !utf8.ValidString(name) || n == 0 || n > maxNameRunes || unprintable {
 		return Identity{}, fmt.Errorf("%w: the name must be 1 to %d printable characters", ErrIdentity, maxNameRunes)
 	}
 	digits := strings.Map(func(r rune) rune {
@@ -52,7 +52,7 @@ func NewIdentity(name, phone string) (Identity, error) {
 		digits = "+82" + local
 	}
 	number, ok := strings.CutPrefix(digits, "+")
-	if !ok || len(number) < 8 || len(number) > 15 || number[0] == '0' || strings.ContainsFunc(number, func(r rune) bool { return r < '0' || r > '9' }) {
+	if !ok || len(number) < 8 || len(number) > 15 || number[0] == '0' || strings.Trim(number, "0123456789") != "" {
 		return Identity{}, fmt.Errorf("%w: the phone number must be 010-1234-5678 or +821012345678", ErrIdentity)
 	}
 	return Identity{Name: name, Phone: "+" + number}, nil

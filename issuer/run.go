@@ -30,7 +30,7 @@ type Config struct {
 	Listener       net.Listener // where requests come in, without TLS; Run closes it
 	Registration   string       // RegisterByToken or RegisterOpen
 	CodesPerMinute int
-	ConfirmClock   bool             // the clock is right: destroy what was held back because it jumped ahead, see guard.Clock
+	ConfirmClock   bool             // the clock is right: destroy what was held back, see guard.Clock
 	Ready          func(url string) // called once, when requests are taken; may be nil
 	Now            func() time.Time // time.Now if nil
 	Logger         *slog.Logger
@@ -49,7 +49,9 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	i, err := Open(c.Dir, c.SecretDir, Options{Registrar: registrar, CodesPerMinute: c.CodesPerMinute, Now: c.Now, Logger: c.Logger})
+	i, err := Open(c.Dir, c.SecretDir, Options{
+		Registrar: registrar, CodesPerMinute: c.CodesPerMinute, Now: c.Now, Logger: c.Logger,
+	})
 	if err != nil {
 		return err
 	}

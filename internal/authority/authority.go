@@ -97,8 +97,8 @@ type ServerCertificate struct {
 	held *tls.Certificate
 }
 
-// ServerCertificate returns the certificate of a server that is reached under hosts, DNS names and IP addresses, at least one. The
-// first certificate is made at once.
+// ServerCertificate returns the certificate of a server that is reached under hosts, DNS names and IP addresses, at least
+// one. The first certificate is made at once.
 func (a CA) ServerCertificate(hosts []string, now func() time.Time) (*ServerCertificate, error) {
 	if len(hosts) == 0 {
 		return nil, errors.New("no host name for the TLS certificate")

@@ -52,7 +52,8 @@ func Example() {
 		log.Fatal(err)
 	}
 	for i, e := range report.Entries {
-		fmt.Printf("%d: %s of %d visits at %s, ordered by %s, approved by %s\n", i, e.Kind, e.Count, e.Facility, e.Officer, e.Approver)
+		fmt.Printf("%d: %s of %d visits at %s, ordered by %s, approved by %s\n",
+			i, e.Kind, e.Count, e.Facility, e.Officer, e.Approver)
 	}
 	_, err = auditlog.Check(bytes.Replace(entries, []byte("214"), []byte("114"), 1), checkpoint, vkey)
 	fmt.Println("with another number of visits, found:", errors.Is(err, auditlog.ErrTampered))

@@ -105,7 +105,8 @@ func TestEntryThatIsWrittenInPartIsCutOff(t *testing.T) {
 			t.Fatalf("Append under fault = %v", err)
 		}
 		checkAfterFault(t, dir, l, restart, []int{0, 1}, older[2])
-		if entries := testkit.Must(os.ReadFile(filepath.Join(dir, EntriesFile)))(t); strings.Contains(string(entries), entry(2).Case) {
+		entries := testkit.Must(os.ReadFile(filepath.Join(dir, EntriesFile)))(t)
+		if strings.Contains(string(entries), entry(2).Case) {
 			t.Error("a part of the entry is left")
 		}
 	}

@@ -25,7 +25,9 @@ func public(k ed25519.PrivateKey) ed25519.PublicKey { return k.Public().(ed25519
 var start = time.Date(2020, 7, 1, 9, 0, 0, 0, time.UTC)
 
 func entry(i int) Entry {
-	return Entry{Kind: KindInquiry, At: start.Add(time.Duration(i) * time.Minute), Case: fmt.Sprint("case-", i), Officer: "kim", Count: uint64(i)}
+	return Entry{
+		Kind: KindInquiry, At: start.Add(time.Duration(i) * time.Minute), Case: fmt.Sprint("case-", i), Officer: "kim", Count: uint64(i),
+	}
 }
 
 // written makes a log of n entries and returns the checkpoint after each, the empty log's first.
@@ -174,7 +176,8 @@ func TestTamperingIsFound(t *testing.T) {
 			path := filepath.Join(dir, EntriesFile)
 			entries := testkit.Must(os.ReadFile(path))(t)
 			entries, checkpoint := tt.tamper(t, entries, bytes.Clone(older[8]))
-			testkit.Check(t, errors.Join(os.WriteFile(path, entries, 0o644), os.WriteFile(filepath.Join(dir, CheckpointFile), checkpoint, 0o644)))
+			testkit.Check(t, os.WriteFile(path, entries, 0o644))
+			testkit.Check(t, os.WriteFile(filepath.Join(dir, CheckpointFile), checkpoint, 0o644))
 			if checkpoint == nil {
 				os.Remove(filepath.Join(dir, CheckpointFile))
 			}

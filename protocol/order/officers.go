@@ -63,7 +63,8 @@ func NewOfficers(officers ...Officer) (Officers, error) {
 			return Officers{}, err
 		}
 		if len(o.Public) != ed25519.PublicKeySize {
-			return Officers{}, fmt.Errorf("officer %s: public key of %d bytes, must be %d", o.Name, len(o.Public), ed25519.PublicKeySize)
+			return Officers{}, fmt.Errorf("officer %s: public key of %d bytes, must be %d",
+				o.Name, len(o.Public), ed25519.PublicKeySize)
 		}
 		id := KeyIDOf(o.Public)
 		if _, twice := r.byKey[id]; twice || names[o.Name] {
