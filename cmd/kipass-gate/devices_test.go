@@ -2,10 +2,12 @@ package main
 
 import (
 	"log/slog"
+	"net"
 	"strings"
 	"testing"
 
 	"github.com/kipass/kipass/configs"
+	"github.com/kipass/kipass/firmware/screen"
 	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/token"
 )
@@ -57,5 +59,15 @@ func TestCharactersOfCodes(t *testing.T) {
 		if known := strings.IndexByte(base45, c) >= 0; known == refused {
 			t.Errorf("byte %q: in the alphabet %v, refused by the code %v (%v)", c, known, refused, err)
 		}
+	}
+}
+
+func TestAPortInUseIsToldAtOnce(t *testing.T) {
+	taken := testkit.Must(net.Listen("tcp", "127.0.0.1:0"))(t)
+	defer taken.Close()
+	config := configs.Gate{Screen: configs.Screen{Listen: taken.Addr().String()}, Place: configs.Place{Language: "ko"}}
+	_, err := newScreen(config, slog.New(slog.DiscardHandler), func() screen.Status { return screen.Status{} })
+	if err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("error = %v", err)
 	}
 }

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"time"
 
@@ -83,9 +85,18 @@ func openState(ctx context.Context, config configs.Gate, board *health.Board, lo
 	return opened, nil
 }
 
+// newScreen binds the screen's address, so that a port in use is known at the start.
 func newScreen(config configs.Gate, log *slog.Logger, status func() screen.Status) (*screen.Screen, error) {
-	return screen.New(screen.Options{
-		Listen: config.Screen.Listen, Language: config.Place.Language, Second: config.Place.SecondLanguage, Words: config.Words,
+	listener, err := net.Listen("tcp", config.Screen.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("screen: listening for the browser: %w", err)
+	}
+	display, err := screen.New(screen.Options{
+		Listener: listener, Language: config.Place.Language, Second: config.Place.SecondLanguage, Words: config.Words,
 		Version: version, Logger: log, Status: status,
 	})
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	return display, nil
 }

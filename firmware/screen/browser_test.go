@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"net"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -185,7 +186,7 @@ func TestPageTellsWhenTheGateIsDownOrGoneAndComesBack(t *testing.T) {
 
 	f.stop()
 	paper("without the gate", `document.body.dataset.state === "gone"`)
-	again := newFixture(t, Options{Language: "ko", Second: "en", Listen: f.listener.Addr().String()})
+	again := newFixture(t, Options{Language: "ko", Second: "en", Listener: testkit.Must(net.Listen("tcp", f.listener.Addr().String()))(t)})
 	again.set(Status{InService: true, Reached: true})
 	b.until(`document.body.dataset.state === "idle"`)
 	again.Show(visit.Admitted, "front", maxCalls)

@@ -18,7 +18,7 @@ import (
 
 // Options say what a screen needs. Status and Logger must be set.
 type Options struct {
-	Listen   string                       // loopback address with port; port 0 takes any free one
+	Listener net.Listener                 // on a loopback address; the screen closes it
 	Language string                       // the language shown large: "ko", "en", "zh", "ja" or "vi"
 	Second   string                       // the one beneath it; empty for none
 	Words    map[string]map[string]string // the venue's own words by language and outcome code or "idle"
@@ -60,8 +60,8 @@ type Screen struct {
 	asked  time.Time // when status was got; zero before the first
 }
 
-// New binds the address at once, so that a port in use is known at start-up. Pages are answered once Run runs; until
-// then browsers wait. If Run is never called, the caller must Close.
+// New checks the options. Pages are answered once Run runs; until then browsers wait. If Run is never called, the caller
+// must Close, which closes the listener; after an error the listener is still the caller's.
 func New(opts Options) (*Screen, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -69,18 +69,11 @@ func New(opts Options) (*Screen, error) {
 	if !known(opts.Language) || opts.Second != "" && !known(opts.Second) {
 		return nil, fmt.Errorf("screen: languages %q and %q: there are %v", opts.Language, opts.Second, languages)
 	}
-	host, _, err := net.SplitHostPort(opts.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("screen: address %q: %w", opts.Listen, err)
+	at := opts.Listener.Addr().String()
+	if host, _, err := net.SplitHostPort(at); err != nil || !loopback(host) {
+		return nil, fmt.Errorf("screen: address %s is not on this device alone; use 127.0.0.1, [::1] or localhost", at)
 	}
-	if !loopback(host) {
-		return nil, fmt.Errorf("screen: address %q is not on this device alone; use 127.0.0.1, [::1] or localhost", opts.Listen)
-	}
-	l, err := net.Listen("tcp", opts.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("screen: listening for the browser: %w", err)
-	}
-	return &Screen{opts: opts, listener: limit(l, maxConns), hub: newHub(), tally: newTally(), started: opts.Now(), maxHold: maxHold}, nil
+	return &Screen{opts: opts, listener: limit(opts.Listener, maxConns), hub: newHub(), tally: newTally(), started: opts.Now(), maxHold: maxHold}, nil
 }
 
 // URL is the address of the visitor's screen. A page for one lane of several is URL()+"?lane=NAME".

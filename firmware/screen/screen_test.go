@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"reflect"
 	"strings"
@@ -31,8 +32,8 @@ type fixture struct {
 func newFixture(t *testing.T, opts Options) *fixture {
 	t.Helper()
 	f := &fixture{t: t}
-	if opts.Listen == "" {
-		opts.Listen = "127.0.0.1:0"
+	if opts.Listener == nil {
+		opts.Listener = testkit.Must(net.Listen("tcp", "127.0.0.1:0"))(t)
 	}
 	opts.Status = func() Status { f.mu.Lock(); defer f.mu.Unlock(); return f.status }
 	opts.Logger, f.log = testkit.NewLogger()
