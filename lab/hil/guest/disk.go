@@ -98,7 +98,7 @@ func connect(device *os.File) error {
 	runtime.LockOSThread()
 	var all unix.Sigset_t
 	for i := range all.Val {
-		all.Val[i] = ^uint64(0)
+		all.Val[i] = ^all.Val[i] // its words are of 32 or of 64 bits
 	}
 	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, nil); err != nil {
 		return fmt.Errorf("blocking signals: %w", err)
