@@ -15,6 +15,8 @@ HIL_NEEDS := $(BUILD_NEEDS) e2fsprogs alsa-utils
 
 # Only ends a test that hangs: a busy machine may take many times what a quiet one does.
 TIMEOUT := -timeout 45m
+# Many tests wait for a pseudo-terminal, a process or a browser, and may wait side by side.
+PARALLEL := -parallel 8
 
 # Of `make hil`.
 CYCLES ?= 200
@@ -51,11 +53,11 @@ deps: ## install the Debian packages that are missing (as root): make deps, or m
 	@packaging/install-missing $(or $(NEEDS),$(TEST_NEEDS))
 
 check: lint ## lint and the quick tests: no browser, no subprocess of ours, no kernel
-	$(GO) test $(TIMEOUT) -short ./...
+	$(GO) test $(TIMEOUT) $(PARALLEL) -short ./...
 
 test: lint ## lint and all tests
 	@$(call needs,$(TEST_NEEDS))
-	$(GO) test $(TIMEOUT) -race ./...
+	$(GO) test $(TIMEOUT) $(PARALLEL) -race ./...
 
 test-arm: ## the gate's drivers and journal on arm64 and arm v7, emulated by qemu-user
 	@$(call needs,$(BUILD_NEEDS) $(CROSS_NEEDS) qemu-user)

@@ -107,6 +107,7 @@ func (s *fixture) want(code string) {
 }
 
 func TestModels(t *testing.T) {
+	t.Parallel()
 	for _, o := range []Options{
 		{Model: Generic},
 		{Model: Honeywell},
@@ -207,6 +208,7 @@ func (s *fixture) comes(code string, wait time.Duration) bool {
 }
 
 func TestFaultsOfReaders(t *testing.T) {
+	t.Parallel()
 	cases := []struct {
 		fault  string
 		models []Model
@@ -256,6 +258,7 @@ func TestFaultsOfReaders(t *testing.T) {
 }
 
 func TestLostBytesInAnswersAreSurvived(t *testing.T) {
+	t.Parallel()
 	for _, m := range []Model{Honeywell, Grow} {
 		t.Run(string(m), func(t *testing.T) {
 			t.Parallel()
@@ -270,6 +273,7 @@ func TestLostBytesInAnswersAreSurvived(t *testing.T) {
 }
 
 func TestAReaderThatAnswersNothingIsReported(t *testing.T) {
+	t.Parallel()
 	for _, m := range []Model{Honeywell, Grow, ZebraSSI, Newland} {
 		t.Run(string(m), func(t *testing.T) {
 			t.Parallel()
@@ -287,6 +291,7 @@ func TestAReaderThatAnswersNothingIsReported(t *testing.T) {
 }
 
 func TestCommandsCanBeReplaced(t *testing.T) {
+	t.Parallel()
 	p := newPty(t)
 	r := newReader(t, Options{Device: p.Path(), Model: Honeywell, Commands: Commands{
 		Identify: []byte{}, Present: []byte("GO"), Disable: []byte("HALT"), Accepted: []byte("OK"),
@@ -329,6 +334,7 @@ func TestCommandsCanBeReplaced(t *testing.T) {
 }
 
 func TestSuiteWithTalkingReaders(t *testing.T) {
+	t.Parallel()
 	for _, m := range []Model{Honeywell, Grow, Datalogic, Newland} {
 		t.Run(string(m), func(t *testing.T) {
 			t.Parallel()

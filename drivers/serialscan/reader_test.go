@@ -62,6 +62,7 @@ func suiteFixtureOn(t *testing.T, p *drivertest.Pty, opts Options, how drivertes
 }
 
 func TestReaderSuite(t *testing.T) {
+	t.Parallel()
 	t.Run("automatic end, line closed", func(t *testing.T) {
 		t.Parallel()
 		drivertest.ReaderSuite(t, newSuiteFixture(Options{}, drivertest.Closed, "\r", "\n", "\r\n", "\t", "\x03", ""))

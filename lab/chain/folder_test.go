@@ -46,6 +46,7 @@ func TestAFolderTheUserNames(t *testing.T) {
 }
 
 func TestARunKeepsTheFolderItWasGiven(t *testing.T) {
+	t.Parallel()
 	bin := programs(t)
 	dir := filepath.Join(t.TempDir(), "run")
 	if _, err := Run(t.Context(), Options{Bin: bin, Dir: dir, Seed: 1, Scans: 2}); err != nil {

@@ -36,6 +36,7 @@ func programs(t *testing.T) string {
 // The whole chain as real programs, with everything going wrong that the lab can make go wrong: nothing shown green is
 // lost, nothing is stored twice, and the health authority finds exactly who was there.
 func TestWholeChain(t *testing.T) {
+	t.Parallel()
 	bin := programs(t)
 	for name, opts := range map[string]Options{
 		"in good weather":                   {Scans: 25},
@@ -43,6 +44,7 @@ func TestWholeChain(t *testing.T) {
 		"a slow line, 9600 baud":            {Scans: 8, Baud: 9600},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			opts.Bin, opts.Dir, opts.Seed = bin, t.TempDir(), 1
 			summary, err := Run(t.Context(), opts)
 			if err != nil {
@@ -60,6 +62,7 @@ func TestWholeChain(t *testing.T) {
 
 // The voice says its words of admission once for every admitted scan: the samples that left the process tell.
 func TestVoiceOncePerAdmission(t *testing.T) {
+	t.Parallel()
 	bin := programs(t)
 	summary, err := Run(t.Context(), Options{Bin: bin, Dir: t.TempDir(), Seed: 3, Scans: 6, Pace: 4 * time.Second})
 	if err != nil {

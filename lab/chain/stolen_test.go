@@ -27,6 +27,7 @@ import (
 // A thief takes a gate with visits it could not yet deliver: everything on its disk, the config with its secrets among
 // it, tells no code. And an enrolled gate that is started without a network serves its visitors.
 func TestStolenGateTellsNothing(t *testing.T) {
+	t.Parallel()
 	bin := programs(t)
 	ctx := t.Context()
 	s := &stage{programs: process.Programs{Bin: bin, Logs: t.TempDir()}, dir: t.TempDir()}
