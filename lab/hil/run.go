@@ -58,7 +58,7 @@ func Run(ctx context.Context, opts Options) (Summary, error) {
 		defer os.Remove(opts.Logs) // it stays if there is something in it
 	}
 	began := time.Now()
-	s := Summary{OK: true}
+	var s Summary
 	if s.Kernel, err = release(ctx, opts.Kernel); err != nil {
 		return s, err
 	}
@@ -72,9 +72,7 @@ func Run(ctx context.Context, opts Options) (Summary, error) {
 		return s, ctx.Err()
 	}
 	s.Seconds = seconds(began)
-	for _, r := range s.Scenarios {
-		s.OK = s.OK && r.OK
-	}
+	s.OK = !slices.ContainsFunc(s.Scenarios, func(r Result) bool { return !r.OK })
 	if !s.OK {
 		return s, errors.New("a scenario failed")
 	}
