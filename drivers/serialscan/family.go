@@ -89,10 +89,10 @@ var families = map[Model]func() family{
 	Datalogic: datalogic,
 }
 
-func familyOf(o Options) family {
-	f := families[o.Model]()
+func familyOf(opts Options) family {
+	f := families[opts.Model]()
 	own := f.reply
-	f.bytes = f.bytes.replacedBy(o.Commands)
+	f.bytes = f.bytes.replacedBy(opts.Commands)
 	f.reply = func(sent []byte) matcher {
 		var m matcher
 		if own != nil {
@@ -144,20 +144,20 @@ func (f family) commands(p purpose) []command {
 }
 
 // plan returns everything that brings the reader into the state wished for.
-func (f family) plan(o Options, active bool) []command {
+func (f family) plan(opts Options, active bool) []command {
 	steps := []purpose{doSetup, doIdentify}
-	switch o.Light {
+	switch opts.Light {
 	case LightOn:
 		steps = append(steps, doLightOn)
 	case LightOff:
 		steps = append(steps, doLightOff)
 	}
 	switch {
-	case active && o.Trigger == TriggerHost:
+	case active && opts.Trigger == TriggerHost:
 		steps = append(steps, doEnable, doManual, doTrigger)
 	case active:
 		steps = append(steps, doEnable, doPresent)
-	case o.Trigger == TriggerHost:
+	case opts.Trigger == TriggerHost:
 		steps = append(steps, doStop, doDisable)
 	default:
 		steps = append(steps, doDisable)

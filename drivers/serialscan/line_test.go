@@ -107,17 +107,17 @@ func TestWrongOptionsAreExplained(t *testing.T) {
 		words  string
 		change func(*Options)
 	}{
-		{"needs a name", func(o *Options) { o.Name = "" }},
-		{"needs a device", func(o *Options) { o.Device = "" }},
-		{"baud rate 250000 is not supported: use one of 1200", func(o *Options) { o.Baud = 250000 }},
-		{"baud rate -1", func(o *Options) { o.Baud = -1 }},
-		{"unknown terminator", func(o *Options) { o.Framing.Terminator = "return" }},
-		{"idle gap", func(o *Options) { o.Framing.Gap = -time.Second }},
-		{"unknown reader model", func(o *Options) { o.Model = "acme" }},
-		{"unknown trigger", func(o *Options) { o.Trigger = "foot" }},
-		{"unknown light", func(o *Options) { o.Light = "blue" }},
-		{"no trigger command is known for model generic", func(o *Options) { o.Trigger = TriggerHost }},
-		{"no light off command is known for model zebra-ssi", func(o *Options) { o.Model, o.Light = ZebraSSI, LightOff }},
+		{"needs a name", func(opts *Options) { opts.Name = "" }},
+		{"needs a device", func(opts *Options) { opts.Device = "" }},
+		{"baud rate 250000 is not supported: use one of 1200", func(opts *Options) { opts.Baud = 250000 }},
+		{"baud rate -1", func(opts *Options) { opts.Baud = -1 }},
+		{"unknown terminator", func(opts *Options) { opts.Framing.Terminator = "return" }},
+		{"idle gap", func(opts *Options) { opts.Framing.Gap = -time.Second }},
+		{"unknown reader model", func(opts *Options) { opts.Model = "acme" }},
+		{"unknown trigger", func(opts *Options) { opts.Trigger = "foot" }},
+		{"unknown light", func(opts *Options) { opts.Light = "blue" }},
+		{"no trigger command is known for model generic", func(opts *Options) { opts.Trigger = TriggerHost }},
+		{"no light off command is known for model zebra-ssi", func(opts *Options) { opts.Model, opts.Light = ZebraSSI, LightOff }},
 	} {
 		t.Run(c.words, func(t *testing.T) {
 			o := ok

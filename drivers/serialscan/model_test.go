@@ -171,11 +171,11 @@ func TestModels(t *testing.T) {
 	}
 }
 
-func (o Options) withTrigger() Trigger {
-	if o.Trigger == "" {
+func (opts Options) withTrigger() Trigger {
+	if opts.Trigger == "" {
 		return TriggerReader
 	}
-	return o.Trigger
+	return opts.Trigger
 }
 
 // probe shows codes, each another, until one comes through, for readers that read before anyone listens. What was shown

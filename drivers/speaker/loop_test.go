@@ -93,10 +93,10 @@ func TestShow(t *testing.T) {
 		{"a later cue cuts the former", nil, []string{"short"}, true, 1, ""},
 		{"a cue without clips cuts too", nil, nil, true, 0, ""},
 		{"an unknown clip is an error and the others are played", nil, []string{"short", "nothing"}, true, 1, "no clip is called nothing"},
-		{"volume", func(o *Options) { o.Volume = 0.5 }, []string{"short"}, true, 0.5, ""},
-		{"volume above 1 is 1", func(o *Options) { o.Volume = 7 }, []string{"short"}, true, 1, ""},
-		{"quiet hours have their own volume", func(o *Options) { o.Quiet, o.Now = quiet, at(23) }, []string{"short"}, true, 0.25, ""},
-		{"outside of them the usual one", func(o *Options) { o.Quiet, o.Now = quiet, at(7) }, []string{"short"}, true, 1, ""},
+		{"volume", func(opts *Options) { opts.Volume = 0.5 }, []string{"short"}, true, 0.5, ""},
+		{"volume above 1 is 1", func(opts *Options) { opts.Volume = 7 }, []string{"short"}, true, 1, ""},
+		{"quiet hours have their own volume", func(opts *Options) { opts.Quiet, opts.Now = quiet, at(23) }, []string{"short"}, true, 0.25, ""},
+		{"outside of them the usual one", func(opts *Options) { opts.Quiet, opts.Now = quiet, at(7) }, []string{"short"}, true, 1, ""},
 	} {
 		t.Run(rule.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -50,17 +50,17 @@ func Run(ctx context.Context, l net.Listener, opts Options) error {
 	return err
 }
 
-func (o Options) withDefaults() Options {
-	setDefault(&o.HeaderTimeout, 10*time.Second)
-	setDefault(&o.ReadTimeout, 30*time.Second)
-	setDefault(&o.WriteTimeout, time.Minute)
-	setDefault(&o.IdleTimeout, 30*time.Second)
-	setDefault(&o.ShutdownTimeout, 15*time.Second)
-	setDefault(&o.MaxHeader, 8<<10)
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
+func (opts Options) withDefaults() Options {
+	setDefault(&opts.HeaderTimeout, 10*time.Second)
+	setDefault(&opts.ReadTimeout, 30*time.Second)
+	setDefault(&opts.WriteTimeout, time.Minute)
+	setDefault(&opts.IdleTimeout, 30*time.Second)
+	setDefault(&opts.ShutdownTimeout, 15*time.Second)
+	setDefault(&opts.MaxHeader, 8<<10)
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	return o
+	return opts
 }
 
 func setDefault[T comparable](v *T, d T) {
@@ -72,18 +72,18 @@ func setDefault[T comparable](v *T, d T) {
 
 type drainingKey struct{}
 
-func (o Options) server(ctx context.Context) *http.Server {
+func (opts Options) server(ctx context.Context) *http.Server {
 	base := context.WithValue(context.Background(), drainingKey{}, ctx.Done())
 	return &http.Server{
-		Handler:           o.Handler,
+		Handler:           opts.Handler,
 		BaseContext:       func(net.Listener) context.Context { return base },
-		ConnContext:       o.ConnContext,
-		ReadHeaderTimeout: o.HeaderTimeout,
-		ReadTimeout:       o.ReadTimeout,
-		WriteTimeout:      o.WriteTimeout,
-		IdleTimeout:       o.IdleTimeout,
-		MaxHeaderBytes:    o.MaxHeader,
-		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+		ConnContext:       opts.ConnContext,
+		ReadHeaderTimeout: opts.HeaderTimeout,
+		ReadTimeout:       opts.ReadTimeout,
+		WriteTimeout:      opts.WriteTimeout,
+		IdleTimeout:       opts.IdleTimeout,
+		MaxHeaderBytes:    opts.MaxHeader,
+		ErrorLog:          slog.NewLogLogger(opts.Logger.Handler(), slog.LevelDebug),
 	}
 }
 
