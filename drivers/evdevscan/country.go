@@ -68,7 +68,7 @@ func newDamage(begins, alphabet string) damage {
 	return d
 }
 
-// remedy says what ails a code and what to do; "" if nothing is known to.
+// remedy says what is wrong with a code and what to do about it; "" if that is not known.
 func (d damage) remedy(code []byte) string {
 	if len(d.begins) == 0 {
 		return ""

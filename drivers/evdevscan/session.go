@@ -13,7 +13,7 @@ const restAfter = 500 * time.Millisecond
 type session struct {
 	framer *framing.Framer
 	frame  func(framing.Frame)
-	held   func() (*keySet, error) // the keys that are held now; events that came before are of no account after it
+	held   func() (*keySet, error) // the keys that are held now; events that came before must be ignored after it
 	timed  bool                    // events bear a clock that never steps
 
 	keys    keyboard

@@ -35,7 +35,7 @@ var kernel chips
 type chips struct {
 	mu     sync.Mutex
 	driver driver.Impl // periph's driver, once it was asked for
-	seen   string      // the chips there were when it was last let look
+	seen   string      // the chips that were there when it last looked
 	wrong  error       // what it said then
 	taken  map[*gpioioctl.GPIOLine]bool
 }

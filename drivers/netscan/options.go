@@ -74,5 +74,5 @@ func ParseListen(listen string) (network string, at netip.AddrPort, err error) {
 	return u.Scheme, netip.AddrPortFrom(ip, uint16(port)), nil
 }
 
-// loopback tells whether ip is of this device alone; an IPv4 address in IPv6's clothing counts as what it is.
+// loopback tells whether ip is of this device alone; an IPv4-mapped IPv6 address counts as the IPv4 address.
 func loopback(ip netip.Addr) bool { return ip.Unmap().WithZone("").IsLoopback() }

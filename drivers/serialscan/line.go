@@ -22,7 +22,7 @@ const readWait = 100 * time.Millisecond
 // the read.
 type line struct {
 	port *serial.Port
-	// lock is a second descriptor of the same line. It holds the lock that keeps other programs of good manners away,
+	// lock is a second descriptor of the same line. It holds the advisory lock, which programs that ask for one respect,
 	// and being non-blocking it takes the writes: one to a device that takes no bytes must not stop the reading.
 	lock  int
 	quick int // how many reads in a row ended at once and empty-handed

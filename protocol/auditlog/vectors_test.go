@@ -1,14 +1,11 @@
 package auditlog
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"flag"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -49,29 +46,10 @@ type vectorTampered struct {
 	Older      string `json:"older,omitempty"` // a checkpoint that an auditor kept; without it the log holds
 }
 
-func readVectors(t testing.TB) (v vectors) {
-	t.Helper()
-	dec := json.NewDecoder(bytes.NewReader(testkit.Must(os.ReadFile(vectorFile))(t)))
-	dec.DisallowUnknownFields()
-	testkit.Check(t, dec.Decode(&v))
-	return v
-}
-
 func TestSpecExamplesAreVectors(t *testing.T) { testkit.SpecExamples(t, 4) }
 
 func TestVectorFileIsWhatTheCodeMakes(t *testing.T) {
-	var made bytes.Buffer
-	enc := json.NewEncoder(&made)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	testkit.Check(t, enc.Encode(makeVectors(t)))
-	if *update {
-		testkit.Check(t, os.WriteFile(vectorFile, made.Bytes(), 0o644))
-	}
-	if have, err := os.ReadFile(vectorFile); err != nil || !bytes.Equal(have, made.Bytes()) {
-		t.Fatalf("%s differs from what the code makes (%v); if the format was meant to change, run this test with -update",
-			vectorFile, err)
-	}
+	testkit.CheckVectors(t, vectorFile, makeVectors(t), *update)
 }
 
 // logged are entries of every kind, with every field.
@@ -162,7 +140,7 @@ func checkpointOf(t *testing.T, key ed25519.PrivateKey, entries []Entry) string 
 
 // TestVectors uses nothing but the file, as another implementation would.
 func TestVectors(t *testing.T) {
-	v := readVectors(t)
+	v := testkit.ReadVectors[vectors](t, vectorFile)
 	key := ed25519.NewKeyFromSeed(testkit.Must(hex.DecodeString(v.Private))(t))
 	if got := testkit.Must(VerifierKey(v.Origin, public(key)))(t); got != v.Verifier {
 		t.Errorf("verifier key %s, want %s", got, v.Verifier)

@@ -27,11 +27,11 @@ func (v vectors) register(t *testing.T) Officers {
 }
 
 func TestOfficerVectors(t *testing.T) {
-	v := readVectors(t)
+	v := testkit.ReadVectors[vectors](t, vectorFile)
 	register := v.register(t)
 	for _, o := range v.Officers {
-		key := ed25519.NewKeyFromSeed(unhex(t, o.Private))
-		pub := ed25519.PublicKey(unhex(t, o.Public))
+		key := ed25519.NewKeyFromSeed(testkit.Unhex(t, o.Private))
+		pub := ed25519.PublicKey(testkit.Unhex(t, o.Public))
 		found, ok := register.ByKey(KeyIDOf(pub))
 		if !pub.Equal(key.Public()) || KeyIDOf(pub).String() != o.KeyID || !ok || found.Name != o.Name {
 			t.Errorf("officer %s: key %v, found %v %s", o.Name, KeyIDOf(pub), ok, found.Name)
@@ -40,20 +40,20 @@ func TestOfficerVectors(t *testing.T) {
 }
 
 func TestOrderVectors(t *testing.T) {
-	v := readVectors(t)
+	v := testkit.ReadVectors[vectors](t, vectorFile)
 	at := func(s int64) time.Time { return time.Unix(s, 0).UTC() }
 	for _, o := range v.Orders {
 		want := Order{
 			ID: testkit.Must(ParseID(o.ID))(t), Case: o.Case, Officer: o.Officer, Purpose: o.Purpose, Facility: visit.Facility(o.Facility),
 			From: at(o.From), To: at(o.To), Recipient: o.Recipient, IssuedAt: at(o.IssuedAt), Expires: at(o.Expires),
 		}
-		if got := testkit.Must(ReadSigned(unhex(t, o.Signed), v.register(t), at(v.Now)))(t); got != want {
+		if got := testkit.Must(ReadSigned(testkit.Unhex(t, o.Signed), v.register(t), at(v.Now)))(t); got != want {
 			t.Errorf("%s, signed: %+v", o.Name, got)
 		}
-		if got := testkit.Must(Verify(unhex(t, o.Approved), v.register(t), at(v.Now)))(t); got != (Approved{want, o.Approver}) {
+		if got := testkit.Must(Verify(testkit.Unhex(t, o.Approved), v.register(t), at(v.Now)))(t); got != (Approved{want, o.Approver}) {
 			t.Errorf("%s, approved: %+v", o.Name, got)
 		}
-		placeless := testkit.Must(WithoutPlace(unhex(t, o.Approved)))(t)
+		placeless := testkit.Must(WithoutPlace(testkit.Unhex(t, o.Approved)))(t)
 		if hex.EncodeToString(placeless) != o.Placeless {
 			t.Errorf("%s, without its place: %x", o.Name, placeless)
 		}
@@ -61,8 +61,8 @@ func TestOrderVectors(t *testing.T) {
 		if got := testkit.Must(VerifyWithoutPlace(placeless, v.register(t), at(v.Now)))(t); got != (Approved{want, o.Approver}) {
 			t.Errorf("%s, without its place: %+v", o.Name, got)
 		}
-		approver := ed25519.NewKeyFromSeed(unhex(t, v.Officers[1].Private))
-		if approved := testkit.Must(Approve(approver, unhex(t, o.Signed)))(t); hex.EncodeToString(approved) != o.Approved {
+		approver := ed25519.NewKeyFromSeed(testkit.Unhex(t, v.Officers[1].Private))
+		if approved := testkit.Must(Approve(approver, testkit.Unhex(t, o.Signed)))(t); hex.EncodeToString(approved) != o.Approved {
 			t.Errorf("%s is approved as %x", o.Name, approved)
 		}
 	}
@@ -72,17 +72,17 @@ func TestOrderVectors(t *testing.T) {
 		if r.Issuer {
 			verify = VerifyWithoutPlace
 		}
-		if got, err := verify(unhex(t, r.Order), v.register(t), at(r.Now)); want == nil || !errors.Is(err, want) || got != (Approved{}) {
+		if got, err := verify(testkit.Unhex(t, r.Order), v.register(t), at(r.Now)); want == nil || !errors.Is(err, want) || got != (Approved{}) {
 			t.Errorf("%s: %v, want it %s", r.Name, err, r.Why)
 		}
 	}
 }
 
 func TestMessageVectors(t *testing.T) {
-	v := readVectors(t)
+	v := testkit.ReadVectors[vectors](t, vectorFile)
 	identity := testkit.Must(age.ParseX25519Identity(v.Identity))(t)
 	for _, m := range v.Questions {
-		q := testkit.Must(DecodeQuestion(unhex(t, m.Question)))(t)
+		q := testkit.Must(DecodeQuestion(testkit.Unhex(t, m.Question)))(t)
 		if hex.EncodeToString(q.Order) != m.Order || len(q.Codes) != len(m.Codes) {
 			t.Fatalf("%s: %d codes under %x", m.Name, len(q.Codes), q.Order)
 		}
@@ -93,12 +93,12 @@ func TestMessageVectors(t *testing.T) {
 		}
 	}
 	for _, m := range v.Malformed {
-		if _, err := DecodeQuestion(unhex(t, m.Question)); !errors.Is(err, ErrMessage) {
+		if _, err := DecodeQuestion(testkit.Unhex(t, m.Question)); !errors.Is(err, ErrMessage) {
 			t.Errorf("%s: %v", m.Name, err)
 		}
 	}
 	for _, m := range v.Visits {
-		a := testkit.Must(OpenVisitAnswer(unhex(t, m.Sealed), identity))(t)
+		a := testkit.Must(OpenVisitAnswer(testkit.Unhex(t, m.Sealed), identity))(t)
 		if a.Entry != m.Entry || a.Order.String() != m.Order || len(a.Scans) != len(m.Scans) {
 			t.Fatalf("%s: %+v", m.Name, a)
 		}
@@ -109,7 +109,7 @@ func TestMessageVectors(t *testing.T) {
 		}
 	}
 	for _, m := range v.Holders {
-		a := testkit.Must(OpenIssuerAnswer(unhex(t, m.Sealed), identity))(t)
+		a := testkit.Must(OpenIssuerAnswer(testkit.Unhex(t, m.Sealed), identity))(t)
 		if a.Entry != m.Entry || a.Order.String() != m.Order || len(a.Holders) != len(m.Holders) || len(a.Unopened) != len(m.Unopened) {
 			t.Fatalf("%s: entry %d, order %v, %d opened, %d not", m.Name, a.Entry, a.Order, len(a.Holders), len(a.Unopened))
 		}
@@ -119,13 +119,13 @@ func TestMessageVectors(t *testing.T) {
 			}
 		}
 		for i, c := range a.Unopened {
-			if !bytes.Equal(c[:], unhex(t, m.Unopened[i])) {
+			if !bytes.Equal(c[:], testkit.Unhex(t, m.Unopened[i])) {
 				t.Errorf("%s: unopened code %d is %x", m.Name, i, c)
 			}
 		}
 	}
 	for _, m := range v.Problems {
-		if p := testkit.Must(DecodeProblem(unhex(t, m.Problem)))(t); p != (Problem{Code: m.Name, Detail: m.Detail}) {
+		if p := testkit.Must(DecodeProblem(testkit.Unhex(t, m.Problem)))(t); p != (Problem{Code: m.Name, Detail: m.Detail}) {
 			t.Errorf("%s: %+v", m.Name, p)
 		}
 	}

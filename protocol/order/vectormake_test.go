@@ -21,10 +21,10 @@ func sealVectors(t *testing.T, v *vectors) {
 	cryptotest.SetGlobalRandom(t, 1)
 	recipient := testkit.Must(age.ParseX25519Identity(v.Identity))(t).Recipient().String()
 	for i := range v.Visits {
-		v.Visits[i].Sealed = hex.EncodeToString(testkit.Must(seal(recipient, unhex(t, v.Visits[i].Plain)))(t))
+		v.Visits[i].Sealed = hex.EncodeToString(testkit.Must(seal(recipient, testkit.Unhex(t, v.Visits[i].Plain)))(t))
 	}
 	for i := range v.Holders {
-		v.Holders[i].Sealed = hex.EncodeToString(testkit.Must(seal(recipient, unhex(t, v.Holders[i].Plain)))(t))
+		v.Holders[i].Sealed = hex.EncodeToString(testkit.Must(seal(recipient, testkit.Unhex(t, v.Holders[i].Plain)))(t))
 	}
 }
 
@@ -111,7 +111,7 @@ func (v *vectors) messages(t *testing.T) {
 	t.Helper()
 	at, id, code := now.Add(-30*time.Hour), v.Orders[0].ID, func(b byte) visit.CTI { return visit.CTI(bytes.Repeat([]byte{b}, visit.CTISize)) }
 	text := func(c visit.CTI) string { return hex.EncodeToString(c[:]) }
-	q := Question{Order: unhex(t, v.Orders[0].Placeless), Codes: []Code{{code(1), at}, {code(2), at.Add(1500 * time.Millisecond)}}}
+	q := Question{Order: testkit.Unhex(t, v.Orders[0].Placeless), Codes: []Code{{code(1), at}, {code(2), at.Add(1500 * time.Millisecond)}}}
 	raw := testkit.Must(EncodeQuestion(q))(t)
 	v.Questions = []vectorMessage{{
 		Name: "two codes", Order: v.Orders[0].Placeless, Question: hex.EncodeToString(raw),

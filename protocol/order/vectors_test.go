@@ -1,11 +1,7 @@
 package order
 
 import (
-	"bytes"
-	"encoding/hex"
-	"encoding/json"
 	"flag"
-	"os"
 	"testing"
 
 	"github.com/kipass/kipass/internal/testkit"
@@ -126,19 +122,6 @@ type vectorBroken struct {
 	Question string `json:"question"`
 }
 
-func readVectors(t testing.TB) (v vectors) {
-	t.Helper()
-	dec := json.NewDecoder(bytes.NewReader(testkit.Must(os.ReadFile(vectorFile))(t)))
-	dec.DisallowUnknownFields()
-	testkit.Check(t, dec.Decode(&v))
-	return v
-}
-
-func unhex(t testing.TB, s string) []byte {
-	t.Helper()
-	return testkit.Must(hex.DecodeString(s))(t)
-}
-
 func TestSpecExamplesAreVectors(t *testing.T) { testkit.SpecExamples(t, 4) }
 
 func TestVectorFileIsWhatTheCodeMakes(t *testing.T) {
@@ -146,7 +129,7 @@ func TestVectorFileIsWhatTheCodeMakes(t *testing.T) {
 	if *update {
 		sealVectors(t, &made)
 	} else {
-		kept := readVectors(t)
+		kept := testkit.ReadVectors[vectors](t, vectorFile)
 		for i := range made.Visits {
 			made.Visits[i].Sealed = kept.Visits[i].Sealed
 		}
@@ -154,11 +137,5 @@ func TestVectorFileIsWhatTheCodeMakes(t *testing.T) {
 			made.Holders[i].Sealed = kept.Holders[i].Sealed
 		}
 	}
-	b := append(testkit.Must(json.MarshalIndent(made, "", "  "))(t), '\n')
-	if *update {
-		testkit.Check(t, os.WriteFile(vectorFile, b, 0o644))
-	}
-	if have, err := os.ReadFile(vectorFile); err != nil || !bytes.Equal(have, b) {
-		t.Fatalf("%s differs from what the code makes (%v); if the format was meant to change, run this test with -update", vectorFile, err)
-	}
+	testkit.CheckVectors(t, vectorFile, made, *update)
 }
