@@ -37,9 +37,10 @@ type door struct {
 	frail      bool                       // the gate is killed now and then: a frame may be lost, and is shown again
 	knowsTime  func(context.Context) bool // whether the gate's clock is trusted: only then is an old code sure to be refused
 
-	visitors int
-	stock    []shownCode // codes growing old
-	recent   []admitted
+	visitors   int
+	foreigners int         // barcodes of other kinds shown so far
+	stock      []shownCode // codes growing old
+	recent     []admitted
 }
 
 type admitted struct {
@@ -98,7 +99,9 @@ func (d *door) perform(ctx context.Context, a act) error {
 		}
 		return d.show(ctx, a, code.text[:len(code.text)/2+d.rng.IntN(len(code.text)/3)], visit.NotACode)
 	case actForeign:
-		return d.show(ctx, a, foreign[d.rng.IntN(len(foreign))], visit.NotACode)
+		text := foreign[d.foreigners%len(foreign)]
+		d.foreigners++
+		return d.show(ctx, a, text, visit.NotACode)
 	case actForged:
 		text, err := d.forge(ctx)
 		if err != nil {
@@ -118,7 +121,8 @@ func (d *door) perform(ctx context.Context, a act) error {
 	}
 }
 
-// foreign are barcodes of other kinds that people hold in front of a gate.
+// foreign are barcodes of other kinds that people hold in front of a gate. They are shown in turn: the same one again within
+// 2.5 s would be the same presentation, and have no outcome of its own.
 var foreign = []string{
 	"8801062518210", "https://example.com/menu?table=7", "WIFI:T:WPA;S:cafe;P:x;;", "KIP1:", "KIP2:6BF", "HC1:NCFOXN%TS3DH",
 	"\x00\xff\xfe\x80garbage\x01", "BEGIN:VCARD FN:x END:VCARD",
