@@ -91,18 +91,27 @@ func child(options string, commands io.Reader, answers io.Writer) error {
 	return nil
 }
 
-// rests knows whether the device has been suspended since it was last given a sound.
+// rests knows whether the device has been suspended with nothing left to play.
 type rests struct {
 	mu      sync.Mutex
 	rested  bool
-	changed chan struct{} // closed and replaced when rested changes; nil before anyone waited
+	voices  int           // sounds given to the device and not ended yet
+	changed chan struct{} // closed when the device rests; nil before anyone waited
 }
 
-func (r *rests) set(rested bool) {
+// given notes that the device was given a sound, or that one was ended.
+func (r *rests) given(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.rested = rested
-	if r.changed != nil {
+	r.voices += n
+	r.rested = false
+}
+
+// suspended notes that the device was suspended. One with a sound in it will be woken.
+func (r *rests) suspended() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.rested = r.voices == 0; r.rested && r.changed != nil {
 		close(r.changed)
 		r.changed = nil
 	}
@@ -139,14 +148,27 @@ type restingDevice struct {
 }
 
 func (d restingDevice) Play(sound PCM, volume float64) voice {
-	d.rests.set(false)
-	return d.soundDevice.Play(sound, volume)
+	d.rests.given(1)
+	return &restingVoice{d.soundDevice.Play(sound, volume), sync.OnceFunc(func() { d.rests.given(-1) })}
 }
 
 func (d restingDevice) Suspend() error {
 	err := d.soundDevice.Suspend()
-	d.rests.set(err == nil)
+	if err == nil {
+		d.rests.suspended()
+	}
 	return err
+}
+
+// restingVoice tells when it is ended.
+type restingVoice struct {
+	voice
+	ended func()
+}
+
+func (v *restingVoice) Close() {
+	v.voice.Close()
+	v.ended()
 }
 
 func kind(err error) string {
