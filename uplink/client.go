@@ -35,8 +35,25 @@ const (
 // newClient returns a client that trusts no certificate authority but those of pool. certificate is asked at each
 // handshake; nil means that there is none yet.
 func newClient(opts Options, certificate func() *tls.Certificate, now func() time.Time, onTime func(time.Time, time.Duration)) *client {
-	transport := &http.Transport{
-		DialContext:         opts.Dial,
+	carry := opts.Network.Transport
+	if carry == nil {
+		carry = func(certificate func() *tls.Certificate) http.RoundTripper {
+			return newTransport(opts, certificate, now)
+		}
+	}
+	return &client{
+		base: opts.Server, timeout: opts.Timeout, now: now, onTime: onTime,
+		http: &http.Client{
+			Transport:     carry(certificate),
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+}
+
+// newTransport returns TLS 1.3 over the network of the options.
+func newTransport(opts Options, certificate func() *tls.Certificate, now func() time.Time) *http.Transport {
+	return &http.Transport{
+		DialContext:         opts.Network.Dial,
 		TLSHandshakeTimeout: opts.stepTimeout(),
 		TLSClientConfig: &tls.Config{
 			MinVersion: tls.VersionTLS13,
@@ -61,13 +78,6 @@ func newClient(opts Options, certificate func() *tls.Certificate, now func() tim
 		MaxResponseHeaderBytes: maxHeader,
 		DisableCompression:     true,
 		Proxy:                  http.ProxyURL(opts.Proxy), // nil: none, whatever the environment says
-	}
-	return &client{
-		base: opts.Server, timeout: opts.Timeout, now: now, onTime: onTime,
-		http: &http.Client{
-			Transport:     transport,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
 	}
 }
 

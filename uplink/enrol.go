@@ -94,7 +94,7 @@ func (u *Uplink) enrolUntilDone(ctx context.Context) bool {
 		}
 		u.status.heard(answered(err))
 		u.status.say(concernIdentity, retry.fail(err))
-		wait := retry.next(u.draw())
+		wait := retry.next(u.opts.Network.Draw())
 		var no *refusal
 		if errors.As(err, &no) {
 			wait = max(wait, no.after)

@@ -144,7 +144,7 @@ func (f *fixture) options() Options {
 		Logger: f.log,
 	}
 	if f.network != nil {
-		opts.Dial = f.network.Dial
+		opts.Network.Dial = f.network.Dial
 	}
 	return opts
 }
@@ -156,9 +156,8 @@ func (f *fixture) uplink(change func(*Options)) *Uplink {
 	if change != nil {
 		change(&opts)
 	}
-	u := testkit.Must(New(opts))(f.t)
-	u.draw = func() float64 { return 0 }
-	return u
+	opts.Network.Draw = func() float64 { return 0 }
+	return testkit.Must(New(opts))(f.t)
 }
 
 // limit is how much synthetic time a run may take: all a test waits for comes within the longest back-off.

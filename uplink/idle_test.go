@@ -15,7 +15,7 @@ func TestConnectionIsKeptWhileBusyAndClosedWhenIdle(t *testing.T) {
 		f := newFixture(t, 0).enrolled()
 		var open atomic.Int32
 		u := f.uplink(func(opts *Options) {
-			opts.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			opts.Network.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 				c, err := f.network.Dial(ctx, network, address)
 				if err == nil {
 					open.Add(1)

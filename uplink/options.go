@@ -2,11 +2,14 @@ package uplink
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
+	"net/http"
 	"net/url"
 	"time"
 
@@ -29,10 +32,20 @@ type Options struct {
 	Heartbeat func() wire.Heartbeat // the gate's present state
 	Logger    *slog.Logger
 
-	Dial         func(ctx context.Context, network, address string) (net.Conn, error) // default: TCP
-	OnServerTime func(t time.Time, rtt time.Duration)                                 // called when an answer came; t is rtt/2 old; may be nil
-	OnStatus     func(Status)                                                         // called after a change, one call at a time; may be nil
-	Now          func() time.Time                                                     // wall time, not below what the gate knows for sure; default time.Now
+	Network      Network                              // how the server is reached; default: over TCP
+	OnServerTime func(t time.Time, rtt time.Duration) // called when an answer came; t is rtt/2 old; may be nil
+	OnStatus     func(Status)                         // called after a change, one call at a time; may be nil
+	Now          func() time.Time                     // wall time, not below what the gate knows for sure; default time.Now
+}
+
+// Network is how a visit server is reached. The zero value goes over TCP and draws jitter at random; others are for tests
+// and simulations.
+type Network struct {
+	Dial func(ctx context.Context, network, address string) (net.Conn, error) // default: TCP
+	// Transport makes what carries requests, in place of TLS over what Dial connects; certificate is the one to present,
+	// nil for none.
+	Transport func(certificate func() *tls.Certificate) http.RoundTripper
+	Draw      func() float64 // from 0 to 1, for jitter of pauses; default: random
 }
 
 const defaultTimeout = 30 * time.Second
@@ -79,8 +92,11 @@ func (opts Options) withDefaults() Options {
 	if opts.Timeout <= 0 {
 		opts.Timeout = defaultTimeout
 	}
-	if opts.Dial == nil {
-		opts.Dial = (&net.Dialer{Timeout: opts.stepTimeout()}).DialContext
+	if opts.Network.Dial == nil {
+		opts.Network.Dial = (&net.Dialer{Timeout: opts.stepTimeout()}).DialContext
+	}
+	if opts.Network.Draw == nil {
+		opts.Network.Draw = rand.Float64
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now

@@ -58,7 +58,7 @@ func (u *Uplink) keepProvisioned(ctx context.Context) {
 		}
 		if err != nil {
 			u.status.say(concernProvision, retry.fail(err))
-			next = time.Now().Add(retry.next(u.draw()))
+			next = time.Now().Add(retry.next(u.opts.Network.Draw()))
 			continue
 		}
 		retry.succeed()

@@ -24,7 +24,7 @@ func (u *Uplink) keepRenewed(ctx context.Context) {
 		}
 		if err != nil {
 			retry.fail(err)
-			wait = retry.next(u.draw())
+			wait = retry.next(u.opts.Network.Draw())
 		} else {
 			retry.succeed()
 		}

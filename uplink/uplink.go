@@ -8,7 +8,6 @@ package uplink
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,7 +34,6 @@ type Uplink struct {
 	client  *client
 	status  statusBoard
 	clock   serverClock
-	draw    func() float64 // from 0 to 1, for jitter
 	running atomic.Bool
 
 	enrolling sync.Mutex    // held over one enrolment or renewal
@@ -53,7 +51,7 @@ func New(opts Options) (*Uplink, error) {
 	}
 	opts = opts.withDefaults()
 	u := &Uplink{
-		opts: opts, draw: rand.Float64,
+		opts:     opts,
 		enrolled: make(chan struct{}), lapsed: newSignal(), renewed: newSignal(), receipts: make(chan wire.Receipt, 1),
 	}
 	u.status.now, u.status.notify = opts.Now, opts.OnStatus
@@ -87,7 +85,7 @@ func (u *Uplink) Run(ctx context.Context) error {
 	}
 	d := newDrain(drainOptions{
 		source: u.opts.Source, server: u.client, status: &u.status, heartbeat: u.opts.Heartbeat, log: u.opts.Logger,
-		onReceipt: u.offer, onRevoked: u.revoked, renewed: u.renewed, draw: u.draw,
+		onReceipt: u.offer, onRevoked: u.revoked, renewed: u.renewed, draw: u.opts.Network.Draw,
 	})
 	var g errgroup.Group
 	g.Go(func() error { u.keepEnrolled(ctx); return nil })
