@@ -236,6 +236,14 @@ func DefaultLights() Lights {
 	return Lights{Active: "high", RelayActive: "high", RelayPulse: half, RelayCoolDown: half}
 }
 
+// Languages returns those of the voice, one or two, in order.
+func (g Gate) Languages() []string {
+	if g.Place.SecondLanguage == "" {
+		return []string{g.Place.Language}
+	}
+	return []string{g.Place.Language, g.Place.SecondLanguage}
+}
+
 // LogValue tells what is worth a line in the log, and no secret.
 func (g Gate) LogValue() slog.Value {
 	return slog.GroupValue(

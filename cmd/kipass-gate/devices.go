@@ -155,7 +155,7 @@ func percent(volume int) float64 { return float64(volume) / 100 }
 func readClips(config configs.Gate) (map[string]speaker.PCM, error) {
 	clips := map[string]speaker.PCM{}
 	for _, o := range visit.Outcomes() {
-		for _, name := range sounds.ClipNames(o, spoken(config)...) {
+		for _, name := range sounds.ClipNames(o, config.Languages()...) {
 			wav, err := readClip(config.Speaker.Clips, name)
 			if err != nil {
 				return nil, fmt.Errorf("speaker: clip %s: %w", name, err)
@@ -176,12 +176,4 @@ func readClip(folder, name string) ([]byte, error) {
 		}
 	}
 	return sounds.Clip(name)
-}
-
-// spoken returns the languages of the voice, in order.
-func spoken(config configs.Gate) []string {
-	if config.Place.SecondLanguage == "" {
-		return []string{config.Place.Language}
-	}
-	return []string{config.Place.Language, config.Place.SecondLanguage}
 }

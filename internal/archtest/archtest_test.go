@@ -29,7 +29,8 @@ var rules = []struct {
 	may    []string
 	reason string
 }{
-	{"cmd/kipass-gate", join(protocol, internal, "internal/cli", "firmware/", "uplink", "drivers/", "sounds", "configs"), "only the gate's main joins the firmware to concrete drivers and to the uplink"},
+	{"cmd/kipass-gate", join(protocol, internal, "internal/cli", "station", "firmware/", "uplink", "drivers/", "sounds", "configs"), "only the gate's main opens concrete drivers"},
+	{"station", []string{"firmware/", "uplink", "drivers", "configs", "protocol/token", "protocol/visit", "protocol/wire"}, "a gate's parts are joined in one place, which is handed devices and network"},
 	{"cmd/kipass-visits", join(protocol, internal, "internal/cli", "visitserver/"), "the server's main may wire the server, and identity must stay out of it"},
 	{"cmd/kipass-issuer", join(protocol, internal, "internal/cli", "issuer/"), "the issuer's main may wire the issuer, and places must stay out of it"},
 	{"cmd/kipass-inquiry", join(protocol, internal, "internal/cli", "inquiry/"), "the authority joins answers over HTTP and holds no other party's store"},
@@ -75,7 +76,7 @@ func join(a, b []string, more ...string) []string { return slices.Concat(a, b, m
 
 // labRoom lists all that a room of the lab may see: every party, and nothing of the other rooms.
 func labRoom(own ...string) []string {
-	return append(join(protocol, internal, "lab/internal/", "firmware/", "uplink", "drivers/", "sounds", "configs", "visitserver/", "issuer", "inquiry"), own...)
+	return append(join(protocol, internal, "lab/internal/", "station", "firmware/", "uplink", "drivers/", "sounds", "configs", "visitserver/", "issuer", "inquiry"), own...)
 }
 
 // forTests are packages that exist for tests; test files anywhere may import them.
@@ -179,6 +180,8 @@ func TestRefusal(t *testing.T) {
 		{"firmware/screen", "uplink", false},
 		{"cmd/kipass-gate", "drivers/serialscan", true},
 		{"cmd/kipass-gate", "visitserver", false},
+		{"station", "uplink", true},
+		{"station", "drivers/serialscan", false},
 		{"cmd/kipass-visits", "visitserver/store/embedded", true},
 		{"cmd/kipass-visits", "issuer", false},
 		{"cmd/kipass-scheme", "protocol/visit", false},
@@ -231,6 +234,7 @@ func TestRefusal(t *testing.T) {
 var floors = [][]string{
 	{"cmd/"},
 	{"lab/"},
+	{"station"},
 	{"firmware/", "uplink/", "visitserver/", "issuer/", "inquiry/"},
 	{"configs", "sounds"},
 	{"drivers/"},

@@ -1,0 +1,63 @@
+package station
+
+import (
+	"time"
+
+	"github.com/kipass/kipass/firmware/health"
+	"github.com/kipass/kipass/firmware/screen"
+	"github.com/kipass/kipass/protocol/visit"
+	"github.com/kipass/kipass/protocol/wire"
+	"github.com/kipass/kipass/uplink"
+)
+
+// What follows hands over what one part knows in the terms of another: firmware and uplink do not know each other.
+
+// Holding implements uplink.Provisioner.
+func (s *Station) Holding() (uint64, visit.SealKeyID) { return s.provisioner.Holding() }
+
+// Provision implements uplink.Provisioner: with it the gate goes into service.
+func (s *Station) Provision(w wire.Provision) error {
+	return s.provisioner.Apply(w.SealKey, w.TrustList)
+}
+
+// latest implements uplink.Options.Now.
+func (s *Station) latest() time.Time { return s.clock.Read().Latest() }
+
+// trustedTime is what the journal's retention goes by.
+func (s *Station) trustedTime() (at time.Time, trusted bool) {
+	r := s.clock.Read()
+	return r.Now, r.State != visit.ClockUntrusted
+}
+
+// setDelivery implements uplink.Options.OnStatus.
+func (s *Station) setDelivery(u uplink.Status) {
+	s.gate.Revoke(u.Revoked)
+	s.opts.Board.SetDelivery(health.Delivery{
+		Enrolled: u.Enrolled, Provisioned: s.provisioner.Done(), Revoked: u.Revoked, Reached: u.Reached,
+		LastError: u.LastError, Blocked: u.Blocked, Alerts: u.Alerts,
+	})
+}
+
+// screenStatus implements screen.Options.Status. It is asked only once all parts are made.
+func (s *Station) screenStatus() screen.Status {
+	return screen.Status{
+		InService: s.gate.Serves(), Reached: s.uplink.Status().Reached, Backlog: s.opts.Journal.Stats().Backlog,
+		Clock: s.clock.Read().State, Faults: s.opts.Board.Shown(),
+	}
+}
+
+// heartbeat implements uplink.Options.Heartbeat.
+func (s *Station) heartbeat() wire.Heartbeat {
+	stats := s.opts.Journal.Stats()
+	h := wire.Heartbeat{
+		Version: s.opts.Version, Backlog: stats.Backlog, Quarantine: stats.Quarantined,
+		Clock: s.clock.Read().State.String(), FreeDisk: stats.FreeDisk,
+	}
+	if !stats.Oldest.IsZero() {
+		h.Oldest = stats.Oldest.UnixMilli()
+	}
+	for _, code := range s.opts.Board.Codes() {
+		h.Faults = append(h.Faults, string(code))
+	}
+	return h
+}
