@@ -28,7 +28,7 @@ func (j *Journal) setAside(suffix string, cause error) error {
 		}
 		name = fmt.Sprintf("%s-%d%s", stem, n, suffix)
 	}
-	if err := j.opts.sys.disk.Rename(j.path(fileName), j.path(name)); err != nil {
+	if err := j.opts.System.Disk.Rename(j.path(fileName), j.path(name)); err != nil {
 		return fmt.Errorf("setting the journal aside: %w", err)
 	}
 	j.report(fmt.Sprintf("set aside as %s: %v", name, cause))
@@ -75,7 +75,7 @@ func (j *Journal) readMark() string {
 
 // keepMark writes the mark. Without it only a vanished journal goes unnoticed, so the journal works on.
 func (j *Journal) keepMark(id visit.JournalID) {
-	if err := j.opts.sys.disk.Replace(j.path(markName), fmt.Appendln(nil, id), 0o600); err != nil {
+	if err := j.opts.System.Disk.Replace(j.path(markName), fmt.Appendln(nil, id), 0o600); err != nil {
 		j.log.Warn("journal goes on without its mark", "error", err)
 	}
 }

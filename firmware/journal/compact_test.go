@@ -17,7 +17,7 @@ const (
 // grown returns a journal to which files are large from large bytes on, and which has grown beyond that by n records.
 func grown(s *fixture, large int64, n int) *Journal {
 	opts := s.options()
-	opts.sys.compactFrom = large
+	opts.System.compactFrom = large
 	j, err := Open(opts)
 	testkit.Check(s.t, err)
 	s.t.Cleanup(func() { _ = j.Close() })
@@ -61,7 +61,7 @@ func TestAMostlyEmptyJournalGivesItsSpaceBackAtTheNextStart(t *testing.T) {
 	}
 	testkit.Check(t, j.Close())
 	opts := s.options()
-	opts.sys.compactFrom = large
+	opts.System.compactFrom = large
 	after, err := Open(opts)
 	testkit.Check(t, err)
 	if st := after.Stats(); after.size > before*6/10 || st.Backlog != left || st.Head != records {
@@ -86,8 +86,8 @@ func TestCompactionThatFailsLosesNothing(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			s := newFixture(t)
 			j := grown(s, largeFile, grownRecords)
-			sound := j.opts.sys
-			j.opts.sys.disk = row.disk
+			sound := j.opts.System
+			j.opts.System.Disk = row.disk
 			st := j.Stats()
 			if err := j.Settle(visit.Settlement{Journal: st.Journal, Through: st.Head}); err != nil {
 				t.Fatalf("what was settled is settled, the file's size is no concern of the caller: %v", err)
@@ -99,7 +99,7 @@ func TestCompactionThatFailsLosesNothing(t *testing.T) {
 			if err := s.append(j, 1); (err == nil) != row.open {
 				t.Fatalf("an append on a file that may not be found at the next start must fail, and no other: %v", err)
 			}
-			j.opts.sys = sound
+			j.opts.System = sound
 			s.mustAppend(j, 5)
 			testkit.Check(t, j.Close())
 			srv := newServer(s.key)

@@ -37,21 +37,22 @@ const (
 	initialMap  = 1 << 20               // bytes mapped at first: early growth then needs no new mapping
 )
 
-// system is what a test can make fail: the calls whose failure has consequences of its own.
-type system struct {
-	update func(*bolt.DB, func(*bolt.Tx) error) error
-	disk   durable.Disk
-	free   func(dir string) (uint64, error) // bytes free for this user
+// System has the calls to the machine whose failure has consequences of its own. The zero System makes them; another one
+// plays faults, for tests and simulations.
+type System struct {
+	Update func(*bolt.DB, func(*bolt.Tx) error) error // commits; default (*bolt.DB).Update
+	Disk   durable.Disk                               // replaces and removes whole files
+	Free   func(dir string) (uint64, error)           // bytes free for this user
 
 	compactFrom int64 // bytes of file below which free pages are left to be used again
 }
 
-func (s *system) setDefaults() {
-	if s.update == nil {
-		s.update = (*bolt.DB).Update
+func (s *System) setDefaults() {
+	if s.Update == nil {
+		s.Update = (*bolt.DB).Update
 	}
-	if s.free == nil {
-		s.free = freeDisk
+	if s.Free == nil {
+		s.Free = freeDisk
 	}
 	if s.compactFrom == 0 {
 		s.compactFrom = compactFrom
@@ -146,7 +147,7 @@ func (j *Journal) checkSpace() error {
 	if time.Since(j.spaceRead) < spaceEvery {
 		return j.spaceFor(math.MaxUint64, live)
 	}
-	free, err := j.opts.sys.free(j.opts.Dir)
+	free, err := j.opts.System.Free(j.opts.Dir)
 	if err != nil {
 		return err
 	}
@@ -180,5 +181,5 @@ func (j *Journal) fill() (size, live int64) {
 // wasteful tells whether the file is large, mostly free, and holds at most the given bytes.
 func (j *Journal) wasteful(maxLive int64) bool {
 	size, live := j.fill()
-	return size >= j.opts.sys.compactFrom && live <= size/2 && live <= maxLive
+	return size >= j.opts.System.compactFrom && live <= size/2 && live <= maxLive
 }

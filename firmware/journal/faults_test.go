@@ -113,7 +113,7 @@ func TestACommitThatFailsLosesNothingAndRepeatsNothing(t *testing.T) {
 					s := newFixture(t)
 					f := &faulty{skip: 1 << 30}
 					opts := s.options()
-					opts.sys.update = f.update
+					opts.System.Update = f.update
 					j, err := Open(opts)
 					testkit.Check(t, err)
 					srv := newServer(s.key)
@@ -156,7 +156,7 @@ func TestTheTimeFloorThatFailsToPersistOnClose(t *testing.T) {
 			s := newFixture(t)
 			f := &faulty{skip: 1 << 30}
 			opts := s.options()
-			opts.sys.update = f.update
+			opts.System.Update = f.update
 			j, err := Open(opts)
 			testkit.Check(t, err)
 			s.mustAppend(j, 2)
@@ -204,10 +204,10 @@ func TestRewritingThatFails(t *testing.T) {
 			j := s.open()
 			srv := newServer(s.key)
 			s.mustAppend(j, 5)
-			sound := j.opts.sys
+			sound := j.opts.System
 			f := &faulty{count: 1, err: syscall.EIO}
-			j.opts.sys.update = f.update
-			j.opts.sys.disk = row.disk
+			j.opts.System.Update = f.update
+			j.opts.System.Disk = row.disk
 			for range 3 {
 				if err := s.append(j, 1); err == nil {
 					t.Fatal("an append was acknowledged on a file that is not known to be on the disk")
@@ -216,7 +216,7 @@ func TestRewritingThatFails(t *testing.T) {
 			if seg, err := j.Peek(100, 1<<20); err != nil || len(seg.Records) != 5 {
 				t.Fatalf("peek: %d records, %v", len(seg.Records), err)
 			}
-			j.opts.sys = sound
+			j.opts.System = sound
 			s.mustAppend(j, 2)
 			testkit.Check(t, j.Close())
 			s.checkWhole(srv, 0)
@@ -250,7 +250,7 @@ func TestAppendsThatArriveTogetherShareOneCommit(t *testing.T) {
 	s := newFixture(t)
 	commits := 0
 	opts := s.options()
-	opts.sys.update = func(db *bolt.DB, fn func(*bolt.Tx) error) error { commits++; return db.Update(fn) }
+	opts.System.Update = func(db *bolt.DB, fn func(*bolt.Tx) error) error { commits++; return db.Update(fn) }
 	j, err := Open(opts)
 	testkit.Check(t, err)
 	j.writeSem <- struct{}{} // a commit is under way

@@ -54,7 +54,7 @@ type Options struct {
 	EpochLimit time.Duration       // 0 means DefaultEpochLimit; more is cut to it
 	Now        func() time.Time    // nil means time.Now; names files set aside, and measures epochs by its monotonic reading
 	Logger     *slog.Logger        // nil discards
-	sys        system
+	System     System              // the machine
 }
 
 // Journal is an open journal. It is safe for concurrent use.
@@ -114,7 +114,7 @@ func Open(opts Options) (*Journal, error) {
 		signal: make(chan struct{}, 1), closing: make(chan struct{}), writeSem: make(chan struct{}, 1),
 	}
 	j.SetSealKey(opts.SealKey)
-	err = opts.sys.disk.Sweep(opts.Dir)
+	err = opts.System.Disk.Sweep(opts.Dir)
 	if err == nil {
 		err = j.load()
 	}
@@ -149,7 +149,7 @@ func (opts *Options) setDefaults() {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	opts.sys.setDefaults()
+	opts.System.setDefaults()
 }
 
 // Append seals v and returns its sequence when it is durable (written and flushed to the device). On any error the visit

@@ -16,7 +16,7 @@ func TestAProbeTellsWhenTheJournalCanBeWrittenAgain(t *testing.T) {
 			s := newFixture(t)
 			f := &faulty{err: fault.err, persisted: fault.persisted, panics: fault.panics}
 			opts := s.options()
-			opts.sys.update = f.update
+			opts.System.Update = f.update
 			j, err := Open(opts)
 			testkit.Check(t, err)
 			s.mustAppend(j, 2)
@@ -53,7 +53,7 @@ func TestAProbeAsksForSpaceAsAnAppendDoes(t *testing.T) {
 	free := uint64(100)
 	opts := s.options()
 	opts.FreeFloor = 100
-	opts.sys.free = func(string) (uint64, error) { return free, nil }
+	opts.System.Free = func(string) (uint64, error) { return free, nil }
 	j, err := Open(opts)
 	testkit.Check(t, err)
 	free = 99
@@ -68,7 +68,7 @@ func TestAProbeAsksForSpaceAsAnAppendDoes(t *testing.T) {
 	if err := j.Probe(); err != nil || j.Stats().Failed != nil {
 		t.Fatalf("space is back: %v", err)
 	}
-	j.opts.sys.free = func(string) (uint64, error) { return 0, syscall.EIO }
+	j.opts.System.Free = func(string) (uint64, error) { return 0, syscall.EIO }
 	j.spaceRead = time.Time{}
 	if err := j.Probe(); !errors.Is(err, syscall.EIO) {
 		t.Fatalf("free space cannot be read: %v", err)

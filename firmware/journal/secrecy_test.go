@@ -28,7 +28,7 @@ func TestACopiedDiskRevealsNoCode(t *testing.T) {
 	}
 	testkit.Check(t, err)
 	f := &faulty{count: 1, err: errors.New("no")}
-	j.opts.sys.update = f.update
+	j.opts.System.Update = f.update
 	if err := s.append(j, 1); err == nil {
 		t.Fatal("the fault did not show")
 	}

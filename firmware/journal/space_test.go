@@ -26,7 +26,7 @@ func TestTheFloorOfFreeSpaceStopsAppendsUntilSpaceReturns(t *testing.T) {
 	free := uint64(100)
 	opts := s.options()
 	opts.FreeFloor = 100
-	opts.sys.free = func(string) (uint64, error) { return free, nil }
+	opts.System.Free = func(string) (uint64, error) { return free, nil }
 	j, err := Open(opts)
 	testkit.Check(t, err)
 	s.mustAppend(j, 2)

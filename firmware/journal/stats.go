@@ -52,7 +52,7 @@ func (j *Journal) Stats() Stats {
 	if info, err := os.Stat(j.path(fileName)); err == nil {
 		s.FileSize = info.Size()
 	}
-	if free, err := j.opts.sys.free(j.opts.Dir); err == nil {
+	if free, err := j.opts.System.Free(j.opts.Dir); err == nil {
 		s.FreeDisk, s.Full = free, j.spaceFor(free, live)
 	}
 	s.Replaced = j.setAsideFiles()

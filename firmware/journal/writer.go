@@ -203,7 +203,7 @@ func (j *Journal) fits(r *request, key visit.SealPublicKey) bool {
 // in force ends, so that no sequence is ever sealed twice under one key, and the journal's state is what the file then says.
 func (j *Journal) update(next *state, change func(*bolt.Tx) error) error {
 	err := catchPanic(func() error {
-		return j.opts.sys.update(j.db, func(tx *bolt.Tx) error {
+		return j.opts.System.Update(j.db, func(tx *bolt.Tx) error {
 			j.size = tx.Size()
 			if err := change(tx); err != nil {
 				return err
