@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -31,6 +32,9 @@ type Config struct {
 	Elapsed  func() time.Duration // running time by the monotonic clock; default: from Now
 	Wake     <-chan time.Time     // when to look for days to destroy; nil: by itself
 	Ready    func()               // called once, when requests are taken; default: nothing
+	Disk     durable.Disk         // of keys and clock; default: the machine's own
+	// Serve serves the public interface until ctx ends in place of TLS over Public, for simulations; nil: TLS.
+	Serve func(ctx context.Context, public http.Handler) error
 }
 
 // Run serves until ctx ends; then it finishes the requests in progress and closes everything that it has opened.
@@ -51,15 +55,18 @@ func Run(ctx context.Context, c Config) (err error) {
 	if err != nil {
 		return err
 	}
-	conf, err := s.id.TLS(c.Now)
-	if err != nil {
-		return err
+	if c.Serve == nil {
+		conf, err := s.id.TLS(c.Now)
+		if err != nil {
+			return err
+		}
+		c.Serve = func(ctx context.Context, public http.Handler) error {
+			return httpserver.Run(ctx, tls.NewListener(c.Public, conf),
+				httpserver.Options{Handler: public, Logger: c.Logger, ConnContext: ConnContext})
+		}
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		return httpserver.Run(ctx, tls.NewListener(c.Public, conf),
-			httpserver.Options{Handler: s.Handler(), Logger: c.Logger, ConnContext: ConnContext})
-	})
+	g.Go(func() error { return c.Serve(ctx, s.Handler()) })
 	g.Go(func() error {
 		return httpserver.Run(ctx, c.Operator, httpserver.Options{Handler: s.Admin(), Logger: c.Logger})
 	})
@@ -73,11 +80,11 @@ func Run(ctx context.Context, c Config) (err error) {
 // open makes a server of what is in the folder and of the store. What has to be closed after it goes into parts, also
 // when there is an error.
 func open(ctx context.Context, c Config, parts *closers) (*Server, error) {
-	keys, err := daykey.Open(c.Folder.path("keys", "days"), c.Secrets.master, rowcipher.Derive, durable.Disk{})
+	keys, err := daykey.Open(c.Folder.path("keys", "days"), c.Secrets.master, rowcipher.Derive, c.Disk)
 	if err != nil {
 		return nil, err
 	}
-	guard, err := guard.Open(c.Folder.path("keys", "clock"), c.Now, c.Elapsed, durable.Disk{})
+	guard, err := guard.Open(c.Folder.path("keys", "clock"), c.Now, c.Elapsed, c.Disk)
 	if err != nil {
 		return nil, err
 	}

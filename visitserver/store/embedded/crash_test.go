@@ -25,7 +25,7 @@ type image struct {
 func TestAcknowledgedIsOnTheDiskAtEveryPowerCut(t *testing.T) {
 	const callers, rounds, codes = 4, 60, 150
 	disk := vfs.NewCrashableMem()
-	s, err := open("/visits", Options{}, disk)
+	s, err := Open("/visits", Options{FS: disk})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestAcknowledgedIsOnTheDiskAtEveryPowerCut(t *testing.T) {
 
 func checkImage(t *testing.T, i int, img image) {
 	t.Helper()
-	s, err := open("/visits", Options{}, img.disk)
+	s, err := Open("/visits", Options{FS: img.disk})
 	if err != nil {
 		t.Fatalf("image %d: %v", i, err)
 	}

@@ -28,6 +28,8 @@ import (
 type Options struct {
 	Cache  int64 // bytes of block cache shared by all days, default 64 MiB
 	Logger *slog.Logger
+	FS     vfs.FS                // default: the machine's own; others are for tests and simulations
+	Tune   func(*pebble.Options) // changes what each database is opened with, for them too; nil: nothing
 }
 
 const (
@@ -67,16 +69,17 @@ type dayState struct {
 var _ store.Store = (*Store)(nil)
 
 // Open opens the store in dir, making the folder if need be.
-func Open(dir string, opts Options) (*Store, error) { return open(dir, opts, vfs.Default) }
-
-func open(dir string, opts Options, files vfs.FS) (*Store, error) {
+func Open(dir string, opts Options) (*Store, error) {
 	if opts.Cache == 0 {
 		opts.Cache = defaultCache
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{dir: dir, opts: opts, fs: files, seed: maphash.MakeSeed(), days: map[day.Day]*dayState{}}
+	if opts.FS == nil {
+		opts.FS = vfs.Default
+	}
+	s := &Store{dir: dir, opts: opts, fs: opts.FS, seed: maphash.MakeSeed(), days: map[day.Day]*dayState{}}
 	if err := s.makeFolder(filepath.Join(dir, "days")); err != nil {
 		return nil, err
 	}
@@ -140,6 +143,9 @@ func (s *Store) options() *pebble.Options {
 	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
 	for i := range opts.Levels {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	if s.opts.Tune != nil {
+		s.opts.Tune(opts)
 	}
 	return opts
 }
