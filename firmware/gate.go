@@ -52,7 +52,8 @@ type Lane struct {
 	Reader    string // name of the reader; empty for all
 }
 
-// Options are what a gate is made of. All are required but Indicators and Display.
+// Options are what a gate is made of. All are required but Indicators and Display, and where a default is
+// told.
 type Options struct {
 	Readers         []drivers.Reader
 	Indicators      []Lane
@@ -62,6 +63,7 @@ type Options struct {
 	RefuseUntrusted bool     // whether the gate is out of service while its clock is untrusted
 	Languages       []string // of the voice, one or two, in order
 	Board           *health.Board
+	CheckEvery      time.Duration // how often devices are asked whether they would work, default 500 ms
 	Logger          *slog.Logger
 }
 
@@ -77,6 +79,7 @@ type Gate struct {
 }
 
 const (
+	checkEvery  = 500 * time.Millisecond
 	appendLimit = 2 * time.Second // a slower disk is a broken one to the visitor who waits
 	maxWaiting  = 16              // frames of one reader that may wait while the disk is slow
 	// untrustedKeep is how long a code is remembered while the clock cannot tell when it expires.
@@ -85,9 +88,12 @@ const (
 
 // New returns a gate that is out of service until [Gate.Use] gives it a journal.
 func New(opts Options) *Gate {
+	if opts.CheckEvery == 0 {
+		opts.CheckEvery = checkEvery
+	}
 	g := &Gate{opts: opts, replays: newReplaySet()}
 	for _, l := range opts.Indicators {
-		g.dispatchers = append(g.dispatchers, newDispatcher(l.Indicator, l.Reader, g.idle, opts.Board))
+		g.dispatchers = append(g.dispatchers, newDispatcher(l, g.idle, opts.Board, opts.CheckEvery))
 	}
 	return g
 }
@@ -165,7 +171,7 @@ func (g *Gate) Run(ctx context.Context) error {
 			}
 		}
 		group.Go(func() error { supervise(ctx, r, emit, g.opts.Board); return nil })
-		group.Go(func() error { watchReader(ctx, r, g.InService, g.opts.Board); return nil })
+		group.Go(func() error { watchReader(ctx, r, g.InService, g.opts.Board, g.opts.CheckEvery); return nil })
 		group.Go(func() error { g.serve(ctx, frames); return nil })
 	}
 	group.Go(func() error { <-ctx.Done(); return nil })

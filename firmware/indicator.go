@@ -11,10 +11,9 @@ import (
 )
 
 const (
-	showLimit  = time.Second            // what a driver's Show may take (drivers.Indicator)
-	stuckAfter = 3 * time.Second        // when a Show that has not returned is reported
-	checkEvery = 500 * time.Millisecond // how often devices are asked whether they would work
-	haltLimit  = 2 * time.Second        // how long the end waits for a device that hangs
+	showLimit  = time.Second     // what a driver's Show may take (drivers.Indicator)
+	stuckAfter = 3 * time.Second // when a Show that has not returned is reported
+	haltLimit  = 2 * time.Second // how long the end waits for a device that hangs
 )
 
 // dispatcher stands between the gate and one indicator: a queue of one, in which a later cue replaces a waiting one. Whatever
@@ -24,6 +23,7 @@ type dispatcher struct {
 	lane   string // the reader whose cues it gets; empty for all
 	idle   func() drivers.Light
 	board  *health.Board
+	every  time.Duration // how often the device is asked whether it would work
 	cues   chan drivers.Cue
 
 	mu    sync.Mutex
@@ -31,8 +31,10 @@ type dispatcher struct {
 	err   error     // what the last Show returned
 }
 
-func newDispatcher(device drivers.Indicator, lane string, idle func() drivers.Light, board *health.Board) *dispatcher {
-	return &dispatcher{device: device, lane: lane, idle: idle, board: board, cues: make(chan drivers.Cue, 1)}
+func newDispatcher(l Lane, idle func() drivers.Light, board *health.Board, every time.Duration) *dispatcher {
+	return &dispatcher{
+		device: l.Indicator, lane: l.Reader, idle: idle, board: board, every: every, cues: make(chan drivers.Cue, 1),
+	}
 }
 
 // offer gives the device a cue of its lane.
@@ -60,7 +62,7 @@ func (d *dispatcher) run(ctx context.Context) {
 		defer close(done)
 		d.show(ctx)
 	}()
-	tick := time.NewTicker(checkEvery)
+	tick := time.NewTicker(d.every)
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		select {

@@ -42,8 +42,8 @@ func supervise(ctx context.Context, r drivers.Reader, emit func(drivers.Read), b
 
 // watchReader keeps the board true to a reader's own word until ctx ends, and switches the reader off while the gate is out
 // of service, where the device has a switch.
-func watchReader(ctx context.Context, r drivers.Reader, inService func() bool, board *health.Board) {
-	tick := time.NewTicker(checkEvery)
+func watchReader(ctx context.Context, r drivers.Reader, inService func() bool, board *health.Board, every time.Duration) {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	active := true // as every reader begins
 	for {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -42,6 +43,8 @@ type Options struct {
 	// Clock has the sources of time; what New knows of itself (allowance, floor, evidence) it fills in. The zero value
 	// takes the system's.
 	Clock clock.Options
+	// LookEvery is how often the parts look after devices, disk and clock; 0: each as often as it is made to.
+	LookEvery time.Duration
 	// Network is how the visit server is reached; the zero value goes over TCP.
 	Network uplink.Network
 }
@@ -74,6 +77,7 @@ func (s *Station) assemble() (err error) {
 	sources := s.opts.Clock
 	sources.Skew = s.opts.Config.Clock.Skew.Duration
 	sources.Floor, sources.OnEvidence = s.opts.Journal.TimeFloor(), s.opts.Journal.RaiseTimeFloor
+	sources.LookEvery = s.opts.LookEvery
 	s.clock = clock.New(sources)
 	var display firmware.Display
 	if s.opts.Screen != nil {
@@ -85,7 +89,7 @@ func (s *Station) assemble() (err error) {
 	s.gate = firmware.New(firmware.Options{
 		Readers: s.opts.Readers, Indicators: s.opts.Indicators, Display: display, Trust: s.trust, Clock: s.clock,
 		RefuseUntrusted: s.opts.Config.Clock.Untrusted == "refuse", Languages: s.opts.Config.Languages(),
-		Board: s.opts.Board, Logger: s.opts.Logger,
+		Board: s.opts.Board, CheckEvery: s.opts.LookEvery, Logger: s.opts.Logger,
 	})
 	s.provisioner = provision.New(provision.Options{
 		Journal: s.opts.Journal, Trust: s.trust, Begin: func() { s.gate.Use(s.opts.Journal) }, Logger: s.opts.Logger,
@@ -119,7 +123,10 @@ func (s *Station) newUplink() (*uplink.Uplink, error) {
 // the screen, empty if there is none. No step of it waits for the network: an enrolled gate serves its first visitor
 // whether or not there is one.
 func (s *Station) Run(ctx context.Context, ready func(url string)) error {
-	monitor := &health.Monitor{Board: s.opts.Board, Journal: s.opts.Journal, Clock: s.clock, Trust: s.trust}
+	monitor := &health.Monitor{
+		Board: s.opts.Board, Journal: s.opts.Journal, Clock: s.clock, Trust: s.trust,
+		Every: s.opts.LookEvery,
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	url := ""
 	if s.screen != nil {

@@ -32,7 +32,9 @@ type Config struct {
 	Elapsed  func() time.Duration // running time by the monotonic clock; default: from Now
 	Wake     <-chan time.Time     // when to look for days to destroy; nil: by itself
 	Ready    func()               // called once, when requests are taken; default: nothing
-	Disk     durable.Disk         // of keys and clock; default: the machine's own
+	// Heartbeat is the time between two heartbeats asked of each gate, default 5 min.
+	Heartbeat time.Duration
+	Disk      durable.Disk // of keys and clock; default: the machine's own
 	// Serve serves the public interface until ctx ends in place of TLS over Public, for simulations; nil: TLS.
 	Serve func(ctx context.Context, public http.Handler) error
 }
@@ -99,6 +101,7 @@ func open(ctx context.Context, c Config, parts *closers) (*Server, error) {
 	}
 	return New(ctx, Parts{
 		Store: c.Store, Keys: keys, Guard: guard, Identity: c.Secrets.identity, Audit: audit, Logger: c.Logger, Now: c.Now,
+		Heartbeat: c.Heartbeat,
 	})
 }
 

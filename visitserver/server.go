@@ -5,6 +5,7 @@
 package visitserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,8 @@ type Parts struct {
 	Audit    AuditLog
 	Logger   *slog.Logger     // default: none
 	Now      func() time.Time // default: time.Now
+	// Heartbeat is the time between two heartbeats asked of each gate, default 5 min.
+	Heartbeat time.Duration
 }
 
 const (
@@ -39,15 +42,16 @@ const (
 
 // Server answers terminals, facility managers and the health authority. Its handlers are in Handler and Admin.
 type Server struct {
-	store  store.Store
-	keys   *daykey.Ring[*rowcipher.Key]
-	guard  *guard.Clock
-	id     *Identity
-	seal   visit.SealPrivateKey
-	epochs *epochCache
-	audit  AuditLog
-	log    *slog.Logger
-	now    func() time.Time
+	store     store.Store
+	keys      *daykey.Ring[*rowcipher.Key]
+	guard     *guard.Clock
+	id        *Identity
+	seal      visit.SealPrivateKey
+	epochs    *epochCache
+	audit     AuditLog
+	log       *slog.Logger
+	now       func() time.Time
+	heartbeat time.Duration // asked of each gate
 
 	gates   stripes
 	slots   chan struct{} // holds one for each batch or order in work
@@ -77,6 +81,7 @@ func New(ctx context.Context, p Parts) (*Server, error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
+	s.heartbeat = cmp.Or(p.Heartbeat, heartbeatPeriod)
 	list, err := s.trustList(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("visit server: %w", err)

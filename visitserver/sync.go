@@ -45,7 +45,7 @@ func (s *Server) takeVisits(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	receipt := s.receipt(heartbeatPeriod)
+	receipt := s.receipt(s.heartbeat)
 	receipt.Settled, receipt.Alerts = done.settled, done.alerts
 	return answer(w, wire.TypeReceipt, receipt)
 }
@@ -96,9 +96,9 @@ func (s *Server) takeHeartbeat(w http.ResponseWriter, r *http.Request) error {
 	if err := s.keepHeartbeat(r.Context(), t.name, h); err != nil {
 		return err
 	}
-	period := heartbeatPeriod
+	period := s.heartbeat
 	if len(h.Faults) > 0 {
-		period = heartbeatFaulty
+		period = min(period, heartbeatFaulty)
 	}
 	return answer(w, wire.TypeReceipt, s.receipt(period))
 }

@@ -63,6 +63,7 @@ type Options struct {
 	Kernel    func() (KernelTime, error) // adjtimex(2)
 	RTC       func() bool                // whether the kernel took the wall clock's time from a battery-kept clock at boot
 	Steps     StepNotifier               // tells of wall clock steps as they happen
+	LookEvery time.Duration              // how often Run looks at the kernel; 0 stands for 16 s
 
 	// OnEvidence is told the floor after each genuine code, to be kept across restarts. It must not block; nil is told nothing.
 	OnEvidence func(floor time.Time)
@@ -118,6 +119,9 @@ func New(opts Options) *Clock {
 	}
 	if opts.RTC == nil {
 		opts.RTC = rtcSetsClock
+	}
+	if opts.LookEvery == 0 {
+		opts.LookEvery = lookEvery
 	}
 	if opts.Steps == nil {
 		opts.Steps = notifySteps

@@ -13,7 +13,7 @@ import (
 // StepNotifier calls stepped whenever the wall clock was set, from one goroutine, until ctx ends; it then returns nil.
 type StepNotifier func(ctx context.Context, stepped func()) error
 
-// lookEvery is how often Run looks at the kernel, so that the end of its synchronisation is noticed in time.
+// lookEvery is the default of Options.LookEvery: the end of the kernel's synchronisation is to be noticed in time.
 const lookEvery = 16 * time.Second
 
 // Run keeps the clock's knowledge current until ctx ends, when it returns ctx's error. Without it the clock works as well,
@@ -23,7 +23,7 @@ func (c *Clock) Run(ctx context.Context) error {
 	defer stop()
 	steps := make(chan error, 1)
 	go func() { steps <- c.opts.Steps(inner, func() { c.Read() }) }()
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTicker(c.opts.LookEvery)
 	defer tick.Stop()
 	for {
 		select {

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -29,20 +30,21 @@ type Trust interface {
 	Stale(now time.Time) bool
 }
 
-// Monitor keeps a board true to journal, clock and trust list, which note no faults of their own. All its fields must be
+// Monitor keeps a board true to journal, clock and trust list, which note no faults of their own. All its fields but Every must be
 // set before it is used.
 type Monitor struct {
 	Board   *Board
 	Journal Journal
 	Clock   Clock
 	Trust   Trust
+	Every   time.Duration // how often Run looks, default two seconds
 }
 
 const lookEvery = 2 * time.Second
 
-// Run looks every two seconds until ctx ends.
+// Run looks every so often until ctx ends.
 func (m *Monitor) Run(ctx context.Context) {
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTicker(cmp.Or(m.Every, lookEvery))
 	defer tick.Stop()
 	for {
 		m.Look()
