@@ -2,7 +2,6 @@ package configs
 
 import (
 	"crypto/ed25519"
-	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"log/slog"
@@ -10,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/kipass/kipass/protocol/publickey"
 )
 
 // The value types below never fail to decode: they keep what was wrong with their text, so that all mistakes of a file
@@ -115,14 +116,11 @@ func (k *PublicKey) UnmarshalText(text []byte) error {
 	if len(text) == 0 {
 		return nil
 	}
-	plain := strings.TrimRight(string(text), "=")
-	for _, decode := range []func(string) ([]byte, error){hex.DecodeString, base64.RawStdEncoding.DecodeString, base64.RawURLEncoding.DecodeString} {
-		if b, err := decode(plain); err == nil && len(b) == ed25519.PublicKeySize {
-			k.key = b
-			return nil
-		}
+	key, err := publickey.Parse(string(text))
+	if err != nil {
+		k.wrong = err.Error()
 	}
-	k.wrong = fmt.Sprintf("is no Ed25519 public key; write its %d bytes as 64 hex digits or as 44 characters of base64", ed25519.PublicKeySize)
+	k.key = key
 	return nil
 }
 

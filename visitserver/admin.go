@@ -15,6 +15,7 @@ import (
 	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/order"
+	"github.com/kipass/kipass/protocol/publickey"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
@@ -137,7 +138,7 @@ func revokeTerminal(ctx context.Context, s *Server, args []string, _ []byte) (an
 }
 
 func setTrustRoot(ctx context.Context, s *Server, args []string, _ []byte) (any, error) {
-	key, err := ParsePublicKey(args[0])
+	key, err := publickey.Parse(args[0])
 	if err != nil {
 		return nil, err
 	}

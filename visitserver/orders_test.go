@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"filippo.io/age"
 
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/auditlog"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/order"
@@ -193,6 +197,20 @@ func TestNothingOfADayWhoseWeeksAreOverLeavesEvenBeforeItIsDestroyed(t *testing.
 		answer, refused := inquire(t, fx, a, a.approved(t, a.order(fx, "cafe", day.Start(), (day+2).Start())))
 		if refused != "" || len(answer.Scans) != c.want {
 			t.Errorf("%s: %d scans, refused %q; want %d", c.rule, len(answer.Scans), refused, c.want)
+		}
+	}
+}
+
+func TestNoRegisterTakesAKeyThatNobodyOwns(t *testing.T) {
+	fx := newFixture(t)
+	for what, key := range testkit.BadKeys(t) {
+		for _, req := range []AdminRequest{
+			{Command: "officer add", Args: []string{"choi", "kipass-officer:" + base64.RawURLEncoding.EncodeToString(key)}},
+			{Command: "trust-root", Args: []string{hex.EncodeToString(key)}},
+		} {
+			if err := fx.tryAdmin(nil, req); err == nil || !strings.Contains(err.Error(), "public key") {
+				t.Errorf("%s: %s: %v", what, req.Command, err)
+			}
 		}
 	}
 }

@@ -3,11 +3,10 @@ package visitserver
 import (
 	"context"
 	"crypto/ed25519"
-	"encoding/base64"
-	"encoding/hex"
 	"fmt"
 	"net/http"
 
+	"github.com/kipass/kipass/protocol/publickey"
 	"github.com/kipass/kipass/protocol/token"
 	"github.com/kipass/kipass/protocol/wire"
 	"github.com/kipass/kipass/visitserver/store"
@@ -19,23 +18,10 @@ const (
 	trustNow   = "list" // the signed list in force
 )
 
-// ParsePublicKey reads an Ed25519 public key: 64 hexadecimal digits, or base64 (RFC 4648), either alphabet.
-func ParsePublicKey(s string) (ed25519.PublicKey, error) {
-	if b, err := hex.DecodeString(s); err == nil && len(b) == ed25519.PublicKeySize {
-		return b, nil
-	}
-	for _, enc := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
-		if b, err := enc.DecodeString(s); err == nil && len(b) == ed25519.PublicKeySize {
-			return b, nil
-		}
-	}
-	return nil, fmt.Errorf("public key must be %d bytes in hexadecimal or base64", ed25519.PublicKeySize)
-}
-
 // SetTrustRoot sets the scheme operator's root key, once: to change it a new server is set up.
 func (s *Server) SetTrustRoot(ctx context.Context, root ed25519.PublicKey) error {
-	if len(root) != ed25519.PublicKeySize {
-		return fmt.Errorf("root key of %d bytes, must be %d", len(root), ed25519.PublicKeySize)
+	if err := publickey.Check(root); err != nil {
+		return fmt.Errorf("root key: %w", err)
 	}
 	if err := s.store.Swap(ctx, store.Change{Table: tableTrust, Key: trustRoot, New: root}); err != nil {
 		return fmt.Errorf("setting the root key of the trust list (it can be set once): %w", err)

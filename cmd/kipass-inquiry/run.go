@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
-	"crypto/ed25519"
+
 	"crypto/x509"
-	"encoding/base64"
+
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +17,7 @@ import (
 
 	"github.com/kipass/kipass/inquiry"
 	"github.com/kipass/kipass/internal/cli"
+	"github.com/kipass/kipass/protocol/publickey"
 	"github.com/kipass/kipass/protocol/token"
 )
 
@@ -136,10 +137,10 @@ func addRoots(roots map[string]*x509.CertPool, name, path string) error {
 }
 
 func readTrust(path, root string) (token.TrustList, error) {
-	pub, err := base64.StdEncoding.DecodeString(root)
-	if err != nil || len(pub) != ed25519.PublicKeySize {
-		return token.TrustList{}, cli.Wrong("--trust-root는 루트 공개 키, base64 44자여야 합니다",
-			"--trust-root must be the root's public half, 44 characters of base64")
+	pub, err := publickey.Parse(root)
+	if err != nil {
+		return token.TrustList{}, cli.Wrong("--trust-root는 루트 공개 키, base64 44자여야 합니다: %v",
+			"--trust-root must be the root's public half, 44 characters of base64: %v", err)
 	}
 	raw, err := os.ReadFile(path)
 	if err != nil {

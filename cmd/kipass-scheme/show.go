@@ -1,18 +1,16 @@
 package main
 
 import (
-	"crypto/ed25519"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/kipass/kipass/internal/cli"
+	"github.com/kipass/kipass/protocol/publickey"
 	"github.com/kipass/kipass/protocol/token"
 )
 
@@ -30,10 +28,10 @@ func showCommand() *cobra.Command {
 }
 
 func show(root, path string, stdout io.Writer) error {
-	pub, err := base64.StdEncoding.Strict().DecodeString(strings.TrimSpace(root))
-	if err != nil || len(pub) != ed25519.PublicKeySize {
-		return cli.Wrong("--trust-root는 루트 공개 키, base64 44자여야 합니다",
-			"--trust-root must be the root's public half, 44 characters of base64")
+	pub, err := publickey.Parse(root)
+	if err != nil {
+		return cli.Wrong("--trust-root는 루트 공개 키, base64 44자여야 합니다: %v",
+			"--trust-root must be the root's public half, 44 characters of base64: %v", err)
 	}
 	raw, err := os.ReadFile(path)
 	if err != nil {

@@ -18,7 +18,7 @@ const module = "github.com/kipass/kipass/"
 
 // The ground floor: what crosses the lines between the parties, and what is below everything.
 var (
-	protocol = []string{"protocol/token", "protocol/visit", "protocol/day", "protocol/wire", "protocol/order", "protocol/auditlog"}
+	protocol = []string{"protocol/token", "protocol/visit", "protocol/day", "protocol/wire", "protocol/order", "protocol/auditlog", "protocol/publickey"}
 	internal = []string{"internal/durable", "internal/keyfile", "internal/authority", "internal/daykey", "internal/guard", "internal/httpserver"}
 )
 
@@ -34,19 +34,20 @@ var rules = []struct {
 	{"cmd/kipass-visits", join(protocol, internal, "internal/cli", "visitserver/"), "the server's main may wire the server, and identity must stay out of it"},
 	{"cmd/kipass-issuer", join(protocol, internal, "internal/cli", "issuer/"), "the issuer's main may wire the issuer, and places must stay out of it"},
 	{"cmd/kipass-inquiry", join(protocol, internal, "internal/cli", "inquiry/"), "the authority joins answers over HTTP and holds no other party's store"},
-	{"cmd/kipass-scheme", join(internal, nil, "internal/cli", "protocol/token"), "the scheme operator handles trust lists only"},
+	{"cmd/kipass-scheme", join(internal, nil, "internal/cli", "protocol/token", "protocol/publickey"), "the scheme operator handles trust lists only"},
 	{"cmd/kipass-lab", join(internal, nil, "internal/cli", "lab/chain", "lab/bench"), "the lab's main starts rooms of the lab"},
 	{"cmd/kipass-hil", join(internal, nil, "internal/cli", "lab/hil"), "the main of the hardware tests starts that room of the lab"},
 	{"protocol/day", nil, "the calendar is below every format"},
-	{"protocol/token", nil, "the format of codes stands alone, so that anyone can use it"},
+	{"protocol/publickey", nil, "what a key is lies below every register of keys"},
+	{"protocol/token", []string{"protocol/publickey"}, "the format of codes stands alone, so that anyone can use it"},
 	{"protocol/visit", []string{"protocol/day"}, "the visit record stands alone, between gate and server"},
 	{"protocol/wire", []string{"protocol/visit", "protocol/day"}, "the encoding is shared by gate and server and belongs to neither"},
-	{"protocol/order", []string{"protocol/visit", "protocol/day", "internal/durable"}, "the order's format is shared by all who check it"},
-	{"protocol/auditlog", []string{"internal/durable"}, "the log's format is shared by all who keep one"},
+	{"protocol/order", []string{"protocol/visit", "protocol/day", "protocol/publickey", "internal/durable"}, "the order's format is shared by all who check it"},
+	{"protocol/auditlog", []string{"protocol/publickey", "internal/durable"}, "the log's format is shared by all who keep one"},
 	{"drivers", nil, "the contracts say what to do, not what it means"},
 	{"drivers/", []string{"drivers", "drivers/framing", "drivers/internal/"}, "driver families never know codes, visits, firmware or each other"},
 	{"sounds", []string{"protocol/visit"}, "clips and words belong to outcomes"},
-	{"configs", []string{"protocol/visit", "internal/spelling", "drivers", "drivers/framing"}, "a config names places, devices and how their frames end, and opens none"},
+	{"configs", []string{"protocol/visit", "protocol/publickey", "internal/spelling", "drivers", "drivers/framing"}, "a config names places, devices and how their frames end, and opens none"},
 	{"firmware/journal/boltcheck", nil, "it knows the database's file and nothing of what is in it"},
 	{"firmware/screen", []string{"firmware/health", "protocol/visit", "protocol/day", "sounds", "configs", "internal/httpserver"}, "the screen serves pages and is told outcomes only: it knows neither codes nor readers"},
 	{"firmware/journal", []string{"firmware/journal/boltcheck", "protocol/visit", "protocol/day", "internal/durable"}, "the journal keeps sealed visits in durable files and knows nothing else of the gate"},
@@ -241,7 +242,7 @@ var floors = [][]string{
 	{"internal/daykey", "internal/guard", "internal/testkit/"},
 	{"protocol/wire", "protocol/order", "protocol/auditlog"},
 	{"protocol/visit", "protocol/token"},
-	{"protocol/day"},
+	{"protocol/day", "protocol/publickey"},
 	{"internal/cli/", "internal/keyfile", "internal/authority", "internal/httpserver"},
 	{"internal/durable", "internal/spelling"},
 }

@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/kipass/kipass/protocol/publickey"
 )
 
 // checkpoint is a signed tree head as C2SP tlog-checkpoint has it: origin, size and root hash, one a line, signed as a
@@ -21,7 +23,27 @@ type checkpoint struct {
 
 // VerifierKey returns the text an auditor needs to check the log, "origin+hash+key" (C2SP signed-note).
 func VerifierKey(origin string, pub ed25519.PublicKey) (string, error) {
+	if err := publickey.Check(pub); err != nil {
+		return "", fmt.Errorf("audit log's key: %w", err)
+	}
 	return note.NewEd25519VerifierKey(origin, pub)
+}
+
+// newVerifier reads what VerifierKey returned.
+func newVerifier(vkey string) (note.Verifier, error) {
+	v, err := note.NewVerifier(vkey)
+	if err != nil {
+		return nil, err
+	}
+	// "origin+hash+base64" of one byte of algorithm and the key; NewVerifier has checked the form.
+	raw, err := base64.StdEncoding.DecodeString(strings.SplitN(vkey, "+", 3)[2])
+	if err != nil || len(raw) != 1+ed25519.PublicKeySize {
+		return nil, errors.New("not a key of Ed25519")
+	}
+	if err := publickey.Check(raw[1:]); err != nil {
+		return nil, err
+	}
+	return v, nil
 }
 
 // signer signs notes with a raw key; note's own takes keys in a text form only.
@@ -40,7 +62,7 @@ func newSigner(origin string, logKey ed25519.PrivateKey) (signer, note.Verifier,
 	if err != nil {
 		return signer{}, nil, fmt.Errorf("log key: %w", err)
 	}
-	v, err := note.NewVerifier(vkey)
+	v, err := newVerifier(vkey)
 	if err != nil {
 		return signer{}, nil, fmt.Errorf("audit log's origin %q cannot name a key: %w", origin, err)
 	}

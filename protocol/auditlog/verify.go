@@ -45,7 +45,7 @@ func VerifyDir(dir, vkey string, older ...[]byte) (Report, error) {
 // proof of every entry, and, for each older checkpoint the auditor has kept, its signature and the consistency proof
 // (RFC 6962 section 2.1.2) that the log has only grown since. Errors that show a change wrap [ErrTampered].
 func Check(entries, signed []byte, vkey string, older ...[]byte) (Report, error) {
-	v, err := note.NewVerifier(vkey)
+	v, err := newVerifier(vkey)
 	if err != nil {
 		return Report{}, fmt.Errorf("auditing: verifier key: %w", err)
 	}

@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/kipass/kipass/internal/durable"
+	"github.com/kipass/kipass/protocol/publickey"
 )
 
 // KeyID is a COSE key identifier: the first 8 bytes of SHA-256 of a raw Ed25519 public key.
@@ -62,9 +63,8 @@ func NewOfficers(officers ...Officer) (Officers, error) {
 		if err := checkOfficer(o.Name); err != nil {
 			return Officers{}, err
 		}
-		if len(o.Public) != ed25519.PublicKeySize {
-			return Officers{}, fmt.Errorf("officer %s: public key of %d bytes, must be %d",
-				o.Name, len(o.Public), ed25519.PublicKeySize)
+		if err := publickey.Check(o.Public); err != nil {
+			return Officers{}, fmt.Errorf("officer %s: %w", o.Name, err)
 		}
 		id := KeyIDOf(o.Public)
 		if _, twice := r.byKey[id]; twice || names[o.Name] {
@@ -93,6 +93,9 @@ func ParsePublicKey(s string) (ed25519.PublicKey, error) {
 	pub, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil || len(pub) != ed25519.PublicKeySize {
 		return nil, fmt.Errorf("officer's public key must be %q and 43 characters of base64url", keyPrefix)
+	}
+	if err := publickey.Check(pub); err != nil {
+		return nil, fmt.Errorf("officer's key: %w", err)
 	}
 	return pub, nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/veraison/go-cose"
 
 	"github.com/kipass/kipass/internal/testkit"
+	"github.com/kipass/kipass/protocol/publickey"
 	"github.com/kipass/kipass/protocol/token"
 )
 
@@ -76,7 +77,7 @@ func TestCOSEWorkingGroupEd25519(t *testing.T) {
 	if !public(key).Equal(ed25519.PublicKey(testkit.Unhex(t, e.Input.Sign.Key.Public))) {
 		t.Fatal("the example's public key is not that of its private key")
 	}
-	if err := token.CheckPublicKey(public(key)); err != nil {
+	if err := publickey.Check(public(key)); err != nil {
 		t.Errorf("the example's key: %v", err)
 	}
 	msg := cose.NewSign1Message()

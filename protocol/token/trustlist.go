@@ -9,6 +9,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/kipass/kipass/protocol/publickey"
 )
 
 // Limits of a trust list.
@@ -93,7 +95,7 @@ func OpenTrustList(root ed25519.PublicKey, raw []byte) (TrustList, error) {
 }
 
 func openTrustList(root ed25519.PublicKey, raw []byte) (TrustList, error) {
-	if err := checkPublicKey(root); err != nil {
+	if err := publickey.Check(root); err != nil {
 		return TrustList{}, fmt.Errorf("root key: %w", err)
 	}
 	if len(raw) > MaxTrustList {
@@ -198,7 +200,7 @@ func (i Issuer) check() error {
 		if k.Issuer != "" && k.Issuer != i.Name {
 			return fmt.Errorf("key %v is another issuer's, %q", KeyID(k.Public), k.Issuer)
 		}
-		if err := checkPublicKey(k.Public); err != nil {
+		if err := publickey.Check(k.Public); err != nil {
 			return fmt.Errorf("key %v: %w", KeyID(k.Public), err)
 		}
 		if err := checkSpan(k.NotBefore, k.NotAfter); err != nil {

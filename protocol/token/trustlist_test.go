@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/token"
 )
 
@@ -353,5 +354,18 @@ func TestConcurrentUpdatesNeverRollBack(t *testing.T) {
 	reading.Wait()
 	if trust.Version() != versions {
 		t.Errorf("version %d is held, want %d", trust.Version(), versions)
+	}
+}
+
+func TestNoTrustListTakesAKeyThatNobodyOwns(t *testing.T) {
+	for what, key := range testkit.BadKeys(t) {
+		l := listOf(1)
+		l.Issuers[0].Keys[0].Public = key
+		if _, err := token.SignTrustList(rootKey, l); !errors.Is(err, token.ErrTrustList) {
+			t.Errorf("%s: a list with it is signed: %v", what, err)
+		}
+		if _, err := token.OpenTrustList(key, signedList(t, goodList(1))); err == nil || !strings.Contains(err.Error(), "root key") {
+			t.Errorf("%s: a list is opened under it: %v", what, err)
+		}
 	}
 }
