@@ -99,22 +99,25 @@ func (a *accounts) get(bearer string) (holder, day.Day, error) {
 		return holder{}, 0, ErrUnknown
 	}
 	day := sealedOn(value)
-	k, err := a.keys.Key(day)
-	if errors.Is(err, daykey.ErrNoKey) {
+	keys, err := a.keys.Keys(day)
+	if errors.Is(err, daykey.ErrNoKey) || errors.Is(err, daykey.ErrDamaged) {
 		return holder{}, 0, ErrUnknown
 	}
 	if err != nil {
 		return holder{}, 0, err
 	}
-	plain, err := unseal(k.account, value[4:], row)
-	if err != nil {
-		return holder{}, 0, fmt.Errorf("account of %v: %w", day, err)
+	for _, k := range keys {
+		plain, err := unseal(k.account, value[4:], row)
+		if err != nil {
+			continue
+		}
+		h, err := decodeHolder(plain)
+		if err != nil {
+			return holder{}, 0, err
+		}
+		return h, day, nil
 	}
-	h, err := decodeHolder(plain)
-	if err != nil {
-		return holder{}, 0, err
-	}
-	return h, day, nil
+	return holder{}, 0, ErrUnknown // its day's key was damaged: the holder registers anew
 }
 
 // count returns how many accounts are sealed under day or earlier.

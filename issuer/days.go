@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/kipass/kipass/internal/daykey"
 	"github.com/kipass/kipass/internal/durable"
@@ -28,6 +30,7 @@ var (
 type dayFiles struct {
 	dir  string
 	disk durable.Disk
+	log  *slog.Logger
 	mu   sync.RWMutex // held for reading while a day is used, for writing while one is opened or destroyed
 	open map[day.Day]*bbolt.DB
 }
@@ -89,11 +92,38 @@ func (d *dayFiles) openDay(day day.Day, create bool) error {
 		return fmt.Errorf("%v: %w", day, daykey.ErrNoKey)
 	}
 	db, err := openBolt(d.path(day), bucketCodes, bucketHolders)
+	if create && damaged(err) {
+		if err := d.setAside(day, err); err != nil {
+			return err
+		}
+		db, err = openBolt(d.path(day), bucketCodes, bucketHolders)
+	}
 	if err != nil {
 		return err
 	}
 	d.open[day] = db
 	return nil
+}
+
+// damaged reports whether an error of opening a database is of its content.
+func damaged(err error) bool {
+	return errors.Is(err, bolterrors.ErrInvalid) || errors.Is(err, bolterrors.ErrChecksum) || errors.Is(err, bolterrors.ErrVersionMismatch)
+}
+
+// setAside moves a day's file, which does not open because of cause, out of the way of the codes to come. The caller holds
+// mu.
+func (d *dayFiles) setAside(day day.Day, cause error) error {
+	for n := 1; ; n++ {
+		path := fmt.Sprintf("%s.damaged-%d", d.path(day), n)
+		if _, err := os.Lstat(path); err == nil {
+			continue
+		}
+		if err := d.disk.Rename(d.path(day), path); err != nil {
+			return fmt.Errorf("setting the damaged issue log of %v aside: %w", day, err)
+		}
+		d.log.Error("issue log of a day is damaged; it was set aside and another one begun", "day", day.String(), "path", path, "error", cause)
+		return nil
+	}
 }
 
 // record writes a code and its holder's identity into the issue log of the day of iat, and returns when both are durable.
@@ -168,8 +198,14 @@ func (d *dayFiles) destroy(day day.Day) error {
 		}
 		delete(d.open, day)
 	}
-	if err := d.disk.Remove(d.path(day)); err != nil {
+	files, err := filepath.Glob(d.path(day) + ".damaged-*")
+	if err != nil {
 		return fmt.Errorf("removing %v: %w", day, err)
+	}
+	for _, path := range append(files, d.path(day)) {
+		if err := d.disk.Remove(path); err != nil {
+			return fmt.Errorf("removing %v: %w", day, err)
+		}
 	}
 	return nil
 }

@@ -73,6 +73,9 @@ func open(dir, secretDir string, opts Options, disk durable.Disk, elapsed func()
 	if err != nil {
 		return nil, err
 	}
+	keys.Damaged = func(d day.Day, path string) {
+		opts.Logger.Error("day key is damaged; it was set aside and another one made", "day", d.String(), "path", path)
+	}
 	audit, err := auditlog.Open(filepath.Join(dir, "audit"), s.logKey, about.auditOrigin())
 	if err != nil {
 		return nil, err
@@ -93,7 +96,7 @@ func open(dir, secretDir string, opts Options, disk durable.Disk, elapsed func()
 	}
 	return &Issuer{
 		opts: opts, about: about, secrets: s, officers: filepath.Join(dir, officersFile), keys: keys,
-		days:     &dayFiles{dir: filepath.Join(dir, "days"), disk: disk, open: map[day.Day]*bbolt.DB{}},
+		days:     &dayFiles{dir: filepath.Join(dir, "days"), disk: disk, log: opts.Logger, open: map[day.Day]*bbolt.DB{}},
 		accounts: accounts, audit: audit, guard: guard, rate: newRateLimiter(opts.CodesPerMinute, opts.Now),
 	}, nil
 }

@@ -74,11 +74,23 @@ func (i *Issuer) openCode(o order.Order, c order.Code, now time.Time) (holder, e
 	return holder{}, errNotOurs
 }
 
-func (i *Issuer) openCodeOn(d day.Day, c order.Code) (holder, error) {
-	k, err := i.keys.Key(d)
+func (i *Issuer) openCodeOn(d day.Day, c order.Code) (h holder, err error) {
+	keys, err := i.keys.Keys(d)
+	if errors.Is(err, daykey.ErrDamaged) {
+		return holder{}, errNotOurs // until its file is put right
+	}
 	if err != nil {
 		return holder{}, err
 	}
+	for _, k := range keys {
+		if h, err = i.openCodeUnder(k, d, c); !errors.Is(err, errNotOurs) {
+			return h, err
+		}
+	}
+	return holder{}, err
+}
+
+func (i *Issuer) openCodeUnder(k *dayKeys, d day.Day, c order.Code) (holder, error) {
 	cti := token.CTI(c.CTI)
 	r, err := openRef(k.cti, i.about.Name, cti)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -217,7 +218,7 @@ func TestLogsHoldNothingOfAnyone(t *testing.T) {
 	testkit.Check(t, json.Unmarshal(b, &c))
 	r.post(t, PathCodes, "", bearer+"x", nil)
 	r.post(t, order.PathOrders, order.TypeQuestion, "", []byte(testName))
-	// A damaged account is an error of the issuer's own, and is logged.
+	// A key that cannot be read is an error of the issuer's own, and is logged.
 	r.stop()
 	f.reopen(t, durable.Disk{})
 	code := f.read(t, c.Text)
@@ -226,10 +227,11 @@ func TestLogsHoldNothingOfAnyone(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := r.log.String()
-	testkit.Check(t, os.WriteFile(filepath.Join(f.dir, "keys", day.Of(noon).String()+".key"), make([]byte, 60), 0o600))
+	key := filepath.Join(f.dir, "keys", day.Of(noon).String()+".key")
+	testkit.Check(t, errors.Join(os.Remove(key), os.Mkdir(key, 0o700)))
 	r = serve(t, f, RegisterOpen)
 	if resp, _ := r.post(t, PathCodes, "", bearer, nil); resp.StatusCode != http.StatusInternalServerError {
-		t.Fatalf("code under a damaged key: %s", resp.Status)
+		t.Fatalf("code under an unreadable key: %s", resp.Status)
 	}
 	r.stop()
 	all := first + r.log.String()

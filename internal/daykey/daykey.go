@@ -7,7 +7,9 @@
 // AES-256-GCM of the day's 32 random bytes, with "kipass day key v1 DAY" as additional data. The wrapping key is
 // HKDF-SHA256 (RFC 5869) of the 32-byte master key, without salt, info "kipass day key wrap v1". Keys for use are never
 // the secret itself but derived from it, see [Secret.Key]. To destroy a day its file is overwritten, unlinked, and the
-// folder synced. On flash and copy-on-write disks overwriting reaches other cells; what protects there is that the file
+// folder synced. A file that does not open under the master key any more is renamed to DAY.key.damaged-N when a key of its
+// day is next made, and goes with its day. So that a wrong master key is not taken for damage, the file master.check holds
+// a nonce and the AES-256-GCM of nothing, with "kipass day key check v1" as additional data, under the wrapping key. On flash and copy-on-write disks overwriting reaches other cells; what protects there is that the file
 // only ever held the secret wrapped, and that the master key lies elsewhere.
 //
 // When a day may be destroyed is decided by package guard, since a wall clock alone may be wrong.
@@ -24,6 +26,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -80,8 +83,12 @@ type Ring[K any] struct {
 	derive func(Secret) (K, error)
 	disk   durable.Disk
 
+	// Damaged, if set, is told of each key file that is set aside and where it lies then. It is set before the first use.
+	Damaged func(d day.Day, path string)
+
 	mu        sync.RWMutex
 	days      map[day.Day]*entry[K]
+	aside     map[day.Day]bool // have files that were set aside
 	forbidden map[day.Day]bool
 }
 
@@ -117,18 +124,40 @@ func Open[K any](dir string, master []byte, derive func(Secret) (K, error), disk
 	}
 	r := &Ring[K]{
 		dir: dir, wrap: wrap, derive: derive, disk: disk,
-		days: map[day.Day]*entry[K]{}, forbidden: map[day.Day]bool{},
+		days: map[day.Day]*entry[K]{}, aside: map[day.Day]bool{}, forbidden: map[day.Day]bool{},
 	}
 	for _, d := range days {
 		r.days[d] = &entry[K]{}
+	}
+	if err := r.checkMaster(days); err != nil {
+		return nil, err
+	}
+	damaged, err := r.SetAside()
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range damaged {
+		r.aside[d] = true
 	}
 	return r, nil
 }
 
 func (r *Ring[K]) path(d day.Day) string { return filepath.Join(r.dir, d.String()+suffix) }
 
-// Days lists the days that have a key file, oldest first.
-func (r *Ring[K]) Days() ([]day.Day, error) { return Days(r.dir, suffix) }
+// Days lists the days that have a key file, those set aside included, oldest first.
+func (r *Ring[K]) Days() ([]day.Day, error) {
+	days, err := Days(r.dir, suffix)
+	if err != nil {
+		return nil, err
+	}
+	damaged, err := r.SetAside()
+	if err != nil {
+		return nil, err
+	}
+	days = append(days, damaged...)
+	slices.Sort(days)
+	return slices.Compact(days), nil
+}
 
 // Days lists the days by which the folder's files with that ending are named, oldest first.
 func Days(dir, ending string) ([]day.Day, error) {
@@ -154,8 +183,9 @@ func Days(dir, ending string) ([]day.Day, error) {
 // Key returns the day's key. Errors wrap [ErrNoKey] or [ErrDamaged], or are of the disk.
 func (r *Ring[K]) Key(d day.Day) (K, error) { return r.key(d, false) }
 
-// Make returns the day's key and makes it, durably, if there is none. A day whose key was destroyed gets no new one: the
-// error wraps [ErrNoKey].
+// Make returns the day's key and makes it, durably, if there is none, or none that opens: what is sealed from then on is
+// not held up by a damaged file, which is set aside. A day whose key was destroyed gets no new one: the error wraps
+// [ErrNoKey].
 func (r *Ring[K]) Make(d day.Day) (K, error) { return r.key(d, true) }
 
 func (r *Ring[K]) key(d day.Day, create bool) (k K, err error) {
@@ -177,24 +207,36 @@ func (r *Ring[K]) key(d day.Day, create bool) (k K, err error) {
 	if r.forbidden[d] {
 		return k, fmt.Errorf("%v: %w", d, ErrNoKey)
 	}
-	wrapped, err := os.ReadFile(r.path(d))
-	switch {
-	case err == nil:
-	case !errors.Is(err, fs.ErrNotExist):
-		return k, fmt.Errorf("reading a day key: %w", err)
-	case !create:
-		return k, fmt.Errorf("%v: %w", d, ErrNoKey)
-	default:
-		if wrapped, err = r.write(d); err != nil {
+	k, err = r.read(d)
+	if create && errors.Is(err, ErrDamaged) {
+		if err := r.setAside(d); err != nil {
+			return k, err
+		}
+		err = ErrNoKey
+	}
+	if create && errors.Is(err, ErrNoKey) {
+		if err := r.write(d); err != nil {
 			return k, fmt.Errorf("making the key of %v: %w", d, err)
 		}
+		k, err = r.read(d)
 	}
-	if k, err = r.open(d, wrapped); err != nil {
-		var none K
-		return none, err
+	if err != nil {
+		return k, err
 	}
 	r.days[d] = &entry[K]{key: k, read: true}
 	return k, nil
+}
+
+// read returns the key that the day's file holds.
+func (r *Ring[K]) read(d day.Day) (k K, err error) {
+	wrapped, err := os.ReadFile(r.path(d))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return k, fmt.Errorf("%v: %w", d, ErrNoKey)
+	case err != nil:
+		return k, fmt.Errorf("reading a day key: %w", err)
+	}
+	return r.open(d, wrapped)
 }
 
 func (r *Ring[K]) open(d day.Day, wrapped []byte) (k K, err error) {
@@ -203,16 +245,16 @@ func (r *Ring[K]) open(d day.Day, wrapped []byte) (k K, err error) {
 		return k, fmt.Errorf("%s: %w", r.path(d), ErrDamaged)
 	}
 	if k, err = r.derive(Secret{secret}); err != nil {
-		return k, fmt.Errorf("deriving from %s: %w", r.path(d), err)
+		var none K
+		return none, fmt.Errorf("deriving from %s: %w", r.path(d), err)
 	}
 	return k, nil
 }
 
-func (r *Ring[K]) write(d day.Day) ([]byte, error) {
+func (r *Ring[K]) write(d day.Day) error {
 	secret := make([]byte, KeySize)
 	_, _ = rand.Read(secret) // never fails: crypto/rand ends the program instead
-	wrapped := r.wrap.Seal(nil, nil, secret, []byte(dayLabel+d.String()))
-	return wrapped, r.disk.Replace(r.path(d), wrapped, 0o600)
+	return r.disk.Replace(r.path(d), r.wrap.Seal(nil, nil, secret, []byte(dayLabel+d.String())), 0o600)
 }
 
 // Forbid keeps a day whose key was destroyed before the folder was opened from getting a new one.
@@ -222,15 +264,21 @@ func (r *Ring[K]) Forbid(d day.Day) {
 	r.forbidden[d] = true
 }
 
-// Destroy forgets the day's key, forbids a new one, and overwrites and unlinks the key's file. It may be called again,
-// after an error or a crash too.
+// Destroy forgets the day's key, forbids a new one, and overwrites and unlinks the key's file and those set aside. It may
+// be called again, after an error or a crash too.
 func (r *Ring[K]) Destroy(d day.Day) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.forbidden[d] = true
 	delete(r.days, d)
-	if err := r.disk.Erase(r.path(d)); err != nil {
-		return fmt.Errorf("destroying the key of %v: %w", d, err)
+	files, err := r.asideFiles()
+	if err != nil {
+		return err
+	}
+	for _, path := range append(files[d], r.path(d)) {
+		if err := r.disk.Erase(path); err != nil {
+			return fmt.Errorf("destroying the key of %v: %w", d, err)
+		}
 	}
 	return nil
 }
