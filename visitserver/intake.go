@@ -131,6 +131,9 @@ func (in *intake) gateRow(before gateRow) gateRow {
 }
 
 func (in *intake) open(seg visit.Segment, rec visit.Sealed) (visit.Visit, string) {
+	if !rec.WellFormed() {
+		return visit.Visit{}, refuseMalformed
+	}
 	epoch, ok := seg.EpochOf(rec.Seq)
 	if !ok {
 		return visit.Visit{}, refuseUnsealable
@@ -184,8 +187,8 @@ func (in *intake) heldElsewhere(ctx context.Context, v visit.Visit, p placement)
 			continue
 		}
 		key, err := in.s.keys.Key(d)
-		if errors.Is(err, daykey.ErrNoKey) {
-			continue
+		if errors.Is(err, daykey.ErrNoKey) || errors.Is(err, daykey.ErrDamaged) {
+			continue // without its key a day holds nothing that can be recognised
 		}
 		if err != nil {
 			return false, err

@@ -3,6 +3,7 @@ package visitserver
 import (
 	"context"
 	"encoding/hex"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ type Ledger struct {
 	Gates      []GateLedger     `json:"gates"`
 	Destroyed  []Tombstone      `json:"destroyed"`
 	HeldBack   *HeldBack        `json:"held_back,omitempty"` // by the last look for days to destroy
+	SetAside   []string         `json:"set_aside,omitempty"` // days of which a damaged key or database was set aside
 }
 
 // FacilityLedger counts a facility's visits, those of destroyed days included.
@@ -75,7 +77,29 @@ func (s *Server) Ledger(ctx context.Context) (Ledger, error) {
 	if err != nil {
 		return Ledger{}, err
 	}
+	if l.SetAside, err = s.setAside(ctx); err != nil {
+		return Ledger{}, err
+	}
 	return l, nil
+}
+
+// setAside are the days of which a key or a database was found damaged.
+func (s *Server) setAside(ctx context.Context) ([]string, error) {
+	days, err := s.store.SetAside(ctx)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := s.keys.SetAside()
+	if err != nil {
+		return nil, err
+	}
+	days = append(days, keys...)
+	slices.Sort(days)
+	var names []string
+	for _, d := range slices.Compact(days) {
+		names = append(names, d.String())
+	}
+	return names, nil
 }
 
 func (s *Server) gateLedger(ctx context.Context, key string, row TerminalRow) (GateLedger, error) {

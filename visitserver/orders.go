@@ -13,6 +13,8 @@ import (
 	"github.com/kipass/kipass/protocol/auditlog"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/order"
+	"github.com/kipass/kipass/protocol/visit"
+	"github.com/kipass/kipass/visitserver/rowcipher"
 	"github.com/kipass/kipass/visitserver/store"
 )
 
@@ -112,7 +114,7 @@ func (s *Server) obey(ctx context.Context, raw []byte) ([]byte, error) {
 func (s *Server) scans(ctx context.Context, o order.Order, now time.Time) ([]order.Scan, error) {
 	var scans []order.Scan
 	for d := max(day.Of(o.From), day.OldestKept(now)); d <= day.Of(o.To); d++ {
-		key, err := s.keys.Key(d)
+		keys, err := s.keys.Keys(d)
 		if errors.Is(err, daykey.ErrNoKey) {
 			continue
 		}
@@ -126,7 +128,7 @@ func (s *Server) scans(ctx context.Context, o order.Order, now time.Time) ([]ord
 			if len(scans) == order.MaxScans {
 				return nil, tooManyVisits.Withf("more than %d visits: ask for shorter windows", order.MaxScans)
 			}
-			v, err := key.Open(o.Facility, row)
+			v, err := openRow(keys, o.Facility, row)
 			if err != nil {
 				return nil, err
 			}
@@ -134,4 +136,15 @@ func (s *Server) scans(ctx context.Context, o order.Order, now time.Time) ([]ord
 		}
 	}
 	return scans, nil
+}
+
+// openRow opens a row under the key of its day that it was sealed under: a day has more than one when a damaged key was
+// replaced and then put right.
+func openRow(keys []*rowcipher.Key, f visit.Facility, row store.Row) (v visit.Visit, err error) {
+	for _, key := range keys {
+		if v, err = key.Open(f, row); err == nil {
+			return v, nil
+		}
+	}
+	return visit.Visit{}, err
 }

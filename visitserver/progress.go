@@ -3,6 +3,7 @@ package visitserver
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -30,17 +31,38 @@ const (
 
 func journalKey(t terminalName, id visit.JournalID) string { return t.String() + "/" + id.String() }
 
+// loadProgress reads both rows. One that is damaged counts as missing, which is logged: the gate's visits are taken all
+// the same, and what the row knew is begun anew.
 func (s *Server) loadProgress(ctx context.Context, t terminalName, id visit.JournalID) (p progress, err error) {
-	if p.gateRaw, err = load(ctx, s.store, tableGate, t.String(), &p.gate); err != nil {
+	if p.gateRaw, err = optional(s.store.Get(ctx, tableGate, t.String())); err != nil {
 		return progress{}, err
 	}
-	if p.journalRaw, err = load(ctx, s.store, tableJournal, journalKey(t, id), &p.journal); err != nil {
+	if p.journalRaw, err = optional(s.store.Get(ctx, tableJournal, journalKey(t, id))); err != nil {
 		return progress{}, err
 	}
-	if n := len(p.journal.Chain); p.journal.Last > 0 && n != sha256.Size {
-		return progress{}, fmt.Errorf("journal %v of %v: stored chain of %d bytes is damaged", id, t, n)
+	if err := json.Unmarshal(p.gateRaw, &p.gate); p.gateRaw != nil && err != nil {
+		p.gate = gateRow{}
+		s.log.Error("row of a gate is damaged and begun anew", "facility", t.facility, "gate", t.gate, "error", err)
+	}
+	if err := p.journal.decode(p.journalRaw); err != nil {
+		p.journal = JournalRow{}
+		s.log.Error("row of a journal is damaged and begun anew", "facility", t.facility, "gate", t.gate, "error", err)
 	}
 	return p, nil
+}
+
+// decode reads a row; nil stands for none.
+func (j *JournalRow) decode(raw []byte) error {
+	if raw == nil {
+		return nil
+	}
+	if err := json.Unmarshal(raw, j); err != nil {
+		return err
+	}
+	if n := len(j.Chain); j.Last > 0 && n != sha256.Size {
+		return fmt.Errorf("chain of %d bytes, must be %d", n, sha256.Size)
+	}
+	return nil
 }
 
 // saveProgress puts new rows in place of those that old holds.

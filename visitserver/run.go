@@ -16,6 +16,7 @@ import (
 	"github.com/kipass/kipass/internal/guard"
 	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/auditlog"
+	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/visitserver/rowcipher"
 	"github.com/kipass/kipass/visitserver/store"
 )
@@ -85,6 +86,9 @@ func open(ctx context.Context, c Config, parts *closers) (*Server, error) {
 	keys, err := daykey.Open(c.Folder.path("keys", "days"), c.Secrets.master, rowcipher.Derive, c.Disk)
 	if err != nil {
 		return nil, err
+	}
+	keys.Damaged = func(d day.Day, path string) {
+		c.Logger.Error("day key is damaged; it was set aside and another one made", "day", d.String(), "path", path)
 	}
 	guard, err := guard.Open(c.Folder.path("keys", "clock"), c.Now, c.Elapsed, c.Disk)
 	if err != nil {

@@ -107,8 +107,7 @@ func (s *Server) keepHeartbeat(ctx context.Context, t terminalName, h wire.Heart
 	mu := s.gates.of(t)
 	mu.Lock()
 	defer mu.Unlock()
-	var old HeartbeatRow
-	raw, err := load(ctx, s.store, tableHeartbeat, t.String(), &old)
+	raw, err := optional(s.store.Get(ctx, tableHeartbeat, t.String()))
 	if err != nil {
 		return err
 	}

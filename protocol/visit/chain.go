@@ -37,11 +37,15 @@ type Sealed struct {
 	Data []byte   // SealOverhead longer than the record, at most MaxSealed
 }
 
+// WellFormed reports whether a record is of a size that sealing makes. One that is not is refused for itself: it is no
+// reason to refuse a segment.
+func (r Sealed) WellFormed() bool { return len(r.Data) > SealOverhead && len(r.Data) <= MaxSealed }
+
 // Segment is a run of a journal's oldest undelivered records, with what is needed to open and to place them.
 type Segment struct {
 	Journal JournalID `cbor:"1,keyasint"`
 	Prev    Chain     `cbor:"2,keyasint"` // chain value before Records[0]
-	Epochs  []Epoch   `cbor:"3,keyasint"` // ascending First; every record falls into one
+	Epochs  []Epoch   `cbor:"3,keyasint"` // ascending First
 	Records []Sealed  `cbor:"4,keyasint"` // consecutive sequences
 }
 
@@ -72,13 +76,11 @@ func (s Segment) EpochOf(seq uint64) (Epoch, bool) {
 	return Epoch{}, false
 }
 
-// Check tells whether the segment is well formed: sizes, order, and an epoch for every record. It opens nothing and
-// knows nothing of the journal before it: whether Prev is right is the server's to see. The error says which part is wrong.
+// Check tells whether the segment is one: whether each record has its place, so that a settlement can speak of it alone.
+// It says nothing of a single record or epoch, which may be damaged without those beside it, and knows nothing of the
+// journal before it: whether Prev is right is the server's to see. The error says which part is wrong.
 func (s Segment) Check() error {
 	for i, e := range s.Epochs {
-		if len(e.Enc) != EncSize {
-			return fmt.Errorf("epoch %d: encapsulated key of %d bytes, must be %d", i, len(e.Enc), EncSize)
-		}
 		if i > 0 && e.First <= s.Epochs[i-1].First {
 			return fmt.Errorf("epoch %d begins at %d, not after %d", i, e.First, s.Epochs[i-1].First)
 		}
@@ -86,14 +88,6 @@ func (s Segment) Check() error {
 	for i, r := range s.Records {
 		if r.Seq == 0 || i > 0 && r.Seq != s.Records[i-1].Seq+1 {
 			return fmt.Errorf("record %d of the segment has sequence %d out of order", i, r.Seq)
-		}
-		if len(r.Data) <= SealOverhead || len(r.Data) > MaxSealed {
-			return fmt.Errorf("record %d is %d bytes long, must be %d to %d", r.Seq, len(r.Data), SealOverhead+1, MaxSealed)
-		}
-	}
-	if len(s.Records) > 0 {
-		if _, ok := s.EpochOf(s.Records[0].Seq); !ok {
-			return fmt.Errorf("record %d belongs to no epoch of the segment", s.Records[0].Seq)
 		}
 	}
 	return nil

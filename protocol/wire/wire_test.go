@@ -186,11 +186,10 @@ func TestBatchLimits(t *testing.T) {
 		{"more than 256 KiB are too long", twist(1000, func(s *visit.Segment) { long(s); epochs(11)(s) }), false},
 		{"a sequence must not be left out", twist(3, func(s *visit.Segment) { s.Records[2].Seq++ }), false},
 		{"a sequence must not be 0", twist(1, func(s *visit.Segment) { s.Records[0].Seq = 0 }), false},
-		{"a record needs an epoch", twist(1, func(s *visit.Segment) { s.Epochs = nil }), false},
-		{"a record must fall into an epoch", twist(1, func(s *visit.Segment) { s.Epochs[0].First = 12 }), false},
-		{"an encapsulated key has its size", twist(1, func(s *visit.Segment) { s.Epochs[0].Enc = make([]byte, 32) }), false},
-		{"a record is longer than its tag", twist(1, func(s *visit.Segment) { s.Records[0].Data = make([]byte, visit.SealOverhead) }), false},
-		{"a record is at most 256 bytes", twist(1, func(s *visit.Segment) { s.Records[0].Data = make([]byte, visit.MaxSealed+1) }), false},
+		{"epochs ascend", twist(1, func(s *visit.Segment) { s.Epochs = append(s.Epochs, s.Epochs[0]) }), false},
+		{"a record without an epoch spoils no batch", twist(1, func(s *visit.Segment) { s.Epochs[0].First = 12 }), true},
+		{"nor does a damaged epoch", twist(1, func(s *visit.Segment) { s.Epochs[0].Enc = make([]byte, 32) }), true},
+		{"nor a record too long", twist(1, func(s *visit.Segment) { s.Records[0].Data = make([]byte, visit.MaxSealed+1) }), true},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			_, err := wire.DecodeBatch(c.b)

@@ -90,6 +90,9 @@ type Days interface {
 	Retire(ctx context.Context, d day.Day) (Tally, error)
 	// Retired lists the tallies of all days ever retired, ascending.
 	Retired(ctx context.Context) ([]Tally, error)
+	// SetAside lists the days, ascending, of which something damaged was set aside so that rows could be put again. What it
+	// held is not given out any more, and goes when the day is dropped.
+	SetAside(ctx context.Context) ([]day.Day, error)
 	// Drop removes all rows of a retired day; dropping it again does nothing.
 	Drop(ctx context.Context, d day.Day) error
 }

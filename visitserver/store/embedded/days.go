@@ -157,7 +157,7 @@ func (s *Store) Drop(ctx context.Context, d day.Day) error {
 			return fmt.Errorf("closing %v: %w", d, err)
 		}
 	}
-	if err := s.fs.RemoveAll(s.dayPath(d)); err != nil {
+	if err := errors.Join(s.fs.RemoveAll(s.dayPath(d)), s.dropAside(d)); err != nil {
 		return fmt.Errorf("dropping %v: %w", d, err)
 	}
 	return s.syncFolder(filepath.Join(s.dir, "days"))

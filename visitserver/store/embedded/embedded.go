@@ -1,6 +1,7 @@
 // Package embedded keeps the visit server's data in Pebble (github.com/cockroachdb/pebble/v2) under one folder: one
 // database per day of visit in days/2006-01-02, so that a day goes by removing its folder, and one for the register and
-// the counts of retired days in register. It needs no service to run and is meant for one machine.
+// the counts of retired days in register. A day's database that does not open for damage is moved to aside/2006-01-02.N
+// when rows are put into it again, and a fresh one begun. It needs no service to run and is meant for one machine.
 package embedded
 
 import (
@@ -62,7 +63,8 @@ type dayState struct {
 	mu      sync.RWMutex
 	db      *pebble.DB
 	retired bool
-	written bool // whether to have a filter is decided
+	written bool        // whether to have a filter is decided
+	told    atomic.Bool // that look-ups meet damage
 	filter  atomic.Pointer[filter]
 }
 
@@ -80,8 +82,10 @@ func Open(dir string, opts Options) (*Store, error) {
 		opts.FS = vfs.Default
 	}
 	s := &Store{dir: dir, opts: opts, fs: opts.FS, seed: maphash.MakeSeed(), days: map[day.Day]*dayState{}}
-	if err := s.makeFolder(filepath.Join(dir, "days")); err != nil {
-		return nil, err
+	for _, sub := range []string{"days", "aside"} {
+		if err := s.makeFolder(filepath.Join(dir, sub)); err != nil {
+			return nil, err
+		}
 	}
 	s.cache = pebble.NewCache(opts.Cache)
 	s.files = pebble.NewFileCache(4, openFiles)
@@ -138,6 +142,8 @@ func (s *Store) options() *pebble.Options {
 		FileCache:          s.files,
 		MemTableSize:       memTable,
 		Logger:             dbLogger{s.opts.Logger},
+		// Pebble's own answer to a damaged block is to end the program. Whoever reads it gets the error anyway.
+		EventListener: &pebble.EventListener{DataCorruption: func(pebble.DataCorruptionInfo) {}},
 	}
 	// Values are ciphertext: compressing them costs time and saves nothing.
 	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
@@ -200,6 +206,12 @@ func (s *Store) openDay(d day.Day, p *dayState, create bool) error {
 			}
 		}
 		db, err := s.openDB(path)
+		if create && damaged(err) {
+			if err := s.setAside(d, err); err != nil {
+				return err
+			}
+			db, err = s.openDB(path)
+		}
 		if err != nil {
 			return err
 		}
@@ -210,7 +222,7 @@ func (s *Store) openDay(d day.Day, p *dayState, create bool) error {
 	}
 	if s.admitFilter(d) {
 		f, err := s.fill(p.db)
-		if err != nil {
+		if err != nil && !s.unreadable(d, err) { // a damaged day goes without a filter
 			return fmt.Errorf("reading the index of %v: %w", d, err)
 		}
 		p.filter.Store(f)

@@ -67,7 +67,11 @@ func (s *Store) insert(db *pebble.DB, b *pebble.Batch, f visit.Facility, d day.D
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, known.Close()) }()
+	defer func() {
+		if fault := known.Close(); !s.unreadable(d, fault) {
+			err = errors.Join(err, fault)
+		}
+	}()
 	var key, value []byte
 	isNew := make([]bool, len(rows))
 	for n, i := range order {
@@ -80,7 +84,8 @@ func (s *Store) insert(db *pebble.DB, b *pebble.Batch, f visit.Facility, d day.D
 			if known.SeekPrefixGE(key) {
 				continue
 			}
-			if err := known.Error(); err != nil {
+			// A damaged index knows no visit: to store one twice is better than to refuse a day's from now on.
+			if err := known.Error(); err != nil && !s.unreadable(d, err) {
 				return 0, err
 			}
 		}
@@ -106,7 +111,7 @@ func (s *Store) insert(db *pebble.DB, b *pebble.Batch, f visit.Facility, d day.D
 		}
 		counts[store.Count{Gate: r.Gate, Hour: int(r.At.Sub(d.Start()) / time.Hour)}]++
 	}
-	if err := addCounts(db, b, f, counts); err != nil {
+	if err := s.addCounts(db, b, f, d, counts); err != nil {
 		return 0, err
 	}
 	if filter != nil {
@@ -137,11 +142,11 @@ func (s *Store) filterKeys(filter *filter, f visit.Facility, rows []store.Row) (
 	return keys, maybe
 }
 
-func addCounts(db *pebble.DB, b *pebble.Batch, f visit.Facility, counts map[store.Count]uint64) error {
+func (s *Store) addCounts(db *pebble.DB, b *pebble.Batch, f visit.Facility, d day.Day, counts map[store.Count]uint64) error {
 	for c, n := range counts {
 		key := countKey([]byte{'c'}, f, c.Gate, c.Hour)
 		old, err := number(db, key)
-		if err != nil {
+		if err != nil && !s.unreadable(d, err) {
 			return err
 		}
 		if err := b.Set(key, binary.BigEndian.AppendUint64(nil, old+n), nil); err != nil {
@@ -163,6 +168,9 @@ func (s *Store) Holds(ctx context.Context, f visit.Facility, d day.Day, b store.
 		known, err = has(db, indexKey(nil, b, f))
 		return err
 	})
+	if s.unreadable(d, err) {
+		return false, nil
+	}
 	if err != nil {
 		return false, fmt.Errorf("looking a visit of %s up: %w", f, err)
 	}

@@ -1,0 +1,90 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/kipass/kipass/protocol/day"
+)
+
+// damaged reports whether an error of opening or reading a database is of its content: it would be the same next time.
+func damaged(err error) bool {
+	return err != nil && (pebble.IsCorruptionError(err) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, fs.ErrExist))
+}
+
+// unreadable reports whether a look-up in a day has failed by damage. It is logged once a day of visit and run.
+func (s *Store) unreadable(d day.Day, err error) bool {
+	if !damaged(err) {
+		return false
+	}
+	if s.dayOf(d).told.CompareAndSwap(false, true) {
+		s.opts.Logger.Error("a day's database is damaged; visits that it cannot be asked for count as new", "day", d.String(), "error", err)
+	}
+	return true
+}
+
+// setAside moves a day's database, which does not open because of cause, out of the way. The caller holds the day's lock.
+func (s *Store) setAside(d day.Day, cause error) error {
+	for n := 1; ; n++ {
+		path := filepath.Join(s.dir, "aside", fmt.Sprintf("%v.%d", d, n))
+		if _, err := s.fs.Stat(path); err == nil {
+			continue
+		}
+		err := s.fs.Rename(s.dayPath(d), path)
+		if err == nil {
+			err = errors.Join(s.syncFolder(filepath.Dir(path)), s.syncFolder(filepath.Dir(s.dayPath(d))))
+		}
+		if err != nil {
+			return fmt.Errorf("setting the damaged database of %v aside: %w", d, err)
+		}
+		s.opts.Logger.Error("database of a day is damaged; it was set aside and another one begun",
+			"day", d.String(), "path", path, "error", cause)
+		return nil
+	}
+}
+
+// SetAside implements store.Days.
+func (s *Store) SetAside(ctx context.Context) ([]day.Day, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	var days []day.Day
+	names, err := s.fs.List(filepath.Join(s.dir, "aside"))
+	if err != nil {
+		return nil, fmt.Errorf("listing what was set aside: %w", err)
+	}
+	for _, name := range names {
+		name, _, _ = strings.Cut(name, ".")
+		if d, err := day.Parse(name); err == nil {
+			days = append(days, d)
+		}
+	}
+	slices.Sort(days)
+	return slices.Compact(days), nil
+}
+
+// dropAside removes what was set aside of a day.
+func (s *Store) dropAside(d day.Day) error {
+	folder := filepath.Join(s.dir, "aside")
+	names, err := s.fs.List(folder)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if !strings.HasPrefix(name, d.String()+".") {
+			continue
+		}
+		if err := s.fs.RemoveAll(filepath.Join(folder, name)); err != nil {
+			return err
+		}
+	}
+	return s.syncFolder(folder)
+}
