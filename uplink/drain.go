@@ -41,13 +41,15 @@ type drainOptions struct {
 }
 
 // drain moves records from the journal to the server, one exchange at a time, and sends heartbeats in between. All of
-// its state belongs to the goroutine of run. An invariant: nothing is settled but by a receipt that answers what was sent.
+// its state belongs to the goroutine of run. An invariant: nothing is settled as stored but by a receipt that answers what
+// was sent.
 type drain struct {
 	drainOptions
 
 	rest      hold              // nothing is sent
 	pacing    hold              // no batch is sent; heartbeats are
 	unsettled *visit.Settlement // received, not yet taken by the journal
+	refused   refusedAlone
 	batching  batching
 	schedule  schedule
 
@@ -183,6 +185,7 @@ func (d *drain) send(ctx context.Context, s visit.Segment) {
 		return
 	}
 	d.oldest.succeed()
+	d.refused = refusedAlone{}
 	d.status.change(func(st *Status, errs *[concerns]string) {
 		st.alert(r.Alerts)
 		st.Blocked, errs[concernBlocked] = 0, ""
@@ -213,6 +216,10 @@ func (d *drain) sendFailed(err error, s visit.Segment) {
 	n := len(s.Records)
 	if tooLarge(err) {
 		d.status.heard(answered(err))
+		if n == 1 && d.refused.again(s.Records[0].Seq) {
+			d.putAside(s, err)
+			return
+		}
 		if n == 1 {
 			d.oldestFailed(s, err)
 			return

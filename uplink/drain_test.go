@@ -234,25 +234,52 @@ func TestRevokedKeepsTryingSlowlyAndDropsNothing(t *testing.T) {
 	}
 }
 
-// A record the server calls malformed is found by halving, kept, told of, and holds up neither heartbeats nor, once the
-// server takes it, anything else.
-func TestMalformedRecordIsFoundAndKept(t *testing.T) {
-	const bad = 700
-	takes := false
-	b := inBubble(t, 3000, always(1), 4*time.Hour, func(b *drainFixture) {
-		b.server.onSend = func(batch wire.Batch) (wire.Receipt, error) {
-			for _, r := range batch.Segment.Records {
-				if r.Seq == bad && !takes {
-					return wire.Receipt{}, &refusal{problem: &wire.Problem{Code: wire.CodeBadRequest}, status: 400}
-				}
-			}
-			return b.server.accept(batch), nil
+// Records the server calls malformed are found by halving and put into quarantine; all others are delivered.
+func TestMalformedRecordsArePutAsideAlone(t *testing.T) {
+	for _, code := range []string{wire.CodeBadRequest, wire.CodeTooLarge} {
+		bad := map[uint64]bool{1: true, 700: true, 701: true, 702: true, 3000: true}
+		b := inBubble(t, 3000, always(1), time.Hour, func(b *drainFixture) {
+			b.journal.stored = func(r visit.Sealed) bool { return b.server.held[r.Seq] || bad[r.Seq] }
+			b.server.onSend = refusing(b, code, bad)
+		})
+		if s := b.status.get(); s.Blocked != 0 || s.LastError != "" || b.journal.backlog() != 0 || len(b.server.held) != 3000-len(bad) {
+			t.Errorf("%s: status %+v, backlog %d, the server holds %d", code, s, b.journal.backlog(), len(b.server.held))
 		}
+		if len(b.journal.quarantine) != len(bad) || b.journal.quarantine[700] != code {
+			t.Errorf("%s: in quarantine: %v", code, b.journal.quarantine)
+		}
+		if n := b.log.Count("is put aside"); n != len(bad) {
+			t.Errorf("%s: told %d times", code, n)
+		}
+	}
+}
+
+// refusing answers no batch with one of these records in it.
+func refusing(b *drainFixture, code string, bad map[uint64]bool) func(wire.Batch) (wire.Receipt, error) {
+	return func(batch wire.Batch) (wire.Receipt, error) {
+		for _, r := range batch.Segment.Records {
+			if bad[r.Seq] {
+				return wire.Receipt{}, &refusal{problem: &wire.Problem{Code: code}, status: 400}
+			}
+		}
+		return b.server.accept(batch), nil
+	}
+}
+
+// A server that calls everything malformed is at fault itself: the journal is kept, told of, and holds up no heartbeats.
+func TestAServerThatTakesNoRecordEmptiesNoJournal(t *testing.T) {
+	bad := map[uint64]bool{}
+	for seq := range uint64(3000) {
+		bad[seq+1] = true
+	}
+	b := inBubble(t, 3000, always(1), 4*time.Hour, func(b *drainFixture) {
+		b.journal.stored = nil
+		b.server.onSend = refusing(b, wire.CodeBadRequest, bad)
 		sleep(2 * time.Hour)
-		if s := b.status.get(); s.Blocked != bad || !s.Reached || s.LastError == "" {
+		if s := b.status.get(); s.Blocked != maxAside+1 || !s.Reached || s.LastError == "" {
 			t.Errorf("status %+v", s)
 		}
-		if b.journal.backlog() != 3000-bad+1 || b.server.held[bad] {
+		if b.journal.backlog() != 3000-maxAside {
 			t.Errorf("backlog %d", b.journal.backlog())
 		}
 		if n := len(b.server.sends); n < 30 || n > 75 {
@@ -261,9 +288,9 @@ func TestMalformedRecordIsFoundAndKept(t *testing.T) {
 		if n := len(b.server.beats); n < 15 {
 			t.Errorf("%d heartbeats in two hours", n)
 		}
-		b.change(func() { takes = true })
+		b.change(func() { clear(bad) })
 	})
-	if s := b.status.get(); s.Blocked != 0 || s.LastError != "" || b.journal.backlog() != 0 || len(b.server.held) != 3000 {
+	if s := b.status.get(); s.Blocked != 0 || s.LastError != "" || b.journal.backlog() != 0 || len(b.server.held) != 3000-maxAside {
 		t.Errorf("status %+v, backlog %d", s, b.journal.backlog())
 	}
 }
