@@ -250,9 +250,10 @@ func (g *Gate) record(ctx context.Context, journal Journal, code token.Code, at 
 func (g *Gate) append(ctx context.Context, journal Journal, code token.Code, at clock.Reading) bool {
 	limited, cancel := context.WithTimeout(ctx, appendLimit)
 	defer cancel()
+	when := timeOf(code, at)
 	_, err := journal.Append(limited, visit.Visit{
-		At: at.Now.UTC().Truncate(time.Millisecond), Issuer: code.Issuer(), CTI: visit.CTI(code.CTI()),
-		Clock: at.State, Skew: at.Skew.Truncate(time.Millisecond), StaleTrust: g.opts.Trust.Stale(at.Now),
+		At: when.UTC().Truncate(time.Millisecond), Issuer: code.Issuer(), CTI: visit.CTI(code.CTI()),
+		Clock: at.State, Skew: at.Skew.Truncate(time.Millisecond), StaleTrust: g.opts.Trust.Stale(when),
 	})
 	if err != nil {
 		if !errors.Is(err, context.Canceled) {
@@ -262,6 +263,15 @@ func (g *Gate) append(ctx context.Context, journal Journal, code token.Code, at 
 	}
 	g.opts.Board.Clear(health.JournalFailed, "")
 	return true
+}
+
+// timeOf returns when the visit of a fresh code took place: now, or while the clock is not trusted, when the code was
+// issued. Its issuer signed that, and it is seconds before the scan; what the clock says may be years off.
+func timeOf(code token.Code, at clock.Reading) time.Time {
+	if at.State == visit.ClockUntrusted {
+		return code.IssuedAt()
+	}
+	return at.Now
 }
 
 // announce hands the outcome to everything that shows it; none of it can hold the gate up.

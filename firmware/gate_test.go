@@ -181,17 +181,18 @@ func (m *memory) kept() []visit.Visit {
 	return append([]visit.Visit(nil), m.visits...)
 }
 
-// fixedClock is as right as the test's clock and says what it is told about it.
+// fixedClock is as right as the test's clock, but for what it was turned by, and says what it is told about it.
 type fixedClock struct {
 	mu    sync.Mutex
 	state visit.ClockState
+	off   time.Duration
 	floor time.Time
 }
 
 func (c *fixedClock) Read() clock.Reading {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return clock.Reading{Now: time.Now(), State: c.state, Skew: 2 * time.Second, Floor: c.floor}
+	return clock.Reading{Now: time.Now().Add(c.off), State: c.state, Skew: 2 * time.Second, Floor: c.floor}
 }
 
 func (c *fixedClock) Evidence(_ string, iat time.Time) {
@@ -212,6 +213,12 @@ func (c *fixedClock) set(s visit.ClockState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.state = s
+}
+
+func (c *fixedClock) turn(by time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.off = by
 }
 
 func steps(frames ...[]byte) []drivertest.Step {
@@ -408,18 +415,28 @@ func TestGateOutOfService(t *testing.T) {
 	}
 }
 
-func TestGateRecordsUnprovenTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newFixture(t)
-		s.clock.set(visit.ClockUntrusted)
-		older := s.code(s.key, time.Minute)
-		s.front.Script = steps(s.code(s.key, 0), older)
-		s.play(time.Second)
-		s.wantTotal(map[visit.Outcome]uint64{visit.Admitted: 1, visit.Expired: 1})
-		if kept := s.journal.kept(); len(kept) != 1 || kept[0].Clock != visit.ClockUntrusted {
-			t.Errorf("journal holds %+v", kept)
-		}
-	})
+// Under a clock that is not trusted, what the issuer signed is all that is known of the time of a visit: the wrong clock's
+// word does not get into the record, however wrong it is.
+func TestTheTimeOfAVisitUnderAnUntrustedClockIsTheCodes(t *testing.T) {
+	for rule, off := range map[string]time.Duration{
+		"right by chance": 0, "booted without a clock": -30 * 365 * 24 * time.Hour, "nine hours ahead": 9 * time.Hour,
+	} {
+		t.Run(rule, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newFixture(t)
+				s.clock.set(visit.ClockUntrusted)
+				s.clock.turn(off)
+				issued := time.Now().Truncate(time.Second)
+				s.front.Script = steps(s.code(s.key, 0), s.code(s.key, time.Minute))
+				s.play(time.Second)
+				s.wantTotal(map[visit.Outcome]uint64{visit.Admitted: 1, visit.Expired: 1})
+				kept := s.journal.kept()
+				if len(kept) != 1 || kept[0].Clock != visit.ClockUntrusted || !kept[0].At.Equal(issued) {
+					t.Errorf("journal holds %+v, want one visit of %v", kept, issued)
+				}
+			})
+		})
+	}
 }
 
 func TestGateLogsNothingThatWasRead(t *testing.T) {

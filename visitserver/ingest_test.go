@@ -1,6 +1,7 @@
 package visitserver
 
 import (
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -29,7 +30,7 @@ func TestPlacing(t *testing.T) {
 		{"the first instant kept is kept", proven(oldest), last, oldest, false},
 		{"the instant before it is too old", proven(oldest.Add(-time.Millisecond)), last, time.Time{}, false},
 		{"an unproven time that fits stays", unproven(noon.Add(-time.Minute)), last, noon.Add(-time.Minute), true},
-		{"an unproven time before the last visit is moved to it", unproven(time.Unix(0, 0)), last, last, true},
+		{"an unproven time before the last proven one is moved to it", unproven(time.Unix(0, 0)), last, last, true},
 		{"an unproven time in the future is moved to arrival", unproven(noon.Add(time.Second)), last, noon, true},
 		{"an unproven time after a gate's long silence is kept", unproven(time.Unix(0, 0)), time.Time{}, oldest, true},
 		{"a last visit ahead of arrival does not push", unproven(noon.Add(time.Hour)), noon.Add(time.Minute), noon, true},
@@ -305,5 +306,34 @@ func TestAnUnprovenTimeIsPlacedOnceThoughItsReceiptIsLost(t *testing.T) {
 	status, c := readCounts(t, fx, "cafe", managerToken(fx, "cafe"), "2020-07-01")
 	if status != 200 || c.Total != 1 || c.Hours[0].Hour != 12 {
 		t.Errorf("placed at %+v, want noon, when the gate was added", c)
+	}
+}
+
+// An unproven time is what the code's issuer signed. One issuer that dates its codes ahead must not carry away the visits
+// of others that stand behind them in a journal.
+func TestACodeDatedAheadMovesNoOtherUnprovenVisit(t *testing.T) {
+	fx := newFixture(t)
+	fx.facility("cafe")
+	g := fx.gate("cafe", "door")
+	begun := fx.clock.Now()
+	unproven := func(at time.Time) visit.Visit {
+		v := newVisit(at)
+		v.Clock = visit.ClockUntrusted
+		return v
+	}
+	g.journalled(unproven(begun.Add(time.Hour)), unproven(begun.Add(1000*time.Hour)), unproven(begun.Add(time.Hour)))
+	fx.clock.Add(6 * time.Hour)
+	g.deliver()
+	g.journalled(unproven(begun.Add(2 * time.Hour)))
+	g.deliver()
+	status, c := readCounts(t, fx, "cafe", managerToken(fx, "cafe"), "2020-07-01")
+	placed := map[int]uint64{}
+	for _, h := range c.Hours {
+		if h.Visits > 0 {
+			placed[h.Hour] = h.Visits
+		}
+	}
+	if want := map[int]uint64{13: 2, 14: 1, 18: 1}; status != 200 || !maps.Equal(placed, want) {
+		t.Errorf("visits by hour %v, want %v: the one dated ahead at its arrival, the others at their times", placed, want)
 	}
 }

@@ -98,7 +98,7 @@ func (in *intake) add(v visit.Visit, p placement, key *rowcipher.Key) error {
 	}
 	d := day.Of(p.at)
 	in.days[d] = append(in.days[d], row)
-	if p.at.After(in.last) && !p.at.After(in.received) {
+	if !p.moved && p.at.After(in.last) && !p.at.After(in.received) { // an issuer's word alone says nothing of other visits
 		in.last = p.at
 	}
 	return nil

@@ -17,8 +17,8 @@ type placement struct {
 }
 
 // place decides when a visit took place, and reports false if that is a day already destroyed. A proven time is taken
-// as it is, unless it lies in the future. An unproven one lies between the last visit the gate had placed and the
-// moment of arrival: journals arrive in order.
+// as it is, unless it lies in the future. An unproven one is the code's time of issue, and lies between last, the newest
+// proven time of visit from the gate, and the moment of arrival: journals arrive in order.
 func place(v visit.Visit, last, received time.Time) (placement, bool) {
 	oldest := day.OldestKept(received)
 	if v.Clock != visit.ClockUntrusted {

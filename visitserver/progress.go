@@ -13,7 +13,7 @@ import (
 // gateRow is what is known of a gate over all its journals.
 type gateRow struct {
 	Added    time.Time `json:"added"`
-	Placed   time.Time `json:"placed"`   // newest placing of a visit
+	Placed   time.Time `json:"placed"`   // newest proven time of a visit
 	Received time.Time `json:"received"` // last batch taken
 }
 

@@ -95,6 +95,19 @@ func TestVisitsOfAnUntrustedClockAreKeptFromTheDayTheTimeIsKnown(t *testing.T) {
 	mustDestroy(t, j, day.DestroyAt(), 6)
 }
 
+// An issuer that dates its codes far apart begins no epoch, of a kilobyte, with each of them.
+func TestVisitsOfAnUntrustedClockShareAnEpochWhateverTheirDays(t *testing.T) {
+	s := newFixture(t)
+	j := s.open()
+	for days := range 5 {
+		s.appendOn(j, seoulNoon.AddDate(0, 0, 3*days), visit.ClockUntrusted, 1)
+	}
+	segment, err := j.Peek(10, 1<<20)
+	if err != nil || len(segment.Records) != 5 || len(segment.Epochs) != 1 {
+		t.Errorf("%d records in %d epochs: %v", len(segment.Records), len(segment.Epochs), err)
+	}
+}
+
 func TestADayAheadOfTheTrueOneIsCorrected(t *testing.T) {
 	s := newFixture(t)
 	j := s.open()

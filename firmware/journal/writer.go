@@ -192,10 +192,11 @@ func (j *Journal) seal(group []*request) error {
 	return nil
 }
 
-// fits tells whether r may be sealed in the epoch in force.
+// fits tells whether r may be sealed in the epoch in force. Days that are not proven begin none: their retention does not go
+// by them.
 func (j *Journal) fits(r *request, key visit.SealPublicKey) bool {
 	s := j.sealing
-	return s != nil && s.day == r.day && s.proven == r.proven && s.sealer.Epoch().Key == key.ID() &&
+	return s != nil && s.proven == r.proven && (s.day == r.day || !r.proven) && s.sealer.Epoch().Key == key.ID() &&
 		j.opts.Now().Sub(s.since) < j.opts.EpochLimit
 }
 

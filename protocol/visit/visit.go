@@ -56,7 +56,7 @@ func (s ClockState) String() string {
 
 // Visit is one admitted scan. Facility and gate are not part of it: they are bound to it by the sealing.
 type Visit struct {
-	At         time.Time     // when the code was read, by the gate's clock, in whole milliseconds
+	At         time.Time     // when the code was read, by the gate's clock, in whole milliseconds; when it was issued, if Clock is ClockUntrusted
 	Issuer     string        // short name of the issuer, 1 to 16 of a–z, 0–9 and '-'
 	CTI        CTI           // the encrypted code
 	Clock      ClockState    // how well the gate knew At
