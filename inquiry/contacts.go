@@ -16,7 +16,6 @@ import (
 	"github.com/kipass/kipass/protocol/auditlog"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/order"
-	"github.com/kipass/kipass/protocol/visit"
 )
 
 // ContactList is who was at a place in a window. It exists decrypted only while it is read.
@@ -55,6 +54,7 @@ type Visit struct {
 	At     time.Time `json:"at"`
 	Gate   string    `json:"gate"`
 	Issuer string    `json:"issuer"`
+	Marks  []Mark    `json:"marks,omitempty"` // what makes it doubtful
 }
 
 // join makes the contact list of an order: who held the codes that were scanned, by the issuers' answers.
@@ -65,10 +65,10 @@ func join(o order.Approved, visits order.VisitAnswer, shares []*share) ContactLi
 		LogEntries: []string{fmt.Sprintf("visits#%d", visits.Entry)},
 		Missing:    map[string]int{}, Contacts: []Contact{}, Unknown: []Visit{},
 	}
-	holders := map[visit.CTI]order.Holder{}
+	holders := map[code]order.Holder{}
 	for _, s := range shares {
 		for _, h := range s.holders {
-			holders[h.CTI] = h
+			holders[code{s.issuer, h.CTI}] = h
 		}
 		for _, n := range s.entries {
 			list.LogEntries = append(list.LogEntries, fmt.Sprintf("%s#%d", s.issuer, n))
@@ -81,8 +81,8 @@ func join(o order.Approved, visits order.VisitAnswer, shares []*share) ContactLi
 	at := map[person]int{}
 	scans := slices.SortedStableFunc(slices.Values(visits.Scans), func(a, b order.Scan) int { return a.At.Compare(b.At) })
 	for _, s := range scans {
-		v := Visit{At: s.At, Gate: string(s.Gate), Issuer: s.Issuer}
-		h, known := holders[s.CTI]
+		h, known := holders[code{s.Issuer, s.CTI}]
+		v := Visit{At: s.At, Gate: string(s.Gate), Issuer: s.Issuer, Marks: marks(s, h.IssuedAt)}
 		if !known {
 			list.Unknown = append(list.Unknown, v)
 			continue
@@ -168,21 +168,27 @@ func (l ContactList) WriteJSON(w io.Writer) error {
 	return enc.Encode(l)
 }
 
-// WriteCSV writes one line per contact (RFC 4180): name, phone, issuer, first and last scan, number of scans, gates.
+// WriteCSV writes one line per contact (RFC 4180): name, phone, issuer, first and last scan, number of scans, gates, and in
+// words what makes a scan of the contact doubtful.
 // A field that a spreadsheet would take for a formula is quoted with an apostrophe.
 func (l ContactList) WriteCSV(w io.Writer) error {
 	out := csv.NewWriter(w)
-	rows := [][]string{{"name", "phone", "issuer", "first", "last", "scans", "gates"}}
+	rows := [][]string{{"name", "phone", "issuer", "first", "last", "scans", "gates", "marks"}}
 	for _, c := range l.Contacts {
-		var gates []string
+		var gates, marked []string
 		for _, v := range c.Visits {
 			if !slices.Contains(gates, v.Gate) {
 				gates = append(gates, v.Gate)
 			}
+			for _, m := range v.Marks {
+				if words := m.Words(); !slices.Contains(marked, words) {
+					marked = append(marked, words)
+				}
+			}
 		}
 		rows = append(rows, []string{
 			plainCell(c.Name), phoneCell(c.Phone), c.Issuer, timeCell(c.Visits[0].At), timeCell(c.Visits[len(c.Visits)-1].At),
-			fmt.Sprint(len(c.Visits)), strings.Join(gates, " "),
+			fmt.Sprint(len(c.Visits)), strings.Join(gates, " "), strings.Join(marked, "; "),
 		})
 	}
 	return out.WriteAll(rows)

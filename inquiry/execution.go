@@ -41,7 +41,7 @@ func (x *execution) askVisits(ctx context.Context) (order.VisitAnswer, error) {
 // share is one issuer's part of an order: the codes it is asked to open, and what it has answered so far.
 type share struct {
 	issuer   string
-	codes    []order.Code
+	codes    []visit.CTI
 	holders  []order.Holder
 	unopened []visit.CTI
 	entries  []uint64 // of its audit log, one for each question it answered
@@ -51,20 +51,26 @@ type share struct {
 // answered is how many codes were asked for and answered.
 func (s *share) answered() int { return len(s.holders) + len(s.unopened) }
 
-// split gives each issuer its codes, by the issuer's name; each code once, with its earliest scan.
+// code is what tells one code from another: a record may name any issuer, so the cti alone does not.
+type code struct {
+	issuer string
+	cti    visit.CTI
+}
+
+// split gives each issuer the codes that were scanned under its name, each once.
 func split(scans []order.Scan) []*share {
-	sorted := slices.SortedStableFunc(slices.Values(scans), func(a, b order.Scan) int { return a.At.Compare(b.At) })
-	seen := map[visit.CTI]bool{}
+	seen := map[code]bool{}
 	byIssuer := map[string]*share{}
-	for _, s := range sorted {
-		if seen[s.CTI] {
+	for _, s := range scans {
+		c := code{s.Issuer, s.CTI}
+		if seen[c] {
 			continue
 		}
-		seen[s.CTI] = true
+		seen[c] = true
 		if byIssuer[s.Issuer] == nil {
 			byIssuer[s.Issuer] = &share{issuer: s.Issuer}
 		}
-		byIssuer[s.Issuer].codes = append(byIssuer[s.Issuer].codes, order.Code{CTI: s.CTI, At: s.At})
+		byIssuer[s.Issuer].codes = append(byIssuer[s.Issuer].codes, s.CTI)
 	}
 	return slices.SortedFunc(maps.Values(byIssuer), func(a, b *share) int { return strings.Compare(a.issuer, b.issuer) })
 }
@@ -89,7 +95,7 @@ func (x *execution) askIssuer(ctx context.Context, s *share) {
 }
 
 // question puts the n-th question to an issuer and returns its answer.
-func (x *execution) question(ctx context.Context, issuer string, n int, codes []order.Code) (order.IssuerAnswer, error) {
+func (x *execution) question(ctx context.Context, issuer string, n int, codes []visit.CTI) (order.IssuerAnswer, error) {
 	fetch := func() ([]byte, error) {
 		e, err := x.Issuers(issuer)
 		if err != nil {
@@ -118,10 +124,10 @@ func (x *execution) question(ctx context.Context, issuer string, n int, codes []
 }
 
 // complete checks that an answer is about exactly the codes asked for; decoding saw to it that none stands twice.
-func complete(a order.IssuerAnswer, codes []order.Code) error {
+func complete(a order.IssuerAnswer, codes []visit.CTI) error {
 	asked := make(map[visit.CTI]bool, len(codes))
 	for _, c := range codes {
-		asked[c.CTI] = true
+		asked[c] = true
 	}
 	if len(a.Holders)+len(a.Unopened) != len(asked) {
 		return fmt.Errorf("it answers about %d codes, %d were asked for", len(a.Holders)+len(a.Unopened), len(asked))

@@ -80,6 +80,7 @@ func (f *fixture) visitsParty(t *testing.T, change func(*order.VisitAnswer), cod
 		for _, c := range codes {
 			a.Scans = append(a.Scans, order.Scan{
 				At: now.Add(-time.Minute), Facility: f.order.Facility, Gate: "door-1", Issuer: "naver", CTI: c,
+				Clock: visit.ClockSynced, Skew: 2 * time.Second,
 			})
 		}
 		if change != nil {
@@ -99,7 +100,9 @@ func (f *fixture) issuerParty(t *testing.T, change func(*order.IssuerAnswer)) En
 		}
 		a := order.IssuerAnswer{Entry: 5, Order: f.order.ID}
 		for _, c := range q.Codes {
-			a.Holders = append(a.Holders, order.Holder{CTI: c.CTI, Name: "김철수", Phone: "+821011112222"})
+			a.Holders = append(a.Holders, order.Holder{
+				CTI: c, Name: "김철수", Phone: "+821011112222", IssuedAt: now.Add(-time.Minute),
+			})
 		}
 		if change != nil {
 			change(&a)

@@ -9,6 +9,7 @@ import (
 	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // A damaged day is no reason to give nobody a code: what cannot be read is set aside, and comes back when it is put right.
@@ -38,7 +39,7 @@ func TestADamagedDayStopsNoCode(t *testing.T) {
 				bearer = f.register(t, testName)
 			}
 			after := f.code(t, bearer)
-			if a := f.opened(t, scanned(before, 0), scanned(after, 0)); len(a.Holders) != 1 || len(a.Unopened) != 1 {
+			if a := f.opened(t, visit.CTI(before.CTI()), visit.CTI(after.CTI())); len(a.Holders) != 1 || len(a.Unopened) != 1 {
 				t.Errorf("%d codes are opened, %d not; want one each", len(a.Holders), len(a.Unopened))
 			}
 			if c.account {
@@ -46,7 +47,7 @@ func TestADamagedDayStopsNoCode(t *testing.T) {
 			}
 			testkit.Check(t, os.WriteFile(path+".damaged-1", good, 0o600))
 			f.reopen(t, durable.Disk{})
-			if a := f.opened(t, scanned(before, 0), scanned(after, 0)); len(a.Holders) != 2 {
+			if a := f.opened(t, visit.CTI(before.CTI()), visit.CTI(after.CTI())); len(a.Holders) != 2 {
 				t.Errorf("%d codes are opened after the key was put right, want both", len(a.Holders))
 			}
 			f.code(t, old)

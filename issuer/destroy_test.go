@@ -19,6 +19,7 @@ import (
 	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/auditlog"
 	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 func (f *fixture) tombstones(t testing.TB) map[string]uint64 {
@@ -77,7 +78,7 @@ func TestDestroyedAfter28DaysNotASecondEarlyOrLate(t *testing.T) {
 	testkit.Check(t, f.Destroy())
 	o := f.order()
 	o.From, o.To = noon.Add(-time.Hour).UTC(), noon.Add(time.Hour).UTC()
-	ask := question(t, f.approved(t, o), scanned(c, time.Second))
+	ask := question(t, f.approved(t, o), visit.CTI(c.CTI()))
 	if a := f.answered(t, ask); len(a.Holders) != 1 {
 		t.Fatal("the code cannot be opened on the last instant of its 28 days")
 	}
@@ -140,7 +141,7 @@ func TestCopyOfTheDataIsUnreadableOnceTheKeyIsDestroyed(t *testing.T) {
 	if _, _, err := f.accounts.get(bearer); !errors.Is(err, ErrUnknown) {
 		t.Errorf("account from a copy: %v", err)
 	}
-	if a := f.opened(t, scanned(c, time.Second)); len(a.Holders) != 0 {
+	if a := f.opened(t, visit.CTI(c.CTI())); len(a.Holders) != 0 {
 		t.Error("a code is opened from a copy of the data")
 	}
 }

@@ -107,13 +107,13 @@ func (f *fixture) approved(t testing.TB, o order.Order) []byte {
 	return testkit.Must(order.WithoutPlace(testkit.Must(order.Approve(f.lee, signed))(t)))(t)
 }
 
-func question(t testing.TB, approved []byte, codes ...order.Code) []byte {
+func question(t testing.TB, approved []byte, codes ...visit.CTI) []byte {
 	t.Helper()
 	return testkit.Must(order.EncodeQuestion(order.Question{Order: approved, Codes: codes}))(t)
 }
 
 // opened asks under a good order and returns who held the codes.
-func (f *fixture) opened(t testing.TB, codes ...order.Code) order.IssuerAnswer {
+func (f *fixture) opened(t testing.TB, codes ...visit.CTI) order.IssuerAnswer {
 	t.Helper()
 	return f.answered(t, question(t, f.approved(t, f.order()), codes...))
 }
@@ -122,8 +122,4 @@ func (f *fixture) opened(t testing.TB, codes ...order.Code) order.IssuerAnswer {
 func (f *fixture) answered(t testing.TB, question []byte) order.IssuerAnswer {
 	t.Helper()
 	return testkit.Must(order.OpenIssuerAnswer(testkit.Must(f.Answer(question))(t), f.authority))(t)
-}
-
-func scanned(c token.Code, after time.Duration) order.Code {
-	return order.Code{CTI: visit.CTI(c.CTI()), At: c.IssuedAt().Add(after)}
 }

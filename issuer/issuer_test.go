@@ -16,7 +16,6 @@ import (
 	"github.com/kipass/kipass/internal/daykey"
 	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/internal/testkit"
-	"github.com/kipass/kipass/protocol/order"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
@@ -147,7 +146,7 @@ func TestCodeIsOnDiskBeforeItIsGivenOut(t *testing.T) {
 	testkit.Check(t, os.CopyFS(copied.dir, os.DirFS(f.dir)))
 	copied.reopen(t, durable.Disk{})
 	defer copied.close(t)
-	if a := copied.opened(t, scanned(c, 5*time.Second)); len(a.Holders) != 1 || a.Holders[0].Name != testName || a.Holders[0].Phone != testE164 {
+	if a := copied.opened(t, visit.CTI(c.CTI())); len(a.Holders) != 1 || a.Holders[0].Name != testName || a.Holders[0].Phone != testE164 {
 		t.Errorf("%d holders opened from the copy", len(a.Holders))
 	}
 	copied.code(t, bearer)
@@ -173,12 +172,12 @@ func TestManyHoldersAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	var asked []order.Code
+	var asked []visit.CTI
 	want := map[visit.CTI]string{}
 	for n, text := range texts {
-		c := scanned(f.read(t, text), time.Second)
+		c := visit.CTI(f.read(t, text).CTI())
 		asked = append(asked, c)
-		want[c.CTI] = name(n)
+		want[c] = name(n)
 	}
 	a := f.opened(t, asked...)
 	if len(a.Holders) != len(asked) {

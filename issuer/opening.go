@@ -12,8 +12,9 @@ import (
 	"github.com/kipass/kipass/protocol/token"
 )
 
-// scanTolerance is how far outside its 15 seconds a code may have been scanned by the clock of a gate: the widest skew
-// allowance a visit record can carry.
+// scanTolerance is how far outside an order's window a code may have been issued, beside its 15 seconds: the widest skew
+// allowance a visit record can carry. When a code was scanned is not asked: only the authority says so, while the time of
+// issue is the issuer's own.
 const scanTolerance = time.Hour
 
 // Answer opens the codes of a question under its order and returns the answer encrypted to the authority. The audit log
@@ -35,12 +36,12 @@ func (i *Issuer) Answer(question []byte) ([]byte, error) {
 	}
 	a := order.IssuerAnswer{Order: o.ID}
 	for _, c := range q.Codes {
-		h, err := i.openCode(o.Order, c, now)
+		h, iat, err := i.openCode(o.Order, token.CTI(c), now)
 		switch {
 		case err == nil:
-			a.Holders = append(a.Holders, order.Holder{CTI: c.CTI, Name: h.Name, Phone: h.Phone})
+			a.Holders = append(a.Holders, order.Holder{CTI: c, Name: h.Name, Phone: h.Phone, IssuedAt: iat})
 		case errors.Is(err, errNotOurs):
-			a.Unopened = append(a.Unopened, c.CTI)
+			a.Unopened = append(a.Unopened, c)
 		default:
 			return nil, fmt.Errorf("opening codes for order %v: %w", o.ID, err)
 		}
@@ -55,53 +56,46 @@ func (i *Issuer) Answer(question []byte) ([]byte, error) {
 	return order.SealIssuerAnswer(o.Recipient, a)
 }
 
-// openCode finds a code's holder. A code that is not to be opened, for whatever reason, gives errNotOurs: the authority
-// learns no more of it.
-func (i *Issuer) openCode(o order.Order, c order.Code, now time.Time) (holder, error) {
-	if !o.Covers(c.At) {
-		return holder{}, errNotOurs
-	}
-	first := day.Of(c.At.Add(-scanTolerance - token.Lifetime))
-	for d := day.Of(c.At.Add(scanTolerance)); d >= first; d-- {
-		if d < day.OldestKept(now) {
-			break // due for destruction, even if that has not come to it yet
+// openCode finds a code's holder and its time of issue. A code that is not to be opened, for whatever reason, gives
+// errNotOurs: the authority learns no more of it.
+func (i *Issuer) openCode(o order.Order, cti token.CTI, now time.Time) (holder, time.Time, error) {
+	from, to := o.From.Add(-scanTolerance-token.Lifetime), o.To.Add(scanTolerance)
+	// A day before the oldest kept is due for destruction, even if that has not come to it yet.
+	for d := day.Of(to); d >= max(day.Of(from), day.OldestKept(now)); d-- {
+		h, iat, err := i.openCodeOn(d, cti)
+		switch {
+		case errors.Is(err, errNotOurs) || errors.Is(err, daykey.ErrNoKey):
+			continue
+		case err != nil:
+			return holder{}, time.Time{}, err
+		case iat.Before(from) || iat.After(to):
+			return holder{}, time.Time{}, errNotOurs
 		}
-		h, err := i.openCodeOn(d, c)
-		if !errors.Is(err, errNotOurs) && !errors.Is(err, daykey.ErrNoKey) {
-			return h, err
-		}
+		return h, iat, nil
 	}
-	return holder{}, errNotOurs
+	return holder{}, time.Time{}, errNotOurs
 }
 
-func (i *Issuer) openCodeOn(d day.Day, c order.Code) (h holder, err error) {
+func (i *Issuer) openCodeOn(d day.Day, cti token.CTI) (h holder, iat time.Time, err error) {
 	keys, err := i.keys.Keys(d)
 	if errors.Is(err, daykey.ErrDamaged) {
-		return holder{}, errNotOurs // until its file is put right
+		return holder{}, time.Time{}, errNotOurs // until its file is put right
 	}
 	if err != nil {
-		return holder{}, err
+		return holder{}, time.Time{}, err
 	}
 	for _, k := range keys {
-		if h, err = i.openCodeUnder(k, d, c); !errors.Is(err, errNotOurs) {
-			return h, err
+		if h, iat, err = i.openCodeUnder(k, d, cti); !errors.Is(err, errNotOurs) {
+			return h, iat, err
 		}
 	}
-	return holder{}, err
+	return holder{}, time.Time{}, err
 }
 
-func (i *Issuer) openCodeUnder(k *dayKeys, d day.Day, c order.Code) (holder, error) {
-	cti := token.CTI(c.CTI)
+func (i *Issuer) openCodeUnder(k *dayKeys, d day.Day, cti token.CTI) (holder, time.Time, error) {
 	r, err := openRef(k.cti, i.about.Name, cti)
 	if err != nil {
-		return holder{}, err
+		return holder{}, time.Time{}, err
 	}
-	h, iat, err := i.days.find(k, d, cti, r)
-	if err != nil {
-		return holder{}, err
-	}
-	if c.At.Before(iat.Add(-scanTolerance)) || c.At.After(iat.Add(token.Lifetime+scanTolerance)) {
-		return holder{}, errNotOurs
-	}
-	return h, nil
+	return i.days.find(k, d, cti, r)
 }

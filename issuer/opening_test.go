@@ -11,12 +11,13 @@ import (
 	"github.com/kipass/kipass/protocol/auditlog"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/order"
+	"github.com/kipass/kipass/protocol/token"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
 func TestOrdersThatOpenNothing(t *testing.T) {
 	f := newFixture(t)
-	c := scanned(f.code(t, f.register(t, testName)), time.Second)
+	c := visit.CTI(f.code(t, f.register(t, testName)).CTI())
 	stranger := officerKey(9)
 	signedBy := func(key ed25519.PrivateKey, change func(*order.Order)) []byte {
 		o := f.order()
@@ -70,36 +71,38 @@ func TestOrdersThatOpenNothing(t *testing.T) {
 	}
 }
 
-func TestOnlyCodesScannedInTheWindowNearTheirIssueAreOpened(t *testing.T) {
+func TestOnlyCodesIssuedAboutTheWindowAreOpened(t *testing.T) {
 	f := newFixture(t)
 	bearer := f.register(t, testName)
+	from, to := noon.Add(-26*time.Hour), noon.Add(-2*time.Hour)
+	early, late := from.Add(-token.Lifetime-scanTolerance), to.Add(scanTolerance)
 	tests := map[string]struct {
-		issued time.Time     // when the code is given out
-		after  time.Duration // when it is scanned
-		from   time.Time     // window, open to noon+1m
+		issued time.Time
 		opened bool
 	}{
-		"scanned at once":                    {noon, 0, noon.Add(-time.Hour), true},
-		"scanned in its last second":         {noon, 15 * time.Second, noon.Add(-time.Hour), true},
-		"scanned just before the window":     {noon.Add(-time.Hour), -time.Millisecond, noon.Add(-time.Hour), false},
-		"scanned as the window begins":       {noon.Add(-time.Hour), 0, noon.Add(-time.Hour), true},
-		"gate's clock fast by the tolerance": {noon.Add(-2 * time.Hour), 15*time.Second + scanTolerance, noon.Add(-48 * time.Hour), true},
-		"gate's clock faster":                {noon.Add(-2 * time.Hour), 15*time.Second + scanTolerance + time.Millisecond, noon.Add(-48 * time.Hour), false},
-		"gate's clock slow by the tolerance": {noon.Add(-2 * time.Hour), -scanTolerance, noon.Add(-48 * time.Hour), true},
-		"gate's clock slower":                {noon.Add(-2 * time.Hour), -scanTolerance - time.Millisecond, noon.Add(-48 * time.Hour), false},
-		"issued before midnight, read after": {time.Date(2020, 6, 30, 23, 59, 59, 0, day.Seoul()), 5 * time.Second, noon.Add(-48 * time.Hour), true},
-		"issued after midnight, slow clock":  {time.Date(2020, 7, 1, 0, 0, 1, 0, day.Seoul()), -5 * time.Second, noon.Add(-48 * time.Hour), true},
+		"as the window begins":                  {from, true},
+		"within it, the day before":             {noon.Add(-24 * time.Hour), true},
+		"as it ends":                            {to, true},
+		"read late by the widest of clocks":     {early, true},
+		"before that":                           {early.Add(-time.Second), false},
+		"read early by the widest of clocks":    {late, true},
+		"after that":                            {late.Add(time.Second), false},
+		"on a day the window does not touch":    {noon.Add(-72 * time.Hour), false},
+		"on that day, at an hour of the window": {noon.Add(-51 * time.Hour), false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			f.clock.Set(tt.issued)
-			c := f.code(t, bearer)
+			c := visit.CTI(f.code(t, bearer).CTI())
 			f.clock.Set(noon)
 			o := f.order()
-			o.From, o.To = tt.from.UTC(), noon.Add(time.Minute).UTC()
-			a := f.answered(t, question(t, f.approved(t, o), scanned(c, tt.after)))
+			o.From, o.To = from.UTC(), to.UTC()
+			a := f.answered(t, question(t, f.approved(t, o), c))
 			if opened := len(a.Holders) == 1; opened != tt.opened || len(a.Holders)+len(a.Unopened) != 1 {
-				t.Errorf("%d opened, %d unopened, want opened = %v", len(a.Holders), len(a.Unopened), tt.opened)
+				t.Fatalf("%d opened, %d unopened, want opened = %v", len(a.Holders), len(a.Unopened), tt.opened)
+			}
+			if tt.opened && !a.Holders[0].IssuedAt.Equal(tt.issued) {
+				t.Errorf("issued at %v, want %v", a.Holders[0].IssuedAt, tt.issued)
 			}
 		})
 	}
@@ -117,11 +120,11 @@ func TestCodesThatWereNeverGivenOutAreNotOpened(t *testing.T) {
 	flipped := visit.CTI(c.CTI())
 	flipped[43] ^= 1
 	a := f.opened(t,
-		scanned(c, time.Second),
-		order.Code{CTI: visit.CTI{1, 2, 3}, At: noon},
-		order.Code{CTI: flipped, At: noon},
-		order.Code{CTI: visit.CTI(sealRef(k.cti, "naver", h.ref())), At: noon}, // genuine, but not in the issue log
-		order.Code{CTI: visit.CTI(sealRef(k.cti, "pass", h.ref())), At: noon},  // another issuer's name
+		visit.CTI(c.CTI()),
+		visit.CTI{1, 2, 3},
+		flipped,
+		visit.CTI(sealRef(k.cti, "naver", h.ref())), // genuine, but not in the issue log
+		visit.CTI(sealRef(k.cti, "pass", h.ref())),  // another issuer's name
 	)
 	if len(a.Holders) != 1 || a.Holders[0].CTI != visit.CTI(c.CTI()) || len(a.Unopened) != 4 {
 		t.Errorf("%d opened, %d unopened, want 1 and 4", len(a.Holders), len(a.Unopened))
@@ -131,7 +134,7 @@ func TestCodesThatWereNeverGivenOutAreNotOpened(t *testing.T) {
 func TestEveryOpeningIsLoggedWithoutPersonOrPlace(t *testing.T) {
 	f := newFixture(t)
 	c := f.code(t, f.register(t, testName))
-	a := f.opened(t, scanned(c, time.Second), order.Code{CTI: visit.CTI{9}, At: noon})
+	a := f.opened(t, visit.CTI(c.CTI()), visit.CTI{9})
 	entries, checkpoint, err := f.Audit().Snapshot()
 	if err != nil {
 		t.Fatal(err)

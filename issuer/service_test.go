@@ -106,7 +106,7 @@ func TestServiceFromConsentToContact(t *testing.T) {
 	if status != http.StatusCreated || len(bearer) != 43 {
 		t.Fatalf("registration: %d, bearer of %d characters", status, len(bearer))
 	}
-	var codes []order.Code
+	var codes []visit.CTI
 	var texts []string
 	for range 3 {
 		resp, b := r.post(t, PathCodes, "", bearer, nil)
@@ -127,7 +127,7 @@ func TestServiceFromConsentToContact(t *testing.T) {
 	r.stop()
 	f.reopen(t, durable.Disk{})
 	for _, text := range texts {
-		codes = append(codes, scanned(f.read(t, text), time.Second))
+		codes = append(codes, visit.CTI(f.read(t, text).CTI()))
 	}
 	r = serve(t, f, RegisterOpen)
 	resp, sealed := r.post(t, order.PathOrders, order.TypeQuestion, "", question(t, f.approved(t, f.order()), codes...))
@@ -182,7 +182,7 @@ func TestServiceRefuses(t *testing.T) {
 	stranger.Officer = "nobody"
 	forged := testkit.Must(order.Approve(f.lee, testkit.Must(order.Sign(officerKey(9), stranger))(t)))(t)
 	forged = testkit.Must(order.WithoutPlace(forged))(t)
-	code := order.Code{CTI: visit.CTI{1}, At: noon}
+	code := visit.CTI{1}
 	for name, tt := range map[string]struct {
 		contentType string
 		body        []byte

@@ -132,7 +132,9 @@ func (s *Server) scans(ctx context.Context, o order.Order, now time.Time) ([]ord
 			if err != nil {
 				return nil, err
 			}
-			scans = append(scans, order.Scan{At: row.At, Facility: o.Facility, Gate: row.Gate, Issuer: v.Issuer, CTI: v.CTI})
+			scans = append(scans, order.Scan{
+				At: row.At, Facility: o.Facility, Gate: row.Gate, Issuer: v.Issuer, CTI: v.CTI, Clock: v.Clock, Skew: v.Skew,
+			})
 		}
 	}
 	return scans, nil

@@ -108,9 +108,9 @@ func TestAnOrderIsAnsweredWithItsWindowAndLogged(t *testing.T) {
 		t.Fatalf("refused: %s", refused)
 	}
 	want := []order.Scan{
-		{At: visits[1].At.UTC(), Facility: "cafe", Gate: "west", Issuer: "naver", CTI: visits[1].CTI},
-		{At: visits[2].At.UTC(), Facility: "cafe", Gate: "east", Issuer: "pass", CTI: visits[2].CTI},
-		{At: visits[3].At.UTC(), Facility: "cafe", Gate: "west", Issuer: "naver", CTI: visits[3].CTI},
+		{At: visits[1].At.UTC(), Facility: "cafe", Gate: "west", Issuer: "naver", CTI: visits[1].CTI, Clock: visit.ClockSynced, Skew: 2 * time.Second},
+		{At: visits[2].At.UTC(), Facility: "cafe", Gate: "east", Issuer: "pass", CTI: visits[2].CTI, Clock: visit.ClockSynced, Skew: 2 * time.Second},
+		{At: visits[3].At.UTC(), Facility: "cafe", Gate: "west", Issuer: "naver", CTI: visits[3].CTI, Clock: visit.ClockSynced, Skew: 2 * time.Second},
 	}
 	if len(answer.Scans) != len(want) || answer.Order != o.ID {
 		t.Fatalf("answer of %d scans to order %v, want %d to %v", len(answer.Scans), answer.Order, len(want), o.ID)

@@ -50,7 +50,7 @@ func TestWholeInquiry(t *testing.T) {
 	f.visits.scan(park(), "gangnam-1", "door-1") // elsewhere
 	stale := park()
 	f.visits.add(order.Scan{ // never given out by the issuer it names
-		At: stale.IssuedAt(), Facility: "hongdae-12", Gate: "door-1", Issuer: "pass", CTI: visit.CTI(stale.CTI()),
+		At: stale.IssuedAt(), Facility: "hongdae-12", Gate: "door-1", Issuer: "pass", CTI: visit.CTI(stale.CTI()), Clock: visit.ClockSynced,
 	})
 
 	id, file := f.approved(t)
@@ -69,7 +69,7 @@ func TestWholeInquiry(t *testing.T) {
 	if err != nil || len(rows) != 3 {
 		t.Fatalf("CSV has %d lines, %v", len(rows), err)
 	}
-	if got := fmt.Sprint(rows[1][:3], rows[1][5:], rows[2][:3], rows[2][5:]); got != "[김철수 +821011112222 naver] [2 door-1 door-2] [이영희 +821033334444 pass] [1 door-1]" {
+	if got := fmt.Sprint(rows[1][:3], rows[1][5:], rows[2][:3], rows[2][5:]); got != "[김철수 +821011112222 naver] [2 door-1 door-2 ] [이영희 +821033334444 pass] [1 door-1 ]" {
 		t.Errorf("contacts = %s", got)
 	}
 	var list inquiry.ContactList

@@ -74,7 +74,10 @@ func (v *visitServer) orders(w http.ResponseWriter, r *http.Request) {
 }
 
 func (v *visitServer) scan(c token.Code, f visit.Facility, g visit.Gate) {
-	v.add(order.Scan{At: c.IssuedAt().Add(time.Second), Facility: f, Gate: g, Issuer: c.Issuer(), CTI: visit.CTI(c.CTI())})
+	v.add(order.Scan{
+		At: c.IssuedAt().Add(time.Second), Facility: f, Gate: g, Issuer: c.Issuer(), CTI: visit.CTI(c.CTI()),
+		Clock: visit.ClockSynced, Skew: 2 * time.Second,
+	})
 }
 
 func (v *visitServer) add(s order.Scan) {

@@ -9,9 +9,9 @@ import (
 
 // EncodeQuestion returns the CBOR of a question.
 func EncodeQuestion(q Question) ([]byte, error) {
-	w := wireQuestion{Order: q.Order, Codes: make([]wireCode, 0, len(q.Codes))}
+	w := wireQuestion{Order: q.Order, Codes: make([][]byte, 0, len(q.Codes))}
 	for _, c := range q.Codes {
-		w.Codes = append(w.Codes, wireCode{CTI: c.CTI[:], At: c.At.UnixMilli()})
+		w.Codes = append(w.Codes, c[:])
 	}
 	if err := checkQuestion(w); err != nil {
 		return nil, err
@@ -31,9 +31,9 @@ func DecodeQuestion(b []byte) (Question, error) {
 	if err := checkQuestion(w); err != nil {
 		return Question{}, err
 	}
-	q := Question{Order: w.Order, Codes: make([]Code, 0, len(w.Codes))}
+	q := Question{Order: w.Order, Codes: make([]visit.CTI, 0, len(w.Codes))}
 	for _, c := range w.Codes {
-		q.Codes = append(q.Codes, Code{CTI: visit.CTI(c.CTI), At: time.UnixMilli(c.At).UTC()})
+		q.Codes = append(q.Codes, visit.CTI(c))
 	}
 	return q, nil
 }
@@ -47,10 +47,7 @@ func checkQuestion(w wireQuestion) error {
 	}
 	seen := make(seenCodes, len(w.Codes))
 	for i, c := range w.Codes {
-		if err := seen.add(i, c.CTI); err != nil {
-			return err
-		}
-		if err := checkMillis(c.At); err != nil {
+		if err := seen.add(i, c); err != nil {
 			return err
 		}
 	}
@@ -83,6 +80,7 @@ func encodeVisitAnswer(a VisitAnswer) ([]byte, error) {
 	for _, s := range a.Scans {
 		w.Scans = append(w.Scans, wireScan{
 			At: s.At.UnixMilli(), Facility: string(s.Facility), Gate: string(s.Gate), Issuer: s.Issuer, CTI: s.CTI[:],
+			Clock: uint8(s.Clock), Skew: uint32(s.Skew.Milliseconds()), Flags: uint8(s.Flags),
 		})
 	}
 	if err := checkVisitAnswer(w); err != nil {
@@ -103,7 +101,8 @@ func decodeVisitAnswer(b []byte) (VisitAnswer, error) {
 	for _, s := range w.Scans {
 		a.Scans = append(a.Scans, Scan{
 			At: time.UnixMilli(s.At).UTC(), Facility: visit.Facility(s.Facility), Gate: visit.Gate(s.Gate),
-			Issuer: s.Issuer, CTI: visit.CTI(s.CTI),
+			Issuer: s.Issuer, CTI: visit.CTI(s.CTI), Clock: visit.ClockState(s.Clock),
+			Skew: time.Duration(s.Skew) * time.Millisecond, Flags: Flags(s.Flags),
 		})
 	}
 	return a, nil
@@ -130,6 +129,9 @@ func checkVisitAnswer(w wireVisitAnswer) error {
 		if len(s.CTI) != visit.CTISize {
 			return fmt.Errorf("%w: scan %d: code of %d bytes, must be %d", ErrMessage, i, len(s.CTI), visit.CTISize)
 		}
+		if visit.ClockState(s.Clock) > visit.ClockSynced || Flags(s.Flags)&^allFlags != 0 {
+			return fmt.Errorf("%w: scan %d: clock state %d or flags %#x are unknown", ErrMessage, i, s.Clock, s.Flags)
+		}
 		if err := checkMillis(s.At); err != nil {
 			return err
 		}
@@ -143,7 +145,7 @@ func encodeIssuerAnswer(a IssuerAnswer) ([]byte, error) {
 		Holders: make([]wireHolder, 0, len(a.Holders)), Unopened: make([][]byte, 0, len(a.Unopened)),
 	}
 	for _, h := range a.Holders {
-		w.Holders = append(w.Holders, wireHolder{CTI: h.CTI[:], Name: h.Name, Phone: h.Phone})
+		w.Holders = append(w.Holders, wireHolder{CTI: h.CTI[:], Name: h.Name, Phone: h.Phone, At: h.IssuedAt.Unix()})
 	}
 	for _, c := range a.Unopened {
 		w.Unopened = append(w.Unopened, c[:])
@@ -164,7 +166,9 @@ func decodeIssuerAnswer(b []byte) (IssuerAnswer, error) {
 	}
 	a := IssuerAnswer{Entry: w.Entry, Order: ID(w.Order)}
 	for _, h := range w.Holders {
-		a.Holders = append(a.Holders, Holder{CTI: visit.CTI(h.CTI), Name: h.Name, Phone: h.Phone})
+		a.Holders = append(a.Holders, Holder{
+			CTI: visit.CTI(h.CTI), Name: h.Name, Phone: h.Phone, IssuedAt: time.Unix(h.At, 0).UTC(),
+		})
 	}
 	for _, c := range w.Unopened {
 		a.Unopened = append(a.Unopened, visit.CTI(c))
@@ -186,6 +190,9 @@ func checkIssuerAnswer(w wireIssuerAnswer) error {
 		}
 		if len(h.Name) == 0 || len(h.Name) > maxHolder || len(h.Phone) == 0 || len(h.Phone) > maxPhone {
 			return fmt.Errorf("%w: holder %d: name or phone is empty or too long", ErrMessage, i)
+		}
+		if h.At <= 0 || h.At > maxTime {
+			return fmt.Errorf("%w: holder %d: time of issue %d is out of range", ErrMessage, i, h.At)
 		}
 	}
 	for i, c := range w.Unopened {

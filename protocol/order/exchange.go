@@ -41,14 +41,29 @@ const (
 // ErrMessage is wrapped by every error about a message of the exchange that cannot be read.
 var ErrMessage = errors.New("not a well-formed message")
 
-// Scan is one visit as the visit server gives it to the authority.
+// Scan is one visit as the visit server gives it to the authority. Issuer and CTI together say which code was shown: two
+// scans of one CTI under two issuers' names are of two codes, of which at most one was ever given out.
 type Scan struct {
-	At       time.Time // by the gate's clock, in whole milliseconds
+	At       time.Time // where the visit server put it in time, in whole milliseconds
 	Facility visit.Facility
 	Gate     visit.Gate
-	Issuer   string // short name
+	Issuer   string // short name, as the gate says: only the issuer itself can tell whether the code is its own
 	CTI      visit.CTI
+	Clock    visit.ClockState // how well the gate knew the time
+	Skew     time.Duration    // the allowance that the code was judged with, in whole milliseconds
+	Flags    Flags
 }
+
+// Flags say what makes a scan doubtful. They are no reason to leave it out.
+type Flags uint8
+
+const (
+	Late       Flags = 1 << iota // received more than an hour after the time it gives
+	NewJournal                   // from a journal that a gate known before came up with, which no operator has acknowledged
+	TwoPlaces                    // the code is recorded at another facility too, or here at a time too far from another
+
+	allFlags = Late | NewJournal | TwoPlaces
+)
 
 // VisitAnswer is the visit server's answer to an order.
 type VisitAnswer struct {
@@ -59,14 +74,8 @@ type VisitAnswer struct {
 
 // Question asks an issuer to open codes under an approved order.
 type Question struct {
-	Order []byte // the approved order without its place
-	Codes []Code // 1 to MaxCodes, no code twice
-}
-
-// Code is a code to be opened and when it was scanned.
-type Code struct {
-	CTI visit.CTI
-	At  time.Time // whole milliseconds
+	Order []byte      // the approved order without its place
+	Codes []visit.CTI // 1 to MaxCodes, none twice; all scanned under this issuer's name
 }
 
 // IssuerAnswer is an issuer's answer to a question. Every code of the question is in exactly one of the two lists.
@@ -74,7 +83,7 @@ type IssuerAnswer struct {
 	Entry    uint64 // number of the entry in the issuer's audit log under which the answer left
 	Order    ID
 	Holders  []Holder
-	Unopened []visit.CTI // not the issuer's, destroyed, or scanned when the code cannot have been shown
+	Unopened []visit.CTI // not the issuer's, destroyed, or issued when it cannot have been shown in the order's window
 }
 
 // Holder is who held a code.
@@ -82,6 +91,8 @@ type Holder struct {
 	CTI   visit.CTI
 	Name  string
 	Phone string // as the issuer keeps it, "+82…" (E.164)
+	// IssuedAt is when the issuer gave the code out, in whole seconds: what a scan's time is held against.
+	IssuedAt time.Time
 }
 
 // LogValue, String and GoString keep name and phone out of logs.
@@ -98,6 +109,9 @@ type wireScan struct {
 	Gate     string
 	Issuer   string
 	CTI      []byte
+	Clock    uint8
+	Skew     uint32 // milliseconds
+	Flags    uint8
 }
 
 type wireVisitAnswer struct {
@@ -106,15 +120,9 @@ type wireVisitAnswer struct {
 	Scans []wireScan `cbor:"3,keyasint"`
 }
 
-type wireCode struct {
-	_   struct{} `cbor:",toarray"`
-	CTI []byte
-	At  int64 // milliseconds since 1970
-}
-
 type wireQuestion struct {
-	Order []byte     `cbor:"1,keyasint"`
-	Codes []wireCode `cbor:"2,keyasint"`
+	Order []byte   `cbor:"1,keyasint"`
+	Codes [][]byte `cbor:"2,keyasint"`
 }
 
 type wireHolder struct {
@@ -122,6 +130,7 @@ type wireHolder struct {
 	CTI   []byte
 	Name  string
 	Phone string
+	At    int64 // issued at, seconds since 1970
 }
 
 type wireIssuerAnswer struct {

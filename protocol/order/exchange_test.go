@@ -27,7 +27,7 @@ func TestAnswersAreReadableByTheAuthorityAlone(t *testing.T) {
 	if _, err := OpenVisitAnswer(sealed, other); err == nil {
 		t.Error("another key opens the answer")
 	}
-	holders := IssuerAnswer{Entry: 9, Order: ID{1}, Holders: []Holder{{visit.CTI{1}, "김철수", "+821012345678"}}, Unopened: []visit.CTI{{2}}}
+	holders := IssuerAnswer{Entry: 9, Order: ID{1}, Holders: []Holder{{visit.CTI{1}, "김철수", "+821012345678", now}}, Unopened: []visit.CTI{{2}}}
 	sealed = testkit.Must(SealIssuerAnswer(authority.Recipient().String(), holders))(t)
 	if bytes.Contains(sealed, []byte("김철수")) {
 		t.Error("the sealed answer shows a name")
@@ -45,7 +45,7 @@ func TestLimitsOfMessages(t *testing.T) {
 	code := func(i int) visit.CTI { return visit.CTI{byte(i >> 16), byte(i >> 8), byte(i)} }
 	full := Question{Order: []byte{1}}
 	for i := range MaxCodes {
-		full.Codes = append(full.Codes, Code{CTI: code(i), At: now})
+		full.Codes = append(full.Codes, code(i))
 	}
 	raw := testkit.Must(EncodeQuestion(full))(t)
 	if len(raw) > MaxQuestion-MaxOrder {
@@ -55,19 +55,36 @@ func TestLimitsOfMessages(t *testing.T) {
 		t.Errorf("DecodeQuestion = %d codes, %v", len(q.Codes), err)
 	}
 	over := full
-	over.Codes = append(full.Codes[:MaxCodes:MaxCodes], Code{CTI: code(MaxCodes), At: now})
-	twice := Question{Order: []byte{1}, Codes: []Code{{code(1), now}, {code(1), now}}}
+	over.Codes = append(full.Codes[:MaxCodes:MaxCodes], code(MaxCodes))
+	twice := Question{Order: []byte{1}, Codes: []visit.CTI{code(1), code(1)}}
 	for name, q := range map[string]Question{
 		"too many codes": over, "a code twice": twice, "no code": {Order: []byte{1}},
-		"no order": {Codes: full.Codes[:1]}, "time out of range": {Order: []byte{1}, Codes: []Code{{code(1), time.Unix(0, 0)}}},
+		"no order": {Codes: full.Codes[:1]},
 	} {
 		if _, err := EncodeQuestion(q); !errors.Is(err, ErrMessage) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	both := IssuerAnswer{Holders: []Holder{{code(1), "a", "1"}}, Unopened: []visit.CTI{code(1)}}
+	both := IssuerAnswer{Holders: []Holder{{code(1), "a", "1", now}}, Unopened: []visit.CTI{code(1)}}
 	if _, err := SealIssuerAnswer(recipient, both); !errors.Is(err, ErrMessage) {
 		t.Errorf("a code both opened and not: %v", err)
+	}
+	undated := IssuerAnswer{Holders: []Holder{{code(1), "a", "1", time.Unix(0, 0)}}}
+	if _, err := SealIssuerAnswer(recipient, undated); !errors.Is(err, ErrMessage) {
+		t.Errorf("a code issued at no time: %v", err)
+	}
+	for name, change := range map[string]func(*Scan){
+		"an unknown flag":        func(s *Scan) { s.Flags = allFlags + 1 },
+		"an unknown clock state": func(s *Scan) { s.Clock = visit.ClockSynced + 1 },
+	} {
+		s := Scan{At: now, Facility: "f", Gate: "g", Issuer: "i", Clock: visit.ClockSynced, Flags: allFlags}
+		if _, err := SealVisitAnswer(recipient, VisitAnswer{Scans: []Scan{s}}); err != nil {
+			t.Errorf("a scan with every flag: %v", err)
+		}
+		change(&s)
+		if _, err := SealVisitAnswer(recipient, VisitAnswer{Scans: []Scan{s}}); !errors.Is(err, ErrMessage) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
@@ -75,7 +92,7 @@ func TestFullVisitAnswerFitsItsLimit(t *testing.T) {
 	a := VisitAnswer{Scans: make([]Scan, MaxScans)}
 	name := strings.Repeat("x", 32)
 	for i := range a.Scans {
-		a.Scans[i] = Scan{At: now, Facility: visit.Facility(name), Gate: visit.Gate(name), Issuer: name[:16], CTI: visit.CTI{1}}
+		a.Scans[i] = Scan{At: now, Facility: visit.Facility(name), Gate: visit.Gate(name), Issuer: name[:16], CTI: visit.CTI{1}, Skew: time.Hour, Flags: allFlags}
 	}
 	b := testkit.Must(encodeVisitAnswer(a))(t)
 	if over := len(b) + len(b)/1000; over > MaxAnswer {

@@ -39,9 +39,9 @@ func FuzzUnmarshal(f *testing.F) {
 }
 
 func FuzzMessages(f *testing.F) {
-	q := testkit.Must(EncodeQuestion(Question{Order: []byte{1}, Codes: []Code{{visit.CTI{1}, now}}}))(f)
+	q := testkit.Must(EncodeQuestion(Question{Order: []byte{1}, Codes: []visit.CTI{{1}}}))(f)
 	v := testkit.Must(encodeVisitAnswer(VisitAnswer{Scans: []Scan{{At: now, Facility: "f", Gate: "g", Issuer: "i"}}}))(f)
-	a := testkit.Must(encodeIssuerAnswer(IssuerAnswer{Holders: []Holder{{visit.CTI{1}, "n", "1"}}, Unopened: []visit.CTI{{2}}}))(f)
+	a := testkit.Must(encodeIssuerAnswer(IssuerAnswer{Holders: []Holder{{visit.CTI{1}, "n", "1", now}}, Unopened: []visit.CTI{{2}}}))(f)
 	p := testkit.Must(EncodeProblem(Problem{Code: "bad-order", Detail: "x"}))(f)
 	for _, b := range [][]byte{q, v, a, p} {
 		f.Add(b)

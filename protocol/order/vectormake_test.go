@@ -111,37 +111,37 @@ func (v *vectors) messages(t *testing.T) {
 	t.Helper()
 	at, id, code := now.Add(-30*time.Hour), v.Orders[0].ID, func(b byte) visit.CTI { return visit.CTI(bytes.Repeat([]byte{b}, visit.CTISize)) }
 	text := func(c visit.CTI) string { return hex.EncodeToString(c[:]) }
-	q := Question{Order: testkit.Unhex(t, v.Orders[0].Placeless), Codes: []Code{{code(1), at}, {code(2), at.Add(1500 * time.Millisecond)}}}
+	q := Question{Order: testkit.Unhex(t, v.Orders[0].Placeless), Codes: []visit.CTI{code(1), code(2)}}
 	raw := testkit.Must(EncodeQuestion(q))(t)
 	v.Questions = []vectorMessage{{
 		Name: "two codes", Order: v.Orders[0].Placeless, Question: hex.EncodeToString(raw),
-		Codes: []vectorCode{{text(code(1)), at.UnixMilli()}, {text(code(2)), at.UnixMilli() + 1500}},
+		Codes: []string{text(code(1)), text(code(2))},
 	}}
 	a := VisitAnswer{Entry: 41, Order: sample().ID, Scans: []Scan{
-		{At: at, Facility: "hongdae-12", Gate: "door-1", Issuer: "naver", CTI: code(1)},
-		{At: at.Add(1500 * time.Millisecond), Facility: "hongdae-12", Gate: "door-2", Issuer: "pass", CTI: code(2)},
+		{At: at, Facility: "hongdae-12", Gate: "door-1", Issuer: "naver", CTI: code(1), Clock: visit.ClockSynced, Skew: 2 * time.Second},
+		{At: at.Add(1500 * time.Millisecond), Facility: "hongdae-12", Gate: "door-2", Issuer: "pass", CTI: code(2), Flags: Late | TwoPlaces},
 	}}
 	visits := vectorVisits{Name: "two scans", Entry: 41, Order: id, Plain: hex.EncodeToString(testkit.Must(encodeVisitAnswer(a))(t))}
 	for _, s := range a.Scans {
-		visits.Scans = append(visits.Scans, vectorScan{s.At.UnixMilli(), string(s.Facility), string(s.Gate), s.Issuer, text(s.CTI)})
+		visits.Scans = append(visits.Scans, scanVector(s))
 	}
 	v.Visits = []vectorVisits{visits}
-	h := IssuerAnswer{Entry: 7, Order: sample().ID, Holders: []Holder{{code(1), "김철수", "+821012345678"}}, Unopened: []visit.CTI{code(2)}}
+	h := IssuerAnswer{Entry: 7, Order: sample().ID, Holders: []Holder{{code(1), "김철수", "+821012345678", at.Truncate(time.Second)}}, Unopened: []visit.CTI{code(2)}}
 	v.Holders = []vectorHolders{{
-		Name: "one of two codes opened", Entry: 7, Order: id, Holders: []vectorHolder{{text(code(1)), "김철수", "+821012345678"}},
+		Name: "one of two codes opened", Entry: 7, Order: id, Holders: []vectorHolder{{text(code(1)), "김철수", "+821012345678", at.Unix()}},
 		Unopened: []string{text(code(2))}, Plain: hex.EncodeToString(testkit.Must(encodeIssuerAnswer(h))(t)),
 	}}
 	p := Problem{Code: CodeTooMany, Detail: "ask for shorter windows"}
 	v.Problems = []vectorProblem{{Name: p.Code, Detail: p.Detail, Problem: hex.EncodeToString(testkit.Must(EncodeProblem(p))(t))}}
-	twice := wireQuestion{Order: []byte{1}, Codes: []wireCode{{CTI: q.Codes[0].CTI[:], At: 1}, {CTI: q.Codes[0].CTI[:], At: 1}}}
-	none, short := wireQuestion{Order: []byte{1}, Codes: []wireCode{}}, wireQuestion{Order: []byte{1}, Codes: []wireCode{{CTI: []byte{1}, At: 1}}}
+	twice := wireQuestion{Order: []byte{1}, Codes: [][]byte{q.Codes[0][:], q.Codes[0][:]}}
+	none, short := wireQuestion{Order: []byte{1}, Codes: [][]byte{}}, wireQuestion{Order: []byte{1}, Codes: [][]byte{{1}}}
 	for _, m := range []struct {
 		name     string
 		question []byte
 	}{
 		{"a code twice", testkit.Must(encMode.Marshal(twice))(t)}, {"no code", testkit.Must(encMode.Marshal(none))(t)},
 		{"a code of one byte", testkit.Must(encMode.Marshal(short))(t)}, {"a byte after its end", append(slices.Clone(raw), 0)},
-		{"an unknown key", testkit.Must(encMode.Marshal(map[int]any{1: []byte{1}, 2: []wireCode{}, 3: 0}))(t)},
+		{"an unknown key", testkit.Must(encMode.Marshal(map[int]any{1: []byte{1}, 2: [][]byte{}, 3: 0}))(t)},
 	} {
 		v.Malformed = append(v.Malformed, vectorBroken{m.name, hex.EncodeToString(m.question)})
 	}

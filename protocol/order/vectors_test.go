@@ -1,6 +1,7 @@
 package order
 
 import (
+	"encoding/hex"
 	"flag"
 	"testing"
 
@@ -67,15 +68,10 @@ type vectorRefused struct {
 }
 
 type vectorMessage struct {
-	Name     string       `json:"name"`
-	Order    string       `json:"order"`
-	Codes    []vectorCode `json:"codes"`
-	Question string       `json:"question"`
-}
-
-type vectorCode struct {
-	CTI string `json:"cti"`
-	At  int64  `json:"at_ms"`
+	Name     string   `json:"name"`
+	Order    string   `json:"order"`
+	Codes    []string `json:"codes"`
+	Question string   `json:"question"`
 }
 
 type vectorScan struct {
@@ -84,6 +80,16 @@ type vectorScan struct {
 	Gate     string `json:"gate"`
 	Issuer   string `json:"issuer"`
 	CTI      string `json:"cti"`
+	Clock    uint8  `json:"clock"`
+	Skew     int64  `json:"skew_ms"`
+	Flags    uint8  `json:"flags"`
+}
+
+func scanVector(s Scan) vectorScan {
+	return vectorScan{
+		At: s.At.UnixMilli(), Facility: string(s.Facility), Gate: string(s.Gate), Issuer: s.Issuer, CTI: hex.EncodeToString(s.CTI[:]),
+		Clock: uint8(s.Clock), Skew: s.Skew.Milliseconds(), Flags: uint8(s.Flags),
+	}
 }
 
 type vectorVisits struct {
@@ -99,6 +105,7 @@ type vectorHolder struct {
 	CTI   string `json:"cti"`
 	Name  string `json:"name"`
 	Phone string `json:"phone"`
+	At    int64  `json:"issued_at_s"`
 }
 
 type vectorHolders struct {
