@@ -7,8 +7,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
+	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
@@ -16,9 +20,10 @@ import (
 const (
 	damagedSuffix   = ".damaged"
 	elsewhereSuffix = ".elsewhere"
+	untilInfix      = "-until-" // before the day on which it is removed
 )
 
-// setAside renames the journal file so that nothing uses it and nothing deletes it.
+// setAside renames the journal file so that nothing uses it. It goes at the end of its retention, see endAside.
 func (j *Journal) setAside(suffix string, cause error) error {
 	stem := "journal-" + j.opts.Now().UTC().Format("20060102T150405Z")
 	name := stem + suffix
@@ -31,12 +36,13 @@ func (j *Journal) setAside(suffix string, cause error) error {
 	if err := j.opts.System.Disk.Rename(j.path(fileName), j.path(name)); err != nil {
 		return fmt.Errorf("setting the journal aside: %w", err)
 	}
+	j.lookAside()
 	j.report(fmt.Sprintf("set aside as %s: %v", name, cause))
 	return nil
 }
 
-// setAsideFiles returns the paths of files set aside, oldest first.
-func (j *Journal) setAsideFiles() []string {
+// findAside returns the paths of files set aside, oldest first.
+func (j *Journal) findAside() []string {
 	entries, err := os.ReadDir(j.opts.Dir)
 	if err != nil {
 		return nil
@@ -48,6 +54,51 @@ func (j *Journal) setAsideFiles() []string {
 		}
 	}
 	return paths
+}
+
+// lookAside finds out anew which files are set aside.
+func (j *Journal) lookAside() {
+	paths := j.findAside()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.aside = paths
+}
+
+// setAsideFiles returns the paths of files set aside that are still there, oldest first.
+func (j *Journal) setAsideFiles() []string {
+	j.mu.Lock()
+	paths := slices.Clone(j.aside)
+	j.mu.Unlock()
+	return slices.DeleteFunc(paths, func(path string) bool {
+		_, err := os.Lstat(path)
+		return errors.Is(err, fs.ErrNotExist) // a technician has taken it
+	})
+}
+
+// endAside ends the retention of files set aside at now, which must be trusted. Nobody knows of which days their records
+// are, nor whether the clock was right when they were set aside: 28 days count from the first call that finds a file. The
+// day on which it goes then stands in its name, journal-<UTC time>-until-<day>.damaged.
+func (j *Journal) endAside(now time.Time) error {
+	today := day.Of(now)
+	var errs []error
+	for _, path := range j.findAside() {
+		stem, suffix := strings.TrimSuffix(path, filepath.Ext(path)), filepath.Ext(path)
+		stem, text, _ := strings.Cut(stem, untilInfix)
+		until, err := day.Parse(text)
+		switch {
+		case err != nil || until > today+day.RetentionDays+1: // none, or of a clock that was ahead
+			until = today + day.RetentionDays + 1
+			errs = append(errs, j.opts.System.Disk.Rename(path, stem+untilInfix+until.String()+suffix))
+		case until <= today:
+			j.log.Info("file set aside has ended", "path", path, "day", until.String())
+			errs = append(errs, j.opts.System.Disk.Remove(path))
+		}
+	}
+	j.lookAside()
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("ending files set aside: %w", err)
+	}
+	return nil
 }
 
 func (j *Journal) report(what string) {

@@ -37,7 +37,7 @@ func readContent(tx *bolt.Tx) (content, error) {
 	if c.altered, err = checkQuarantine(tx, c.state, first); err != nil {
 		return content{}, err
 	}
-	at := c.state.tail
+	at, tail := c.state.base, c.state.tail
 	cur := tx.Bucket(bucketRecords).Cursor()
 	for k, v := cur.First(); k != nil; k, v = cur.Next() {
 		if len(k) != 8 || binary.BigEndian.Uint64(k) != at.Seq+1 {
@@ -49,16 +49,37 @@ func readContent(tx *bolt.Tx) (content, error) {
 		if at.Seq+1 < first {
 			return content{}, damagef("record %d has no epoch", at.Seq+1)
 		}
-		at = at.next(visit.Sealed{Seq: at.Seq + 1, Data: v})
+		if at = at.next(visit.Sealed{Seq: at.Seq + 1, Data: v}); at.Seq == tail.Seq && at.Chain != tail.Chain {
+			c.altered = fmt.Sprintf("the bytes of a delivered record between %d and %d have changed on the disk", c.state.base.Seq+1, at.Seq)
+			c.state.base, at = tail, tail // what cannot be proved cannot be delivered again
+		}
 	}
 	if at.Seq != c.state.head.Seq {
 		return content{}, damagef("records end at %d, want %d", at.Seq, c.state.head.Seq)
 	}
 	if at.Chain != c.state.head.Chain {
-		c.altered = fmt.Sprintf("the bytes of a record between %d and %d have changed on the disk", c.state.tail.Seq+1, at.Seq)
+		c.altered = fmt.Sprintf("the bytes of a record between %d and %d have changed on the disk", tail.Seq+1, at.Seq)
 		c.state.head = at
 	}
-	return c, nil
+	return c, checkSettled(tx, c.state)
+}
+
+func checkSettled(tx *bolt.Tx, s state) error {
+	return tx.Bucket(bucketSettled).ForEach(func(k, v []byte) error {
+		_, err := decodeTime(v)
+		if err == nil && (len(k) != 8 || binary.BigEndian.Uint64(k) > s.tail.Seq) {
+			err = damagef("a time of delivery is out of place")
+		}
+		return err
+	})
+}
+
+// amend makes the file as c says, of which something was altered.
+func (c content) amend(tx *bolt.Tx) error {
+	if _, err := deleteKeys(tx.Bucket(bucketRecords), 0, c.state.base.Seq); err != nil {
+		return err
+	}
+	return tx.Bucket(bucketMeta).Put(keyState, c.state.encode())
 }
 
 // checkEpochs returns the first sequence that has an epoch, or the highest possible one if there is none.

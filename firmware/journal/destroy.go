@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -33,31 +34,13 @@ func (j *Journal) Destroy(now time.Time) (int, error) {
 		return err
 	})
 	for more := err == nil; more; {
-		err = j.do(func() error {
-			if err := j.repair(); err != nil {
-				return err
-			}
-			end, err := j.expired(oldest)
-			if err != nil {
-				return err
-			}
-			before := j.state.tail.Seq
-			if more = end > before; !more {
-				return nil
-			}
-			err = j.remove(min(end, before+maxRemoved), func(_ *bolt.Tx, next *state, _ uint64, _ []byte) error {
-				next.destroyed++
-				return nil
-			})
-			if err == nil {
-				n += int(j.state.tail.Seq - before)
-			}
-			return err
-		})
-		more = more && err == nil
+		var some int
+		if some, more, err = j.destroySome(oldest); err != nil {
+			break
+		}
+		n += some
 	}
 	if n > 0 {
-		j.compact()
 		j.log.Warn("records destroyed undelivered at the end of their retention", "count", n, "oldest_kept", oldest.String())
 	}
 	if err != nil {
@@ -66,15 +49,40 @@ func (j *Journal) Destroy(now time.Time) (int, error) {
 	return n, nil
 }
 
+// destroySome destroys up to maxMoved undelivered records of before oldest, and returns how many and whether there may be
+// more. Delivered ones lie before them in the file and go first.
+func (j *Journal) destroySome(oldest day.Day) (n int, more bool, err error) {
+	err = j.do(func() error {
+		if err := j.repair(); err != nil {
+			return err
+		}
+		end, err := j.expired(oldest)
+		if err != nil || end <= j.state.tail.Seq {
+			return err
+		}
+		if more, err = j.dropSome(math.MaxUint64); err != nil || more {
+			return err
+		}
+		next, before := j.state, j.state.destroyed
+		end = min(end, next.tail.Seq+maxMoved)
+		err = j.update(&next, func(tx *bolt.Tx) error {
+			err := next.pass(tx, end, func(uint64, []byte) error { next.destroyed++; return nil })
+			if err != nil {
+				return err
+			}
+			return next.cut(tx, end)
+		})
+		if err == nil {
+			n, more = int(next.destroyed-before), true
+		}
+		return err
+	})
+	return n, more, err
+}
+
 // due tells whether an epoch has no proven day yet, or one before oldest.
 func (j *Journal) due(today, oldest day.Day) (due bool, err error) {
-	err = j.read(func(tx *bolt.Tx) error {
-		return tx.Bucket(bucketEpochs).ForEach(func(k, v []byte) error {
-			e, err := decodeEpoch(k, v)
-			due = due || unproven(e, today) || e.day < oldest
-			return err
-		})
-	})
+	err = j.eachEpoch(func(e epoch, _ uint64) { due = due || unproven(e, today) || e.day < oldest })
 	return due, err
 }
 
@@ -134,7 +142,8 @@ func (j *Journal) purge(today, oldest day.Day) (int, error) {
 		}
 		n = len(gone)
 		next.purged += uint64(n)
-		return dropEpochs(tx, next.tail.Seq)
+		next.removed += uint64(n)
+		return dropEpochs(tx, next.base.Seq)
 	})
 	if err != nil {
 		return 0, err
@@ -144,17 +153,34 @@ func (j *Journal) purge(today, oldest day.Day) (int, error) {
 
 // expired returns the sequence up to which undelivered records are of before oldest.
 func (j *Journal) expired(oldest day.Day) (end uint64, err error) {
-	err = j.read(func(tx *bolt.Tx) error {
-		end = j.state.head.Seq
-		return tx.Bucket(bucketEpochs).ForEach(func(k, v []byte) error {
-			e, err := decodeEpoch(k, v)
-			if err == nil && e.day >= oldest && e.First <= end {
-				end = e.First - 1
-			}
-			return err
-		})
+	end = j.state.head.Seq
+	err = j.eachEpoch(func(e epoch, last uint64) {
+		if e.day >= oldest && last > j.state.tail.Seq && e.First <= end {
+			end = e.First - 1
+		}
 	})
 	return end, err
+}
+
+// eachEpoch shows each epoch with its last sequence, that of the newest being the highest possible. The caller holds
+// writeSem.
+func (j *Journal) eachEpoch(show func(e epoch, last uint64)) error {
+	return j.read(func(tx *bolt.Tx) error {
+		c := tx.Bucket(bucketEpochs).Cursor()
+		k, v := c.First()
+		for k != nil {
+			e, err := decodeEpoch(k, v)
+			if err != nil {
+				return err
+			}
+			last := uint64(math.MaxUint64)
+			if k, v = c.Next(); k != nil {
+				last = binary.BigEndian.Uint64(k) - 1
+			}
+			show(e, last)
+		}
+		return nil
+	})
 }
 
 func epochOf(all []epoch, seq uint64) (epoch, bool) {

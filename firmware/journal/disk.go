@@ -32,8 +32,7 @@ const (
 	lockTimeout = time.Second
 	spaceEvery  = 50 * time.Millisecond // how long a reading of free space holds
 	reserve     = 32 << 20              // bytes the file may grow beyond MaxSize, so that a full journal can still be settled
-	compactFrom = 8 << 20               // bytes of file below which free pages are left to be used again
-	compactLive = 1 << 20               // bytes that are copied without holding up an append for long
+	tidyLive    = 1 << 20               // bytes that are copied without holding up an append for long
 	initialMap  = 1 << 20               // bytes mapped at first: early growth then needs no new mapping
 )
 
@@ -43,8 +42,6 @@ type System struct {
 	Update func(*bolt.DB, func(*bolt.Tx) error) error // commits; default (*bolt.DB).Update
 	Disk   durable.Disk                               // replaces and removes whole files
 	Free   func(dir string) (uint64, error)           // bytes free for this user
-
-	compactFrom int64 // bytes of file below which free pages are left to be used again
 }
 
 func (s *System) setDefaults() {
@@ -53,9 +50,6 @@ func (s *System) setDefaults() {
 	}
 	if s.Free == nil {
 		s.Free = freeDisk
-	}
-	if s.compactFrom == 0 {
-		s.compactFrom = compactFrom
 	}
 }
 
@@ -109,7 +103,7 @@ func catchPanic(f func() error) (err error) {
 // checkFile says what is torn in the journal file at path, see [boltcheck.Check]. Errors wrap errDamaged where the file
 // cannot go on being used.
 func checkFile(path string) (torn string, err error) {
-	torn, err = boltcheck.Check(path, bucketMeta, bucketEpochs, bucketRecords, bucketQuarantine)
+	torn, err = boltcheck.Check(path, bucketMeta, bucketEpochs, bucketRecords, bucketSettled, bucketQuarantine)
 	if errors.Is(err, boltcheck.ErrDamaged) {
 		err = fmt.Errorf("%w: %w", errDamaged, err)
 	}
@@ -141,8 +135,19 @@ func beforeFlush(err error) bool {
 		strings.HasPrefix(err.Error(), "file resize error")
 }
 
-// checkSpace tells whether an append may use more disk. The caller holds writeSem.
+// checkSpace tells whether an append may use more disk. What is kept of delivered records yields to it. The caller holds
+// writeSem.
 func (j *Journal) checkSpace() error {
+	err := j.measure()
+	if errors.Is(err, ErrFull) && j.state.kept() > 0 {
+		if err = j.makeRoom(); err == nil {
+			err = j.measure()
+		}
+	}
+	return err
+}
+
+func (j *Journal) measure() error {
 	_, live := j.fill()
 	if time.Since(j.spaceRead) < spaceEvery {
 		return j.spaceFor(math.MaxUint64, live)
@@ -176,10 +181,4 @@ func (j *Journal) fill() (size, live int64) {
 	}
 	s := j.db.Stats()
 	return j.size, j.size - int64(s.FreePageN+s.PendingPageN)*boltcheck.PageSize
-}
-
-// wasteful tells whether the file is large, mostly free, and holds at most the given bytes.
-func (j *Journal) wasteful(maxLive int64) bool {
-	size, live := j.fill()
-	return size >= j.opts.System.compactFrom && live <= size/2 && live <= maxLive
 }

@@ -99,6 +99,12 @@ var operations = []struct {
 			Journal: seg.Journal, Through: seg.Through(), Refused: []visit.Refusal{{Seq: seg.Through(), Reason: "malformed"}},
 		})
 	}},
+	{name: "resend", act: func(_ *fixture, j *Journal, _ *server) error {
+		_, err := j.Resend(j.Stats().Journal, 1)
+		return err
+	}},
+	{name: "forget", act: func(s *fixture, j *Journal, _ *server) error { return j.Forget(s.now) }},
+	{name: "drop", act: func(_ *fixture, j *Journal, _ *server) error { return j.drop(2) }},
 	{name: "destroy", gone: 0, act: func(s *fixture, j *Journal, _ *server) error {
 		_, err := j.Destroy(s.now.AddDate(0, 0, 29))
 		return err

@@ -87,7 +87,7 @@ func (j *Journal) openFile() error {
 	}
 	if err == nil && c.altered != "" {
 		err = catchPanic(func() error {
-			return j.opts.System.Update(db, func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyState, c.state.encode()) })
+			return j.opts.System.Update(db, c.amend)
 		})
 	}
 	if err != nil {

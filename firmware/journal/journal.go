@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -83,12 +82,15 @@ type Journal struct {
 
 	spaceRead time.Time // when free space was last seen to suffice
 	size      int64     // of the file in use at the last commit, in bytes
+	appended  time.Time // of the last append, with monotonic reading
+	untidy    time.Time // since when the file is to be written anew, see tidy
 
 	mu     sync.Mutex // guards the fields below, which the holder of writeSem alone changes
 	state  state
-	live   int64  // bytes of the file in use after the last commit
-	damage string // what was found damaged, missing or foreign since Open
-	failed error  // outcome of the last append
+	live   int64    // bytes of the file in use after the last commit
+	damage string   // what was found damaged, missing or foreign since Open
+	aside  []string // paths of files set aside
+	failed error    // outcome of the last append
 }
 
 // Open opens the journal in opts.Dir or begins one. A file that is damaged or belongs to another place is set aside and a
@@ -114,6 +116,7 @@ func Open(opts Options) (*Journal, error) {
 		signal: make(chan struct{}, 1), closing: make(chan struct{}), writeSem: make(chan struct{}, 1),
 	}
 	j.SetSealKey(opts.SealKey)
+	j.lookAside()
 	err = opts.System.Disk.Sweep(opts.Dir)
 	if err == nil {
 		err = j.load()
@@ -121,11 +124,6 @@ func Open(opts Options) (*Journal, error) {
 	if err != nil {
 		_ = lock.Close()
 		return nil, fmt.Errorf("opening journal: %w", err)
-	}
-	if j.wasteful(math.MaxInt64) {
-		if err := j.rewrite(); err != nil {
-			j.log.Warn("journal not compacted", "error", err)
-		}
 	}
 	if j.state.backlog() > 0 {
 		j.notify()

@@ -18,6 +18,7 @@ type Ledger struct {
 	Facility    visit.Facility
 	Gate        visit.Gate
 	Tail, Head  Position
+	Kept        uint64 // delivered or refused records before the tail that are kept for a server that asks again
 	Delivered   uint64 // settled as stored
 	Refused     uint64 // moved to quarantine, ever
 	Destroyed   uint64 // undelivered at the end of their retention
@@ -109,7 +110,7 @@ func readLedger(tx *bolt.Tx) (Ledger, error) {
 		return Ledger{}, err
 	}
 	l := Ledger{
-		Journal: s.id, Tail: s.tail, Head: s.head,
+		Journal: s.id, Tail: s.tail, Head: s.head, Kept: s.kept(),
 		Delivered: s.delivered, Refused: s.refused, Destroyed: s.destroyed, Purged: s.purged,
 		Pending: visit.Segment{Journal: s.id, Prev: s.tail.Chain},
 	}

@@ -119,7 +119,7 @@ func TestADayAheadOfTheTrueOneIsCorrected(t *testing.T) {
 func TestDestroyingManyGoesInPieces(t *testing.T) {
 	s := newFixture(t)
 	j := s.open()
-	const n = 2*maxRemoved + 10
+	const n = 2*maxMoved + 10
 	v := s.visit()
 	spread(n, func() {
 		if _, err := j.Append(t.Context(), v); err != nil {

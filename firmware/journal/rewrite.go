@@ -18,15 +18,15 @@ func (j *Journal) begin() error {
 	if _, err := rand.Read(s.id[:]); err != nil {
 		return fmt.Errorf("beginning a journal: %w", err)
 	}
-	s.tail.Chain = visit.Genesis(s.id)
-	s.head = s.tail
+	s.base.Chain = visit.Genesis(s.id)
+	s.tail, s.head = s.base, s.base
 	db, file, err := openBolt(j.path(newName), j.opts.MaxSize+reserve, false)
 	if err != nil {
 		return fmt.Errorf("beginning a journal: %w", err)
 	}
 	err = catchPanic(func() error {
 		return db.Update(func(tx *bolt.Tx) error {
-			for _, name := range [][]byte{bucketMeta, bucketEpochs, bucketRecords, bucketQuarantine} {
+			for _, name := range [][]byte{bucketMeta, bucketEpochs, bucketRecords, bucketSettled, bucketQuarantine} {
 				if _, err := tx.CreateBucket(name); err != nil {
 					return err
 				}
@@ -91,6 +91,12 @@ func (j *Journal) copyTo(path string) error {
 	}
 	err = catchPanic(func() error {
 		if err := bolt.Compact(dst, j.db, 1<<20); err != nil {
+			return err
+		}
+		next := j.state
+		next.removed = 0
+		err := dst.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyState, next.encode()) })
+		if err != nil {
 			return err
 		}
 		return j.opts.System.Disk.Sync(file)

@@ -2,7 +2,6 @@ package journal
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	bolt "go.etcd.io/bbolt"
@@ -10,12 +9,13 @@ import (
 	"github.com/kipass/kipass/protocol/visit"
 )
 
-// maxRemoved is how many records one commit removes, so that an append never waits for more.
-const maxRemoved = 4096
+// maxMoved is how many records one commit settles or removes, so that an append never waits for more.
+const maxMoved = 4096
 
-// Settle removes, durably, the records that s says are stored, and moves those it says are refused to quarantine. Saying it
-// again changes nothing. A settlement of another journal, beyond this one's head, or naming a refused record that it does
-// not cover gives an error wrapping [ErrForeign] and changes nothing.
+// Settle takes note, durably, that the records s covers are stored, and moves those it says are refused to quarantine. The
+// records stay in the file for some days, see [Journal.Resend]. Saying it again changes nothing. A settlement of another
+// journal, beyond this one's head, or naming a refused record that it does not cover gives an error wrapping [ErrForeign]
+// and changes nothing.
 func (j *Journal) Settle(s visit.Settlement) error {
 	refused := make(map[uint64]string, len(s.Refused))
 	for _, r := range s.Refused {
@@ -39,89 +39,49 @@ func (j *Journal) Settle(s visit.Settlement) error {
 				more = false
 				return nil
 			}
-			through := min(s.Through, j.state.tail.Seq+maxRemoved)
+			through := min(s.Through, j.state.tail.Seq+maxMoved)
 			more = through < s.Through
-			return j.remove(through, func(tx *bolt.Tx, next *state, seq uint64, data []byte) error {
-				reason, ok := refused[seq]
-				if !ok {
-					next.delivered++
-					return nil
-				}
-				next.refused++
-				return tx.Bucket(bucketQuarantine).Put(seqKey(seq), encodeRefused(reason, data))
+			next := j.state
+			return j.update(&next, func(tx *bolt.Tx) error {
+				return next.pass(tx, through, func(seq uint64, data []byte) error {
+					reason, ok := refused[seq]
+					if !ok {
+						next.delivered++
+						return nil
+					}
+					next.refused++
+					return tx.Bucket(bucketQuarantine).Put(seqKey(seq), encodeRefused(reason, data))
+				})
 			})
 		})
 		if err != nil {
 			return fmt.Errorf("settling: %w", err)
 		}
 	}
-	j.compact()
 	return nil
 }
 
-// compact gives free space back if that takes no longer than an append may wait. A failure is the next commit's concern.
-func (j *Journal) compact() {
-	err := j.do(func() error {
-		if j.suspect == nil && j.wasteful(compactLive) {
-			return j.rewrite()
-		}
-		return nil
-	})
-	if err != nil && !errors.Is(err, ErrClosed) {
-		j.log.Warn("journal not compacted", "error", err)
+// pass moves the tail over the records up to through; account takes note of what became of each.
+func (s *state) pass(tx *bolt.Tx, through uint64, account func(seq uint64, data []byte) error) error {
+	at, err := walk(tx, s.tail, through, account)
+	if err == nil {
+		s.tail = at
 	}
+	return err
 }
 
-// remove takes the records up to through out of the journal in one commit; each is first shown to account, which says in
-// next what became of it.
-func (j *Journal) remove(through uint64, account func(tx *bolt.Tx, next *state, seq uint64, data []byte) error) error {
-	next := j.state
-	return j.update(&next, func(tx *bolt.Tx) error {
-		b := tx.Bucket(bucketRecords)
-		var keys [][]byte
-		c := b.Cursor()
-		for k, v := c.First(); k != nil && next.tail.Seq < through; k, v = c.Next() {
-			seq := next.tail.Seq + 1
-			if binary.BigEndian.Uint64(k) != seq {
-				return damagef("record %d is missing", seq)
-			}
-			if err := account(tx, &next, seq, v); err != nil {
-				return err
-			}
-			next.tail = next.tail.next(visit.Sealed{Seq: seq, Data: v})
-			keys = append(keys, append([]byte(nil), k...))
+// walk shows the records after from, up to through, to each and returns the position it has come to.
+func walk(tx *bolt.Tx, from Position, through uint64, each func(seq uint64, data []byte) error) (Position, error) {
+	c := tx.Bucket(bucketRecords).Cursor()
+	for k, v := c.Seek(seqKey(from.Seq + 1)); k != nil && from.Seq < through; k, v = c.Next() {
+		seq := from.Seq + 1
+		if binary.BigEndian.Uint64(k) != seq {
+			return from, damagef("record %d is missing", seq)
 		}
-		for _, k := range keys {
-			if err := b.Delete(k); err != nil {
-				return err
-			}
+		if err := each(seq, v); err != nil {
+			return from, err
 		}
-		return dropEpochs(tx, next.tail.Seq)
-	})
-}
-
-// dropEpochs removes the epochs that no record needs. The newest always stays: records may still be added to it.
-func dropEpochs(tx *bolt.Tx, tail uint64) error {
-	b := tx.Bucket(bucketEpochs)
-	quarantine := tx.Bucket(bucketQuarantine).Cursor()
-	var drop [][]byte
-	c := b.Cursor()
-	k, _ := c.First()
-	for k != nil {
-		next, _ := c.Next()
-		if next == nil || binary.BigEndian.Uint64(next)-1 > tail {
-			break
-		}
-		q, _ := quarantine.Seek(k)
-		if q == nil || string(q) >= string(next) {
-			drop = append(drop, append([]byte(nil), k...))
-		}
-		k = next
+		from = from.next(visit.Sealed{Seq: seq, Data: v})
 	}
-	for _, k := range drop {
-		if err := b.Delete(k); err != nil {
-			return err
-		}
-	}
-	return nil
+	return from, nil
 }

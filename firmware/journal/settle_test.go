@@ -24,10 +24,10 @@ func TestSettlements(t *testing.T) {
 		backlog     uint64
 		quarantined uint64
 	}{
-		{"removes what is stored", func(id visit.JournalID) visit.Settlement { return visit.Settlement{Journal: id, Through: 7} }, false, 3, 0},
+		{"takes note of what is stored", func(id visit.JournalID) visit.Settlement { return visit.Settlement{Journal: id, Through: 7} }, false, 3, 0},
 		{"of nothing changes nothing", func(id visit.JournalID) visit.Settlement { return visit.Settlement{Journal: id} }, false, 8, 0},
 		{"of what is settled changes nothing", func(id visit.JournalID) visit.Settlement { return visit.Settlement{Journal: id, Through: 1} }, false, 8, 0},
-		{"up to the head empties", func(id visit.JournalID) visit.Settlement { return visit.Settlement{Journal: id, Through: 10} }, false, 0, 0},
+		{"up to the head leaves nothing", func(id visit.JournalID) visit.Settlement { return visit.Settlement{Journal: id, Through: 10} }, false, 0, 0},
 		{"beyond the head is refused", func(id visit.JournalID) visit.Settlement { return visit.Settlement{Journal: id, Through: 11} }, true, 8, 0},
 		{"of another journal is refused", func(id visit.JournalID) visit.Settlement {
 			id[0]++
@@ -133,6 +133,7 @@ func TestAnEpochGoesWhenNoRecordNeedsIt(t *testing.T) {
 	settle := func(s visit.Settlement) {
 		t.Helper()
 		testkit.Check(t, j.Settle(s))
+		testkit.Check(t, j.drop(s.Through))
 	}
 	settle(visit.Settlement{Journal: id, Through: 1})
 	epochs(1, 3, 5, 7)

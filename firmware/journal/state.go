@@ -11,12 +11,13 @@ import (
 )
 
 // format is the version of the file's layout: buckets, keys and the encoding of their values.
-const format = 1
+const format = 2
 
 var (
 	bucketMeta       = []byte("meta")       // keyState, keyPlace
 	bucketEpochs     = []byte("epochs")     // first sequence → epoch
 	bucketRecords    = []byte("records")    // sequence → sealed record, nothing else
+	bucketSettled    = []byte("settled")    // tail at a time → that time
 	bucketQuarantine = []byte("quarantine") // sequence → reason and sealed record
 
 	keyState = []byte("state")
@@ -36,16 +37,19 @@ func (m Position) next(r visit.Sealed) Position { return Position{Seq: r.Seq, Ch
 // state is what changes with every commit. It is written in the commit it describes, so file and state cannot differ.
 type state struct {
 	id        visit.JournalID
-	tail      Position // before the oldest undelivered record
+	base      Position // before the oldest record in the file
+	tail      Position // before the oldest undelivered record; those between base and tail are kept for a server that asks again
 	head      Position // at the newest record
 	delivered uint64   // records settled as stored by the server
 	refused   uint64   // records moved to quarantine
 	destroyed uint64   // undelivered records destroyed after the retention
 	purged    uint64   // quarantined records destroyed after the retention
+	removed   uint64   // records taken out of the file since it was written anew: free pages may still show them
 	floor     int64    // newest genuine time of issue, seconds since 1970, 0 for none
 }
 
 func (s state) backlog() uint64     { return s.head.Seq - s.tail.Seq }
+func (s state) kept() uint64        { return s.tail.Seq - s.base.Seq }
 func (s state) quarantined() uint64 { return s.refused - s.purged }
 
 func (s state) floorTime() time.Time {
@@ -55,17 +59,17 @@ func (s state) floorTime() time.Time {
 	return time.Unix(s.floor, 0)
 }
 
-const stateSize = 4 + 16 + 2*(8+32) + 5*8 + 4
+const stateSize = 4 + 16 + 3*(8+32) + 6*8 + 4
 
 func (s state) encode() []byte {
 	b := make([]byte, 0, stateSize)
 	b = binary.BigEndian.AppendUint32(b, format)
 	b = append(b, s.id[:]...)
-	for _, m := range []Position{s.tail, s.head} {
+	for _, m := range []Position{s.base, s.tail, s.head} {
 		b = binary.BigEndian.AppendUint64(b, m.Seq)
 		b = append(b, m.Chain[:]...)
 	}
-	for _, n := range []uint64{s.delivered, s.refused, s.destroyed, s.purged, uint64(s.floor)} {
+	for _, n := range []uint64{s.delivered, s.refused, s.destroyed, s.purged, s.removed, uint64(s.floor)} {
 		b = binary.BigEndian.AppendUint64(b, n)
 	}
 	return appendSum(b)
@@ -84,18 +88,18 @@ func decodeState(b []byte) (state, error) {
 	var s state
 	b = b[4:]
 	b = b[copy(s.id[:], b):]
-	for _, m := range []*Position{&s.tail, &s.head} {
+	for _, m := range []*Position{&s.base, &s.tail, &s.head} {
 		m.Seq = binary.BigEndian.Uint64(b)
 		b = b[8:]
 		b = b[copy(m.Chain[:], b):]
 	}
 	var floor uint64
-	for _, n := range []*uint64{&s.delivered, &s.refused, &s.destroyed, &s.purged, &floor} {
+	for _, n := range []*uint64{&s.delivered, &s.refused, &s.destroyed, &s.purged, &s.removed, &floor} {
 		*n = binary.BigEndian.Uint64(b)
 		b = b[8:]
 	}
 	s.floor = int64(floor)
-	if s.tail.Seq > s.head.Seq || s.purged > s.refused || s.delivered+s.refused+s.destroyed != s.tail.Seq {
+	if s.base.Seq > s.tail.Seq || s.tail.Seq > s.head.Seq || s.purged > s.refused || s.delivered+s.refused+s.destroyed != s.tail.Seq {
 		return state{}, damagef("counters contradict each other")
 	}
 	return s, nil
@@ -139,6 +143,18 @@ func decodeEpoch(k, b []byte) (epoch, error) {
 	b = b[copy(e.Key[:], b):]
 	e.Enc = append([]byte(nil), b[:visit.EncSize]...)
 	return e, nil
+}
+
+// encodeTime writes whole seconds since 1970 and a checksum.
+func encodeTime(t time.Time) []byte {
+	return appendSum(binary.BigEndian.AppendUint64(make([]byte, 0, 12), uint64(t.Unix())))
+}
+
+func decodeTime(b []byte) (time.Time, error) {
+	if len(b) != 12 || !sumHolds(b) {
+		return time.Time{}, damagef("time of %d bytes does not match its checksum", len(b))
+	}
+	return time.Unix(int64(binary.BigEndian.Uint64(b)), 0), nil
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -1,8 +1,6 @@
 package journal
 
 import (
-	"encoding/binary"
-	"os"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -19,42 +17,47 @@ type Stats struct {
 	Destroyed   uint64    // undelivered or quarantined records destroyed at the end of their retention
 	Oldest      time.Time // when the epoch of the oldest undelivered record began; at most EpochLimit early; zero for none
 	FreeDisk    uint64    // bytes free where the journal lies
-	FileSize    int64     // bytes of the journal file
+	Kept        uint64    // delivered records kept for a server that asks again; they are no backlog
 	Replaced    []string  // paths of files that were set aside and still lie there, oldest first
 	Damage      string    // what was found damaged, missing or of another place since Open, in words
 	Full        error     // why appends are refused for want of space, wrapping ErrFull; nil if there is space
 	Failed      error     // the last append's error, nil after one that went well
 }
 
-// Stats tells how the journal stands. It reads the disk's free space and the directory, and waits for no commit.
+// Stats tells how the journal stands. It waits for no commit, and reads the disk's free space and one epoch.
 func (j *Journal) Stats() Stats {
-	var oldest time.Time
-	_ = j.view(func(tx *bolt.Tx) error {
-		k, _ := tx.Bucket(bucketRecords).Cursor().First()
-		if k == nil {
-			return nil
-		}
-		ek, ev := seekEpoch(tx.Bucket(bucketEpochs).Cursor(), binary.BigEndian.Uint64(k))
-		if ek == nil {
-			return nil
-		}
-		e, err := decodeEpoch(ek, ev)
-		oldest = e.began
-		return err
-	})
+	oldest := j.oldest() // first: it finds a file that was damaged meanwhile
 	j.mu.Lock()
+	st, live := j.state, j.live
 	s := Stats{
-		Journal: j.state.id, Head: j.state.head.Seq, Backlog: j.state.backlog(), Quarantined: j.state.quarantined(),
-		Destroyed: j.state.destroyed + j.state.purged, Oldest: oldest, Damage: j.damage, Failed: j.failed,
+		Journal: st.id, Head: st.head.Seq, Backlog: st.backlog(), Quarantined: st.quarantined(), Kept: st.kept(),
+		Destroyed: st.destroyed + st.purged, Oldest: oldest, Damage: j.damage, Failed: j.failed,
 	}
-	live := j.live
 	j.mu.Unlock()
-	if info, err := os.Stat(j.path(fileName)); err == nil {
-		s.FileSize = info.Size()
-	}
 	if free, err := j.opts.System.Free(j.opts.Dir); err == nil {
 		s.FreeDisk, s.Full = free, j.spaceFor(free, live)
 	}
 	s.Replaced = j.setAsideFiles()
 	return s
+}
+
+// oldest returns when the epoch of the oldest undelivered record began, zero if there is none or it cannot be read.
+func (j *Journal) oldest() time.Time {
+	j.mu.Lock()
+	first := j.state.tail.Seq + 1
+	j.mu.Unlock()
+	var e epoch
+	err := j.view(func(tx *bolt.Tx) (err error) {
+		if k, _ := tx.Bucket(bucketRecords).Cursor().Seek(seqKey(first)); k == nil {
+			return nil
+		}
+		if k, v := seekEpoch(tx.Bucket(bucketEpochs).Cursor(), first); k != nil {
+			e, err = decodeEpoch(k, v)
+		}
+		return err
+	})
+	if err != nil {
+		return time.Time{}
+	}
+	return e.began
 }

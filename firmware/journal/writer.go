@@ -189,6 +189,7 @@ func (j *Journal) seal(group []*request) error {
 		return fmt.Errorf("writing records %d to %d: %w", records[0].Seq, next.head.Seq, err)
 	}
 	sealed = true
+	j.appended = time.Now()
 	return nil
 }
 
