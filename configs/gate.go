@@ -50,6 +50,10 @@ type Place struct {
 	Name visit.Gate `toml:"name" required:"yes"`
 	// State is the folder of the journal, certificate and trust list. A relative path counts from this file's folder.
 	State string `toml:"state" required:"yes"`
+	// Runtime is a folder that lies in memory, on tmpfs or ramfs, where the codes of the last minute and a half are
+	// remembered over a restart of the gate, so that none is let in twice. Empty is systemd's RuntimeDirectory, or else
+	// /run/kipass if that is there; a folder on a disk is refused.
+	Runtime string `toml:"runtime"`
 	// Language is what voice and screen speak first.
 	Language string `toml:"language" oneof:"ko|en|zh|ja|vi"`
 	// SecondLanguage is spoken and shown beneath the first; empty for none.

@@ -108,6 +108,9 @@ func (c *check) place(p Place) {
 	if _, err := visit.ParseGate(string(p.Name)); err != nil && p.Name != "" {
 		c.add("gate.name", "%v", err)
 	}
+	if p.Runtime != "" && !filepath.IsAbs(p.Runtime) {
+		c.add("gate.runtime", "must be an absolute path, such as \"/run/kipass\"")
+	}
 	if p.SecondLanguage != "" && p.SecondLanguage == p.Language {
 		c.add("gate.second_language", "is the same as language; leave it empty for one language")
 	}

@@ -124,4 +124,8 @@ type Cue struct {
 	Relay bool          // whether the gate's relay is to be pulsed once
 	Lane  string        // the reader's name for which it is meant; indicators of another lane do not get it
 	Began time.Time     // when the last byte of what caused it arrived, with a monotonic reading; for measuring only
+	By    time.Time     // with a monotonic reading: from then on it is not begun, nor the relay pulsed; zero for no limit
 }
+
+// Late reports whether the cue may no longer be begun.
+func (c Cue) Late(now time.Time) bool { return !c.By.IsZero() && !now.Before(c.By) }

@@ -17,9 +17,10 @@ var lights = map[visit.Signal]drivers.Light{
 }
 
 // cueOf returns what the devices of a lane do for an outcome: the only place where an outcome becomes an action. began is
-// when the last byte of the frame arrived.
-func cueOf(o visit.Outcome, lane string, began time.Time, languages []string) drivers.Cue {
+// when the last byte of the frame arrived. The relay is pulsed once for a code: when it is admitted.
+func cueOf(o visit.Outcome, lane string, began, by time.Time, languages []string) drivers.Cue {
 	return drivers.Cue{
-		Light: lights[o.Signal()], Relay: o.Green(), Hold: hold, Clips: sounds.ClipNames(o, languages...), Lane: lane, Began: began,
+		Light: lights[o.Signal()], Relay: o == visit.Admitted, Hold: hold, Clips: sounds.ClipNames(o, languages...), Lane: lane,
+		Began: began, By: by,
 	}
 }

@@ -37,7 +37,8 @@ type Facts struct {
 	InService    bool            // enrolled, not revoked, clock not refused
 	Authenticity Authenticity    // what was read
 	Freshness    token.Freshness // of a genuine code, judged by freshness
-	Seen         bool            // the same code was durably journalled by this gate within its life
+	Seen         bool            // the same code was admitted by this gate within its life
+	Recent       bool            // and that was at this lane a moment ago: it is the same visitor
 	Durable      bool            // the visit is in the journal and on the disk
 }
 
@@ -57,8 +58,10 @@ func Decide(f Facts) visit.Outcome {
 		return visit.NotYetValid
 	case f.Freshness != token.Fresh:
 		return visit.Expired
-	case f.Seen:
+	case f.Seen && f.Recent:
 		return visit.AdmittedAgain
+	case f.Seen:
+		return visit.CodeUsed
 	case !f.Durable:
 		return visit.OutOfService
 	default:

@@ -24,9 +24,12 @@ func TestDecide(t *testing.T) {
 	}{
 		"genuine, fresh, new and durable is admitted":       {good, visit.Admitted},
 		"without a durable record nothing is green":         {with(func(f *Facts) { f.Durable = false }), visit.OutOfService},
-		"seen before is admitted again":                     {with(func(f *Facts) { f.Seen = true }), visit.AdmittedAgain},
-		"seen before needs no record of its own":            {with(func(f *Facts) { f.Seen, f.Durable = true, false }), visit.AdmittedAgain},
-		"seen before but expired is expired":                {with(func(f *Facts) { f.Seen, f.Freshness = true, token.Expired }), visit.Expired},
+		"seen a moment ago is admitted again":               {with(func(f *Facts) { f.Seen, f.Recent = true, true }), visit.AdmittedAgain},
+		"seen before is used":                               {with(func(f *Facts) { f.Seen = true }), visit.CodeUsed},
+		"recent alone says nothing":                         {with(func(f *Facts) { f.Recent = true }), visit.Admitted},
+		"seen before needs no record of its own":            {with(func(f *Facts) { f.Seen, f.Durable = true, false }), visit.CodeUsed},
+		"nor does what was seen a moment ago":               {with(func(f *Facts) { f.Seen, f.Recent, f.Durable = true, true, false }), visit.AdmittedAgain},
+		"seen before but expired is expired":                {with(func(f *Facts) { f.Seen, f.Recent, f.Freshness = true, true, token.Expired }), visit.Expired},
 		"too old is expired":                                {with(func(f *Facts) { f.Freshness = token.Expired }), visit.Expired},
 		"from the future is not yet valid":                  {with(func(f *Facts) { f.Freshness = token.NotYetValid }), visit.NotYetValid},
 		"a key outside the trust list is an unknown issuer": {with(func(f *Facts) { f.Authenticity = UnknownIssuer }), visit.UnknownIssuer},
@@ -47,23 +50,26 @@ func TestDecide(t *testing.T) {
 // Over every combination of facts: green has exactly the causes it may have.
 func TestDecideGreenOnlyWithARecord(t *testing.T) {
 	greens := 0
-	for bits := range 8 {
+	for bits := range 16 {
 		for reading := range Authenticity(5) {
 			for fresh := range token.Freshness(4) {
-				f := Facts{InService: bits&1 != 0, Seen: bits&2 != 0, Durable: bits&4 != 0, Authenticity: reading, Freshness: fresh}
+				f := Facts{
+					InService: bits&1 != 0, Seen: bits&2 != 0, Durable: bits&4 != 0, Recent: bits&8 != 0,
+					Authenticity: reading, Freshness: fresh,
+				}
 				o := Decide(f)
 				if !o.Green() {
 					continue
 				}
 				greens++
-				if !f.InService || f.Authenticity != Genuine || f.Freshness != token.Fresh || !f.Seen && !f.Durable {
+				if !f.InService || f.Authenticity != Genuine || f.Freshness != token.Fresh || !(f.Seen && f.Recent) && !(f.Durable && !f.Seen) {
 					t.Errorf("%+v gives green %v", f, o)
 				}
 			}
 		}
 	}
-	if greens != 3 {
-		t.Errorf("%d combinations are green, want 3: seen or durable or both", greens)
+	if greens != 4 {
+		t.Errorf("%d combinations are green, want 4: new and durable, or seen a moment ago, the other fact being either", greens)
 	}
 }
 
@@ -87,15 +93,15 @@ func TestAuthenticityOf(t *testing.T) {
 func TestCueOfEveryOutcome(t *testing.T) {
 	want := map[visit.Outcome]drivers.Light{ // the table of outcomes
 		visit.Admitted: drivers.Green, visit.AdmittedAgain: drivers.Green,
-		visit.Expired: drivers.Amber, visit.NotYetValid: drivers.Amber, visit.NotACode: drivers.Amber,
+		visit.CodeUsed: drivers.Amber, visit.Expired: drivers.Amber, visit.NotYetValid: drivers.Amber, visit.NotACode: drivers.Amber,
 		visit.UnknownIssuer: drivers.Red, visit.NotGenuine: drivers.Red, visit.OutOfService: drivers.Red,
 	}
 	for _, o := range visit.Outcomes() {
-		c := cueOf(o, "front", time.Time{}, []string{"ko", "en"})
+		c := cueOf(o, "front", time.Time{}, time.Time{}, []string{"ko", "en"})
 		if c.Light != want[o] || c.Light == drivers.Dark || c.Hold != hold || c.Lane != "front" {
 			t.Errorf("%v: cue %+v, want light %v", o, c, want[o])
 		}
-		if c.Relay != (o == visit.Admitted || o == visit.AdmittedAgain) {
+		if c.Relay != (o == visit.Admitted) { // once for a code
 			t.Errorf("%v: relay %v", o, c.Relay)
 		}
 		if len(c.Clips) != 3 {

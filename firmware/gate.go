@@ -3,12 +3,12 @@
 //	Read → presentation → Parse → Verify → Decide → journal (fsync) → Decide → Cue → lights, voice, relay, screen
 //
 // Nothing on this way waits for the network, and nothing green comes before the journal has said that the visit is on
-// the disk.
+// the disk. Every presentation has exactly one outcome, two seconds after its last byte at the latest, whatever the
+// disk does; and what was read longer ago than three seconds is never shown green.
 package firmware
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -18,11 +18,13 @@ import (
 	"github.com/kipass/kipass/drivers"
 	"github.com/kipass/kipass/firmware/clock"
 	"github.com/kipass/kipass/firmware/health"
+	"github.com/kipass/kipass/firmware/replay"
 	"github.com/kipass/kipass/protocol/token"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
-// Journal makes a visit durable. Append returns once it is on the disk, or with an error: then it may be there or not.
+// Journal makes a visit durable. Append returns once it is on the disk, or with an error: then it may be there or not. It
+// may return long after ctx has ended, because a flush of the disk cannot be called off.
 type Journal interface {
 	Append(ctx context.Context, v visit.Visit) (seq uint64, err error)
 }
@@ -41,9 +43,10 @@ type Clock interface {
 	MayBeFresh(issuer string, iat time.Time, life time.Duration) bool
 }
 
-// Display is the visitor's screen. Show never blocks.
+// Display is the visitor's screen. Show never blocks. An outcome is begun to be shown before the moment by or never; zero
+// sets no limit.
 type Display interface {
-	Show(o visit.Outcome, lane string, hold time.Duration)
+	Show(o visit.Outcome, lane string, hold time.Duration, by time.Time)
 }
 
 // Lane joins an indicator to the reader it serves.
@@ -52,7 +55,7 @@ type Lane struct {
 	Reader    string // name of the reader; empty for all
 }
 
-// Options are what a gate is made of. All are required but Indicators and Display, and where a default is
+// Options are what a gate is made of. All are required but Indicators, Display and Replays, and where a default is
 // told.
 type Options struct {
 	Readers         []drivers.Reader
@@ -60,8 +63,9 @@ type Options struct {
 	Display         Display
 	Trust           Trust
 	Clock           Clock
-	RefuseUntrusted bool     // whether the gate is out of service while its clock is untrusted
-	Languages       []string // of the voice, one or two, in order
+	Replays         *replay.Set // the codes admitted lately; nil: a set that forgets them when the program ends
+	RefuseUntrusted bool        // whether the gate is out of service while its clock is untrusted
+	Languages       []string    // of the voice, one or two, in order
 	Board           *health.Board
 	CheckEvery      time.Duration // how often devices are asked whether they would work, default 500 ms
 	Logger          *slog.Logger
@@ -71,19 +75,30 @@ type Options struct {
 type Gate struct {
 	opts        Options
 	dispatchers []*dispatcher
-	replays     *replaySet
+	replays     *replay.Set
+	claimed     chan struct{}  // receives when there are codes that will be to forget
+	appends     sync.WaitGroup // those under way in the journal, and the scans that wait for them
 
 	mu      sync.Mutex
 	journal Journal // nil until the gate is enrolled
 	revoked bool
+	stalled map[*replay.Claim]bool // those whose append has not returned in time: the disk does not answer
 }
 
 const (
-	checkEvery  = 500 * time.Millisecond
-	appendLimit = 2 * time.Second // a slower disk is a broken one to the visitor who waits
-	maxWaiting  = 16              // frames of one reader that may wait while the disk is slow
+	checkEvery = 500 * time.Millisecond
+	// answerLimit is how long after its last byte a presentation has its outcome. A slower disk is a broken one to the
+	// visitor who waits.
+	answerLimit = 2 * time.Second
+	// greenLimit is how long after its last byte a frame may still be shown green and open the gate: later somebody else
+	// may stand there.
+	greenLimit = 3 * time.Second
+	// maxWaiting is how many presentations of one reader may wait for their outcomes; those beyond are out of service at
+	// once. A reader at full pace delivers half as many within answerLimit.
+	maxWaiting = 256
 	// untrustedKeep is how long a code is remembered while the clock cannot tell when it expires.
 	untrustedKeep = time.Hour
+	sweepEvery    = 15 * time.Second // how often codes past their time are forgotten
 )
 
 // New returns a gate that is out of service until [Gate.Use] gives it a journal.
@@ -91,7 +106,12 @@ func New(opts Options) *Gate {
 	if opts.CheckEvery == 0 {
 		opts.CheckEvery = checkEvery
 	}
-	g := &Gate{opts: opts, replays: newReplaySet()}
+	g := &Gate{
+		opts: opts, replays: opts.Replays, claimed: make(chan struct{}, 1), stalled: map[*replay.Claim]bool{},
+	}
+	if g.replays == nil {
+		g.replays = replay.New()
+	}
 	for _, l := range opts.Indicators {
 		g.dispatchers = append(g.dispatchers, newDispatcher(l, g.idle, opts.Board, opts.CheckEvery))
 	}
@@ -144,149 +164,56 @@ func (g *Gate) idle() drivers.Light {
 func (g *Gate) service(at clock.Reading) Journal {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.revoked || at.State == visit.ClockUntrusted && g.opts.RefuseUntrusted {
+	if g.revoked || len(g.stalled) > 0 || at.State == visit.ClockUntrusted && g.opts.RefuseUntrusted {
 		return nil
 	}
 	return g.journal
 }
 
 // Run serves all readers until ctx ends, then halts the indicators. Run returns only when every goroutine has ended,
-// but for one left in a driver that hangs.
+// but for one left in a driver that hangs; an append that a stalled disk does not let go is waited for.
 func (g *Gate) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, d := range g.dispatchers {
 		group.Go(func() error { d.run(ctx); return nil })
 	}
 	for _, r := range g.opts.Readers {
-		frames := make(chan drivers.Read, maxWaiting)
-		held := newPresentations()
-		emit := func(f drivers.Read) {
-			if !held.begins(f.Data, f.At) {
-				return
-			}
-			select {
-			case frames <- f:
-			default:
-				g.opts.Logger.Debug("frame dropped: earlier ones of this reader are still being served", "read", f)
-			}
-		}
-		group.Go(func() error { supervise(ctx, r, emit, g.opts.Board); return nil })
+		w := newWay(g)
+		group.Go(func() error { supervise(ctx, r, w.enter, g.opts.Board); return nil })
 		group.Go(func() error { watchReader(ctx, r, g.InService, g.opts.Board, g.opts.CheckEvery); return nil })
-		group.Go(func() error { g.serve(ctx, frames); return nil })
+		group.Go(func() error { w.evaluate(ctx); return nil })
+		group.Go(func() error { w.announce(ctx); return nil })
 	}
-	group.Go(func() error { <-ctx.Done(); return nil })
-	return group.Wait()
+	group.Go(func() error { g.sweep(ctx); return nil })
+	err := group.Wait()
+	g.appends.Wait()
+	return err
 }
 
-// serve takes the frames of one reader in order.
-func (g *Gate) serve(ctx context.Context, frames <-chan drivers.Read) {
+// sweep forgets codes past their time until ctx ends. While there is none to forget it sleeps.
+func (g *Gate) sweep(ctx context.Context) {
 	for {
+		for !g.replays.Empty() {
+			select {
+			case <-time.After(sweepEvery):
+				g.remembered(g.replays.Sweep())
+			case <-ctx.Done():
+				return
+			}
+		}
 		select {
-		case f := <-frames:
-			g.announce(g.evaluate(ctx, f), f)
+		case <-g.claimed:
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// evaluate is the way of one scan up to its outcome.
-func (g *Gate) evaluate(ctx context.Context, f drivers.Read) visit.Outcome {
-	at := g.opts.Clock.Read()
-	at.Now = at.Now.Add(-time.Since(f.At)) // the moment it was read, however long it has waited
-	journal := g.service(at)
-	facts := Facts{InService: journal != nil}
-	if !facts.InService {
-		return Decide(facts)
-	}
-	code, err := verify(f.Data, g.opts.Trust)
-	if facts.Authenticity = authenticityOf(err); facts.Authenticity != Genuine {
-		g.opts.Logger.Debug("refused", "read", f, "error", err)
-		return Decide(facts)
-	}
-	g.opts.Clock.Evidence(code.Issuer(), code.IssuedAt())
-	facts.Freshness = freshness(code, at, g.opts.Clock)
-
-	wanted := facts
-	wanted.Durable = true
-	if Decide(wanted) != visit.Admitted {
-		return Decide(facts)
-	}
-	facts.Seen, facts.Durable = g.record(ctx, journal, code, at)
-	return Decide(facts)
-}
-
-func verify(text []byte, trust token.Keyring) (token.Code, error) {
-	u, err := token.Parse(text)
+// remembered notes whether the codes admitted would be known after a restart.
+func (g *Gate) remembered(err error) {
 	if err != nil {
-		return token.Code{}, err
+		g.opts.Board.Set(health.ReplaysForgotten, "", err.Error())
+	} else {
+		g.opts.Board.Clear(health.ReplaysForgotten, "")
 	}
-	return u.Verify(trust)
-}
-
-// record journals the code's visit unless this gate already has. Two readers that see one code at once are told apart
-// here: the second waits for what becomes of the first.
-func (g *Gate) record(ctx context.Context, journal Journal, code token.Code, at clock.Reading) (seen, durable bool) {
-	keep := token.Lifetime + 2*at.Skew
-	if at.State == visit.ClockUntrusted {
-		keep = untrustedKeep
-	}
-	for {
-		now := time.Now()
-		c, mine := g.replays.claim(code.CTI(), now, now.Add(keep))
-		if !mine {
-			<-c.settled
-			if c.durable {
-				return true, true
-			}
-			continue
-		}
-		durable := g.append(ctx, journal, code, at)
-		g.replays.settle(c, durable)
-		return false, durable
-	}
-}
-
-func (g *Gate) append(ctx context.Context, journal Journal, code token.Code, at clock.Reading) bool {
-	limited, cancel := context.WithTimeout(ctx, appendLimit)
-	defer cancel()
-	when := timeOf(code, at)
-	_, err := journal.Append(limited, visit.Visit{
-		At: when.UTC().Truncate(time.Millisecond), Issuer: code.Issuer(), CTI: visit.CTI(code.CTI()),
-		Clock: at.State, Skew: at.Skew.Truncate(time.Millisecond), StaleTrust: g.opts.Trust.Stale(when),
-	})
-	if err != nil {
-		if !errors.Is(err, context.Canceled) {
-			g.opts.Board.Set(health.JournalFailed, "", err.Error())
-		}
-		return false
-	}
-	g.opts.Board.Clear(health.JournalFailed, "")
-	return true
-}
-
-// timeOf returns when the visit of a fresh code took place: now, or while the clock is not trusted, when the code was
-// issued. Its issuer signed that, and it is seconds before the scan; what the clock says may be years off.
-func timeOf(code token.Code, at clock.Reading) time.Time {
-	if at.State == visit.ClockUntrusted {
-		return code.IssuedAt()
-	}
-	return at.Now
-}
-
-// announce hands the outcome to everything that shows it; none of it can hold the gate up.
-func (g *Gate) announce(o visit.Outcome, f drivers.Read) {
-	cue := cueOf(o, f.Reader, f.At, g.opts.Languages)
-	for _, d := range g.dispatchers {
-		d.offer(cue)
-	}
-	if g.opts.Display != nil {
-		g.opts.Display.Show(o, f.Reader, hold)
-	}
-	level := slog.LevelInfo
-	if o == visit.NotACode { // a noisy line must not fill the log; the screen counts them
-		level = slog.LevelDebug
-	}
-	g.opts.Logger.Log(context.Background(), level, "scan", "outcome", o.String(), "reader", f.Reader,
-		"duration", time.Since(f.At).Round(10*time.Microsecond))
 }

@@ -39,7 +39,7 @@ type fixture struct {
 	log        *testkit.Buffer
 	display    *display
 	gate       *Gate
-	cti        byte
+	cti        uint16
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -71,7 +71,7 @@ func newFixture(t *testing.T) *fixture {
 func (s *fixture) code(key ed25519.PrivateKey, age time.Duration) []byte {
 	s.t.Helper()
 	s.cti++
-	text, err := token.Sign(key, "naver", time.Now().Add(-age), token.CTI{s.cti, 0xAB, 0xCD, 0xEF})
+	text, err := token.Sign(key, "naver", time.Now().Add(-age), token.CTI{byte(s.cti), 0xAB, 0xCD, 0xEF, byte(s.cti >> 8)})
 	testkit.Check(s.t, err)
 	return []byte(text)
 }
@@ -125,7 +125,7 @@ type display struct {
 	shown map[visit.Outcome]uint64
 }
 
-func (d *display) Show(o visit.Outcome, lane string, hold time.Duration) {
+func (d *display) Show(o visit.Outcome, lane string, hold time.Duration, by time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.shown == nil {
@@ -259,7 +259,7 @@ func TestGateTakesAHeldCodeForOnePresentation(t *testing.T) {
 		}
 		s.front.Script = append(s.front.Script, drivertest.Step{Wait: presentationGap, Data: held})
 		s.play(10 * time.Second)
-		s.wantTotal(map[visit.Outcome]uint64{visit.Admitted: 1, visit.AdmittedAgain: 1})
+		s.wantTotal(map[visit.Outcome]uint64{visit.Admitted: 1, visit.CodeUsed: 1})
 		if n := len(s.journal.kept()); n != 1 {
 			t.Errorf("%d records, want 1", n)
 		}
@@ -310,7 +310,7 @@ func TestGateOneCodeAtTwoReadersAtOnce(t *testing.T) {
 		failFirst bool
 		want      map[visit.Outcome]uint64
 	}{
-		"is one visit": {false, map[visit.Outcome]uint64{visit.Admitted: 1, visit.AdmittedAgain: 1}},
+		"is one visit": {false, map[visit.Outcome]uint64{visit.Admitted: 1, visit.CodeUsed: 1}},
 		"is tried by the second if the first's failed": {true, map[visit.Outcome]uint64{visit.OutOfService: 1, visit.Admitted: 1}},
 	} {
 		t.Run(rule, func(t *testing.T) {

@@ -17,7 +17,7 @@ const (
 )
 
 // dispatcher stands between the gate and one indicator: a queue of one, in which a later cue replaces a waiting one. Whatever
-// the device does, handing over never blocks.
+// the device does, handing over never blocks. A cue that is late when the device could take it is dropped.
 type dispatcher struct {
 	device drivers.Indicator
 	lane   string // the reader whose cues it gets; empty for all
@@ -84,11 +84,10 @@ func (d *dispatcher) show(ctx context.Context) {
 	for {
 		select {
 		case c := <-d.cues:
-			d.begin()
-			limited, cancel := context.WithTimeout(ctx, showLimit)
-			err := d.device.Show(limited, c)
-			cancel()
-			d.end(err)
+			if !c.Late(time.Now()) {
+				d.begin()
+				d.end(d.hand(ctx, c))
+			}
 			d.check()
 		case <-ctx.Done():
 			if err := d.device.Halt(); err != nil {
@@ -97,6 +96,17 @@ func (d *dispatcher) show(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// hand gives the device a cue, which it may begin until showLimit has passed or the cue is late.
+func (d *dispatcher) hand(ctx context.Context, c drivers.Cue) error {
+	limit := time.Now().Add(showLimit)
+	if !c.By.IsZero() && c.By.Before(limit) {
+		limit = c.By
+	}
+	limited, cancel := context.WithDeadline(ctx, limit)
+	defer cancel()
+	return d.device.Show(limited, c)
 }
 
 func (d *dispatcher) begin() {

@@ -107,7 +107,7 @@ func (l *lane) taken() []time.Duration {
 // done counts the codes that have an outcome.
 type done chan struct{}
 
-func (d done) Show(visit.Outcome, string, time.Duration) { d <- struct{}{} }
+func (d done) Show(visit.Outcome, string, time.Duration, time.Time) { d <- struct{}{} }
 
 type naver struct{ key token.IssuerKey }
 

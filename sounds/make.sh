@@ -13,7 +13,7 @@ here=$(dirname "$0")
 clips=$here/clips
 rate=22050
 languages="ko en"
-keys="admitted admitted-again expired not-yet-valid unknown-issuer not-genuine not-a-code out-of-service"
+keys="admitted admitted-again code-used expired not-yet-valid unknown-issuer not-genuine not-a-code out-of-service"
 
 # spoken LANGUAGE KEY: the wording, with what espeak-ng would misread spelt as it sounds
 spoken() {

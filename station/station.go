@@ -21,6 +21,7 @@ import (
 	"github.com/kipass/kipass/firmware/health"
 	"github.com/kipass/kipass/firmware/journal"
 	"github.com/kipass/kipass/firmware/provision"
+	"github.com/kipass/kipass/firmware/replay"
 	"github.com/kipass/kipass/firmware/screen"
 	"github.com/kipass/kipass/protocol/token"
 	"github.com/kipass/kipass/uplink"
@@ -40,6 +41,8 @@ type Options struct {
 
 	// Screen makes the visitor's screen, which asks for the gate's status; nil: there is none.
 	Screen func(status func() screen.Status) (*screen.Screen, error)
+	// Replays are the codes admitted lately; nil: a set that forgets them with the station. Run does not close it.
+	Replays *replay.Set
 	// Clock has the sources of time; what New knows of itself (allowance, floor, evidence) it fills in. The zero value
 	// takes the system's.
 	Clock clock.Options
@@ -88,7 +91,7 @@ func (s *Station) assemble() (err error) {
 	}
 	s.gate = firmware.New(firmware.Options{
 		Readers: s.opts.Readers, Indicators: s.opts.Indicators, Display: display, Trust: s.trust, Clock: s.clock,
-		RefuseUntrusted: s.opts.Config.Clock.Untrusted == "refuse", Languages: s.opts.Config.Languages(),
+		Replays: s.opts.Replays, RefuseUntrusted: s.opts.Config.Clock.Untrusted == "refuse", Languages: s.opts.Config.Languages(),
 		Board: s.opts.Board, CheckEvery: s.opts.LookEvery, Logger: s.opts.Logger,
 	})
 	s.provisioner = provision.New(provision.Options{

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kipass/kipass/configs"
+	"github.com/kipass/kipass/firmware/replay"
 	"github.com/kipass/kipass/internal/cli"
 )
 
@@ -35,5 +36,11 @@ func checkCommand() *cobra.Command {
 func checkConfig(config configs.Gate) error {
 	_, readers := openReaders(config, slog.New(slog.DiscardHandler))
 	_, clips := readClips(config)
-	return errors.Join(config.CheckFiles(), readers, clips)
+	var runtime error
+	if config.Place.Runtime != "" {
+		if err := replay.Volatile(config.Place.Runtime); err != nil {
+			runtime = fmt.Errorf("gate.runtime: %w", err)
+		}
+	}
+	return errors.Join(config.CheckFiles(), runtime, readers, clips)
 }

@@ -48,6 +48,7 @@ func TestConfigIsChecked(t *testing.T) {
 		"files the config names are looked at":    {[]string{"check", "--config", file("ca.toml", strings.Replace(goodConfig, "[trust]", "ca = \"none.pem\"\n[trust]", 1))}, 2, "", "server.ca"},
 		"what a driver cannot do is found":        {[]string{"check", "--config", file("host.toml", goodConfig+"trigger = \"host\"\n")}, 2, "", "no trigger command is known for model generic"},
 		"clips that are no recordings are too":    {[]string{"check", "--config", file("clips.toml", goodConfig+"[speaker]\nclips = \""+badClips(t)+"\"\n")}, 2, "", "ko/admitted"},
+		"a runtime folder on a disk is refused":   {[]string{"check", "--config", file("runtime.toml", strings.Replace(goodConfig, "[server]", "runtime = \"/proc/self\"\n[server]", 1))}, 2, "", "gate.runtime: folder /proc/self lies on a disk"},
 		"a check makes nothing and opens nothing": {[]string{"check", "--config", file("state.toml", strings.Replace(goodConfig, "[server]", "state = \"made\"\n[server]", 1))}, 0, "ok", ""},
 	} {
 		t.Run(rule, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kipass/kipass/configs"
 	"github.com/kipass/kipass/firmware/health"
+	"github.com/kipass/kipass/firmware/replay"
 	"github.com/kipass/kipass/firmware/screen"
 	"github.com/kipass/kipass/station"
 )
@@ -25,15 +26,21 @@ func Run(ctx context.Context, config configs.Gate, out io.Writer, log *slog.Logg
 	if err != nil || opened == nil {
 		return err
 	}
-	s, err := newStation(config, opened, board, log)
+	replays, err := openReplays(config, log)
+	if err != nil {
+		return errors.Join(err, opened.journal.Close())
+	}
+	s, err := newStation(config, opened, replays, board, log)
 	if err == nil {
 		err = s.Run(ctx, func(url string) { fmt.Fprintln(out, "ready", url) })
 	}
-	return errors.Join(err, opened.journal.Close())
+	return errors.Join(err, opened.journal.Close(), replays.Close())
 }
 
 // newStation joins the open state with the devices of the config and with the network.
-func newStation(config configs.Gate, opened *state, board *health.Board, log *slog.Logger) (*station.Station, error) {
+func newStation(
+	config configs.Gate, opened *state, replays *replay.Set, board *health.Board, log *slog.Logger,
+) (*station.Station, error) {
 	authorities, err := certificates(config.Server.CA)
 	if err != nil {
 		return nil, err
@@ -48,7 +55,7 @@ func newStation(config configs.Gate, opened *state, board *health.Board, log *sl
 	}
 	return station.New(station.Options{
 		Config: config, Version: version, Identity: opened.identity, Journal: opened.journal,
-		Readers: readers, Indicators: indicators, Authorities: authorities, Board: board, Logger: log,
+		Replays: replays, Readers: readers, Indicators: indicators, Authorities: authorities, Board: board, Logger: log,
 		Screen: func(status func() screen.Status) (*screen.Screen, error) { return newScreen(config, log, status) },
 	})
 }

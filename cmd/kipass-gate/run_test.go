@@ -184,6 +184,44 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// A code lets one person in, also when the gate was started anew meanwhile.
+func TestRunRemembersUsedCodes(t *testing.T) {
+	f := newFixture(t)
+	f.config.Place.Runtime = testkit.MemoryDir(t)
+	f.ready(f.start())
+	testkit.Eventually(f.t, "in service", func() bool { return f.shows("kipass_gate_in_service 1") })
+	code := f.admit()
+	testkit.Check(t, f.stop())
+	f.ready(f.start())
+	f.scan(code)
+	refused := func() int { return f.outcomes(visit.CodeUsed) + f.outcomes(visit.Expired) } // a slow machine may take 15 s
+	testkit.Eventually(f.t, "the code refused", func() bool { return refused() == 1 })
+	if f.outcomes(visit.Admitted) != 0 {
+		t.Error("a used code was admitted after a restart")
+	}
+	testkit.Check(t, f.stop())
+	f.config.Place.Runtime = "/proc/self"
+	err := Run(t.Context(), f.config, io.Discard, slog.New(slog.DiscardHandler))
+	if err == nil || !strings.Contains(err.Error(), "gate.runtime: ") {
+		t.Errorf("a runtime folder on a disk: %v", err)
+	}
+}
+
+func TestFoundRuntime(t *testing.T) {
+	memory := testkit.MemoryDir(t)
+	for rule, c := range map[string]struct{ made, shared, want string }{
+		"what systemd made":                  {"/run/a", memory, "/run/a"},
+		"the first of what systemd made":     {"/run/a:/run/b", memory, "/run/a"},
+		"the shared folder":                  {"", memory, memory},
+		"no shared folder on a disk":         {"", "/proc/self", ""},
+		"no shared folder that is not there": {"", filepath.Join(memory, "none"), ""},
+	} {
+		if got := foundRuntime(c.made, c.shared); got != c.want {
+			t.Errorf("%s: %q, want %q", rule, got, c.want)
+		}
+	}
+}
+
 // An enrolled gate needs no server: it serves, keeps, and delivers after its next start.
 func TestRunWithoutAServer(t *testing.T) {
 	f := newFixture(t)

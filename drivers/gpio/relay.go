@@ -8,8 +8,8 @@ import (
 )
 
 // Relay opens a gate with a pulse, as a [drivers.Indicator] and [drivers.Checker]. Each cue that asks for the relay gets
-// one pulse. One that comes while a pulse or its cool-down lasts is served after it; of several that come in that time,
-// one is. The end of a pulse depends on nothing but this relay's own goroutine and line.
+// one pulse. One that comes while a pulse or its cool-down lasts is served after it, unless the cue is late by then; of
+// several that come in that time, one is, the last. The end of a pulse depends on nothing but this relay's own goroutine and line.
 type Relay struct {
 	actuator
 	name string
@@ -48,17 +48,18 @@ type latch struct {
 	pulse, coolDown time.Duration
 	log             *slog.Logger
 
-	offAt   time.Time // when the pulse under way ends; zero if none is
-	readyAt time.Time // when the next may begin
-	pending bool      // whether one is to begin then
+	offAt   time.Time   // when the pulse under way ends; zero if none is
+	readyAt time.Time   // when the next may begin
+	pending bool        // whether one is to begin then
+	next    drivers.Cue // which asked for that one
 }
 
 func (l *latch) show(c drivers.Cue, now time.Time) error {
 	switch {
-	case !c.Relay:
+	case !c.Relay || c.Late(now):
 		return nil
 	case !l.offAt.IsZero() || now.Before(l.readyAt):
-		l.pending = l.out.err == nil
+		l.pending, l.next = l.out.err == nil, c
 		return l.out.err
 	default:
 		return l.fire(now)
@@ -94,6 +95,8 @@ func (l *latch) tick(now time.Time) {
 	}
 	if l.offAt.IsZero() && l.pending && !now.Before(l.readyAt) {
 		l.pending = false
-		_ = l.fire(now)
+		if !l.next.Late(now) {
+			_ = l.fire(now)
+		}
 	}
 }

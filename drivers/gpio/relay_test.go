@@ -72,6 +72,35 @@ func TestRelayOnePulsePerCue(t *testing.T) {
 	}
 }
 
+// A pulse that could begin only when somebody else may stand before the gate is not given.
+func TestRelayIsNotPulsedLate(t *testing.T) {
+	for _, c := range []struct {
+		rule  string
+		first time.Duration // how long the first cue may wait, and the second, shown 100 ms later
+		next  time.Duration
+		want  []edge
+	}{
+		{"in time", time.Second, 2 * time.Second, []edge{{0, "Y", high}, {500 * ms, "Y", low}, {1500 * ms, "Y", high}, {2000 * ms, "Y", low}}},
+		{"late at the end of the cool-down", time.Second, 1400 * ms, []edge{{0, "Y", high}, {500 * ms, "Y", low}}},
+		{"late when it comes", -ms, 50 * ms, []edge{{100 * ms, "Y", high}, {600 * ms, "Y", low}}},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				relay, r := relayOf(t, RelayOptions{Line: Line{Name: "Y"}, CoolDown: time.Second})
+				cue := gateOpens
+				cue.By = time.Now().Add(c.first)
+				show(t, relay, cue)
+				time.Sleep(100 * ms)
+				cue.By = time.Now().Add(c.next)
+				show(t, relay, cue)
+				time.Sleep(time.Minute)
+				wantEdges(t, r.taken(), c.want...)
+				halt(t, r, relay)
+			})
+		})
+	}
+}
+
 func TestRelayActiveLow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		relay, r := relayOf(t, RelayOptions{Line: Line{Name: "Y", ActiveLow: true}})

@@ -27,6 +27,8 @@ const (
 	Offline         Code = "offline"          // the server has not been reached for a while
 	RecordBlocked   Code = "record-blocked"   // the server does not understand a record; those behind it wait
 	JournalJumped   Code = "journal-jumped"   // the server saw a gap, a clone or a roll-back of the journal
+
+	ReplaysForgotten Code = "replays-forgotten" // codes admitted lately would not be known after a restart
 )
 
 // Severity orders faults by what they mean to a visitor.
@@ -50,22 +52,23 @@ type Kind struct {
 }
 
 var kinds = map[Code]Kind{
-	NotEnrolled:     {Down, "등록되지 않은 기기입니다. 등록 코드를 확인해 주세요.", "This gate is not enrolled. Check the enrolment code.", 0},
-	CertificateLost: {Degraded, "기기 인증서가 없어 기록을 전송하지 못합니다. 새 등록 코드가 필요합니다.", "The certificate is lost: visits are kept but not delivered. A new enrolment code is needed.", 0},
-	Revoked:         {Down, "사용이 중지된 기기입니다. 시설 관리자에게 문의해 주세요.", "This gate has been revoked. Ask the facility's manager.", 0},
-	JournalFailed:   {Down, "방문 기록을 저장할 수 없습니다.", "Visits cannot be written to the journal.", 0},
-	JournalReplaced: {Notice, "손상된 기록 파일을 보관하고 새로 시작했습니다.", "A damaged journal was set aside and a fresh one begun.", 0},
-	JournalFull:     {Down, "저장 공간이 부족합니다.", "The disk is too full to record visits.", 0},
-	Quarantined:     {Notice, "서버가 받지 않은 기록이 있습니다.", "The server has refused some records; they are kept in quarantine.", 0},
-	Undelivered:     {Degraded, "28일 동안 전송하지 못한 기록을 파기했습니다.", "Records older than 28 days were destroyed undelivered.", 0},
-	ReaderLost:      {Degraded, "스캐너를 찾을 수 없습니다. 연결을 확인해 주세요.", "A reader is missing. Check its cable.", time.Second},
-	ReaderGarbled:   {Degraded, "스캐너에서 코드가 깨져 들어옵니다. 설정을 확인해 주세요.", "A reader delivers damaged codes. Check its settings.", 0},
-	IndicatorFailed: {Degraded, "음성 또는 표시 장치가 작동하지 않습니다.", "A voice, light or relay does not work.", time.Second},
-	ClockUntrusted:  {Degraded, "기기의 시간을 확인할 수 없습니다.", "The gate does not know the time.", 0},
-	TrustStale:      {Degraded, "기관 목록이 만료되었습니다.", "The trust list is past its expiry.", 0},
-	Offline:         {Notice, "서버에 연결되지 않았습니다. 기록은 기기에 보관됩니다.", "The server is not reached. Visits are kept on the device.", 30 * time.Second},
-	RecordBlocked:   {Degraded, "서버가 이해하지 못하는 기록이 있어 전송이 멈췄습니다.", "The server does not understand a record; those behind it wait. Update the gate or the server.", 0},
-	JournalJumped:   {Notice, "서버가 기록 순서의 이상을 발견했습니다.", "The server saw the journal jump: a restored or copied device?", 0},
+	NotEnrolled:      {Down, "등록되지 않은 기기입니다. 등록 코드를 확인해 주세요.", "This gate is not enrolled. Check the enrolment code.", 0},
+	CertificateLost:  {Degraded, "기기 인증서가 없어 기록을 전송하지 못합니다. 새 등록 코드가 필요합니다.", "The certificate is lost: visits are kept but not delivered. A new enrolment code is needed.", 0},
+	Revoked:          {Down, "사용이 중지된 기기입니다. 시설 관리자에게 문의해 주세요.", "This gate has been revoked. Ask the facility's manager.", 0},
+	JournalFailed:    {Down, "방문 기록을 저장할 수 없습니다.", "Visits cannot be written to the journal.", 0},
+	JournalReplaced:  {Notice, "손상된 기록 파일을 보관하고 새로 시작했습니다.", "A damaged journal was set aside and a fresh one begun.", 0},
+	JournalFull:      {Down, "저장 공간이 부족합니다.", "The disk is too full to record visits.", 0},
+	Quarantined:      {Notice, "서버가 받지 않은 기록이 있습니다.", "The server has refused some records; they are kept in quarantine.", 0},
+	Undelivered:      {Degraded, "28일 동안 전송하지 못한 기록을 파기했습니다.", "Records older than 28 days were destroyed undelivered.", 0},
+	ReaderLost:       {Degraded, "스캐너를 찾을 수 없습니다. 연결을 확인해 주세요.", "A reader is missing. Check its cable.", time.Second},
+	ReaderGarbled:    {Degraded, "스캐너에서 코드가 깨져 들어옵니다. 설정을 확인해 주세요.", "A reader delivers damaged codes. Check its settings.", 0},
+	IndicatorFailed:  {Degraded, "음성 또는 표시 장치가 작동하지 않습니다.", "A voice, light or relay does not work.", time.Second},
+	ClockUntrusted:   {Degraded, "기기의 시간을 확인할 수 없습니다.", "The gate does not know the time.", 0},
+	TrustStale:       {Degraded, "기관 목록이 만료되었습니다.", "The trust list is past its expiry.", 0},
+	Offline:          {Notice, "서버에 연결되지 않았습니다. 기록은 기기에 보관됩니다.", "The server is not reached. Visits are kept on the device.", 30 * time.Second},
+	RecordBlocked:    {Degraded, "서버가 이해하지 못하는 기록이 있어 전송이 멈췄습니다.", "The server does not understand a record; those behind it wait. Update the gate or the server.", 0},
+	ReplaysForgotten: {Notice, "재시작하면 방금 사용한 코드를 기억하지 못합니다. 메모리 폴더를 확인해 주세요.", "After a restart a code just used would be let in again. Check the folder in memory.", 0},
+	JournalJumped:    {Notice, "서버가 기록 순서의 이상을 발견했습니다.", "The server saw the journal jump: a restored or copied device?", 0},
 }
 
 // Codes lists every code in alphabetical order.

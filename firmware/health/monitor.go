@@ -30,20 +30,30 @@ type Trust interface {
 	Stale(now time.Time) bool
 }
 
-// Monitor keeps a board true to journal, clock and trust list, which note no faults of their own. All its fields but Every must be
-// set before it is used.
+// Monitor keeps a board true to journal, clock and trust list, which note no faults of their own. All its exported fields
+// but Every must be set before it is used.
 type Monitor struct {
 	Board   *Board
 	Journal Journal
 	Clock   Clock
 	Trust   Trust
 	Every   time.Duration // how often Run looks, default two seconds
+
+	probe chan error // of the probe under way, which the disk has not answered yet; nil if there is none
 }
 
-const lookEvery = 2 * time.Second
+const (
+	lookEvery  = 2 * time.Second
+	probeLimit = time.Second // what a probe may take; a disk that takes longer is one that stalls
+)
 
-// Run looks every so often until ctx ends.
+// Run looks every so often until ctx ends. A probe that a stalled disk does not let go is then waited for.
 func (m *Monitor) Run(ctx context.Context) {
+	defer func() {
+		if m.probe != nil {
+			<-m.probe
+		}
+	}()
 	tick := time.NewTicker(cmp.Or(m.Every, lookEvery))
 	defer tick.Stop()
 	for {
@@ -75,9 +85,25 @@ func (m *Monitor) recover(stats journal.Stats) {
 	switch {
 	case stats.Full != nil: // says it all
 		m.Board.Clear(JournalFailed, "")
-	case stats.Failed != nil || slices.Contains(m.Board.Codes(), JournalFailed):
-		err := m.Journal.Probe()
+	case m.probe != nil || stats.Failed != nil || slices.Contains(m.Board.Codes(), JournalFailed):
+		m.try()
+	}
+}
+
+// try probes the journal, or goes on waiting for the probe under way: one at a time, because the disk may never answer.
+func (m *Monitor) try() {
+	if m.probe == nil {
+		m.probe = make(chan error, 1)
+		go func(answer chan<- error) { answer <- m.Journal.Probe() }(m.probe)
+	}
+	limit := time.NewTimer(probeLimit)
+	defer limit.Stop()
+	select {
+	case err := <-m.probe:
+		m.probe = nil
 		m.Board.set(JournalFailed, err != nil, text(err))
+	case <-limit.C:
+		m.Board.Set(JournalFailed, "", "the disk does not answer")
 	}
 }
 

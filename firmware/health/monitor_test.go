@@ -148,6 +148,51 @@ func TestMonitorLooksEveryTwoSecondsUntilItsContextEnds(t *testing.T) {
 	})
 }
 
+// hungJournal has a disk that answers a probe only when it is let go.
+type hungJournal struct {
+	*fixture
+	answer chan error
+}
+
+func (h hungJournal) Probe() error {
+	h.mu.Lock()
+	h.probes++
+	h.mu.Unlock()
+	return <-h.answer
+}
+
+// A disk that answers nothing is a fault that stays, and holds up nothing else that the monitor watches.
+func TestADiskThatStallsDoesNotStallTheMonitor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		disk := hungJournal{f, make(chan error)}
+		f.monitor.Journal = disk
+		f.board.Set(JournalFailed, "", "an append stalled")
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); f.monitor.Run(ctx) }()
+		time.Sleep(20 * time.Second)
+		f.trust(visit.ClockUntrusted)
+		time.Sleep(2 * lookEvery)
+		synctest.Wait()
+		if got := fmt.Sprint(f.board.Codes()); got != "[journal-failed clock-untrusted]" {
+			t.Errorf("while the disk stalls the board has %s", got)
+		}
+		if f.probes != 1 {
+			t.Errorf("%d probes lie on a disk that answers none", f.probes)
+		}
+		f.trust(visit.ClockSynced)
+		disk.answer <- nil
+		time.Sleep(lookEvery)
+		synctest.Wait()
+		if shown := f.board.Shown(); len(shown) != 0 {
+			t.Errorf("faults when the disk answers again: %+v", shown)
+		}
+		cancel()
+		<-ended
+	})
+}
+
 func TestDelivery(t *testing.T) {
 	good := Delivery{Enrolled: true, Provisioned: true, Reached: true}
 	for rule, c := range map[string]struct {

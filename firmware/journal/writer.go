@@ -44,7 +44,12 @@ func (j *Journal) wait(r *request) error {
 		case <-r.done:
 			return r.err
 		case <-r.ctx.Done():
-			return r.ctx.Err()
+			select {
+			case <-r.done: // in time or not, what became of it is known
+				return r.err
+			default:
+				return r.ctx.Err()
+			}
 		case <-j.closing:
 			return ErrClosed
 		case j.writeSem <- struct{}{}:

@@ -75,7 +75,7 @@ func TestEveryOutcomeIsReadableOnEveryScreen(t *testing.T) {
 		f.set(Status{InService: true, Reached: true, Clock: visit.ClockSynced})
 		for _, size := range sizes {
 			b.size(size.width, size.height)
-			f.Show(visit.Admitted, "front", 0) // what was on before is over
+			f.Show(visit.Admitted, "front", 0, time.Time{}) // what was on before is over
 			b.open(f.URL())
 			b.until(`document.body.dataset.network === "online"`)
 			const idle = `document.body.dataset.state === "idle"`
@@ -103,7 +103,7 @@ func TestEveryOutcomeIsReadableOnEveryScreen(t *testing.T) {
 			}
 			check("idle", idle, look{First: sounds.Idle(languages[0]), Second: second(sounds.Idle), Colour: "none", State: "idle"})
 			for _, o := range visit.Outcomes() {
-				f.Show(o, "front", maxCalls)
+				f.Show(o, "front", maxCalls, time.Time{})
 				check(o.String(), fmt.Sprintf("document.body.dataset.outcome === %q", o), look{
 					First: sounds.Words(o, languages[0]), Second: second(func(l string) string { return sounds.Words(o, l) }),
 					Colour: o.Signal().String(), State: "outcome",
@@ -138,7 +138,7 @@ func TestPageGoesBackToIdleAfterTheHold(t *testing.T) {
 	b.eval(`window.trace = []; new MutationObserver(() => { const s = document.body.dataset.state + " " + document.body.dataset.colour;
 		if (trace.at(-1) !== s) trace.push(s); }).observe(document.body, {attributes: true}); 0`, nil)
 	testkit.Eventually(t, "the outcome on the page", func() (seen bool) { // again, should the page be too late for it
-		f.Show(visit.Admitted, "front", time.Second)
+		f.Show(visit.Admitted, "front", time.Second, time.Time{})
 		b.eval(`trace.some((s) => s.startsWith("outcome"))`, &seen)
 		return seen
 	})
@@ -189,7 +189,7 @@ func TestPageTellsWhenTheGateIsDownOrGoneAndComesBack(t *testing.T) {
 	again := newFixture(t, Options{Language: "ko", Second: "en", Listener: testkit.Must(net.Listen("tcp", f.listener.Addr().String()))(t)})
 	again.set(Status{InService: true, Reached: true})
 	b.until(`document.body.dataset.state === "idle"`)
-	again.Show(visit.Admitted, "front", maxCalls)
+	again.Show(visit.Admitted, "front", maxCalls, time.Time{})
 	b.until(`document.body.dataset.outcome === "admitted"`)
 }
 
@@ -197,7 +197,7 @@ func TestTechniciansPageShowsFaultsAndCounts(t *testing.T) {
 	b := openBrowser(t)
 	b.size(800, 480)
 	f := newFixture(t, Options{Language: "ko", Version: "1.2.3"})
-	f.Show(visit.Expired, "front", time.Second)
+	f.Show(visit.Expired, "front", time.Second, time.Time{})
 	f.set(Status{InService: false, Backlog: 7, Faults: faults})
 	b.open(f.URL() + "technician")
 	var text string

@@ -1,6 +1,7 @@
 package screen
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -20,11 +21,11 @@ func TestEveryOutcomeIsToldInCodeColourAndWordsOnly(t *testing.T) {
 	f := newFixture(t, Options{Language: "ko", Second: "en"})
 	page := f.listen("")
 	want := map[visit.Outcome]string{ // the colour of each outcome
-		visit.Admitted: "green", visit.AdmittedAgain: "green", visit.Expired: "amber", visit.NotYetValid: "amber",
+		visit.Admitted: "green", visit.AdmittedAgain: "green", visit.CodeUsed: "amber", visit.Expired: "amber", visit.NotYetValid: "amber",
 		visit.UnknownIssuer: "red", visit.NotGenuine: "red", visit.NotACode: "amber", visit.OutOfService: "red",
 	}
 	for _, o := range visit.Outcomes() {
-		f.Show(o, "front", maxCalls)
+		f.Show(o, "front", maxCalls, time.Time{})
 		text := page.next("outcome")
 		var fields map[string]any
 		testkit.Check(t, json.Unmarshal([]byte(text), &fields))
@@ -46,11 +47,11 @@ func TestEveryOutcomeIsToldInCodeColourAndWordsOnly(t *testing.T) {
 func TestVenuesOwnWordsReplaceThoseShipped(t *testing.T) {
 	f := newFixture(t, Options{Language: "ko", Words: map[string]map[string]string{"ko": {"admitted": "어서 오세요", "idle": "QR을 대 주세요"}}})
 	page := f.listen("")
-	f.Show(visit.Admitted, "", maxCalls)
+	f.Show(visit.Admitted, "", maxCalls, time.Time{})
 	if text := page.next("outcome"); !strings.Contains(text, "어서 오세요") {
 		t.Errorf("event = %s", text)
 	}
-	f.Show(visit.Expired, "", maxCalls)
+	f.Show(visit.Expired, "", maxCalls, time.Time{})
 	if text := page.next("outcome"); !strings.Contains(text, sounds.Words(visit.Expired, "ko")) {
 		t.Errorf("event = %s", text)
 	}
@@ -64,11 +65,11 @@ func TestLanePagesSeeTheirLaneAlone(t *testing.T) {
 	left, all := f.listen("?lane=left"), f.listen("")
 	left.next("status")
 	all.next("status")
-	f.Show(visit.Expired, "right", maxCalls)
+	f.Show(visit.Expired, "right", maxCalls, time.Time{})
 	if text := all.next("outcome"); !strings.Contains(text, `"expired"`) {
 		t.Errorf("the page for all lanes got %s", text)
 	}
-	f.Show(visit.Admitted, "left", maxCalls)
+	f.Show(visit.Admitted, "left", maxCalls, time.Time{})
 	if text := left.next("outcome"); !strings.Contains(text, `"admitted"`) {
 		t.Errorf("the left page got %s", text)
 	}
@@ -76,14 +77,14 @@ func TestLanePagesSeeTheirLaneAlone(t *testing.T) {
 
 func TestPageThatComesLateSeesWhatIsStillOn(t *testing.T) {
 	f := newFixture(t, Options{Language: "ko"})
-	f.Show(visit.NotGenuine, "front", maxCalls)
+	f.Show(visit.NotGenuine, "front", maxCalls, time.Time{})
 	if text := f.listen("").next("outcome"); !strings.Contains(text, `"not-genuine"`) {
 		t.Errorf("event = %s", text)
 	}
-	f.Show(visit.Admitted, "front", 0)
+	f.Show(visit.Admitted, "front", 0, time.Time{})
 	page := f.listen("")
 	page.next("status")
-	f.Show(visit.Expired, "front", maxCalls)
+	f.Show(visit.Expired, "front", maxCalls, time.Time{})
 	if text := page.next("outcome"); !strings.Contains(text, `"expired"`) {
 		t.Errorf("an outcome that was over came first: %s", text)
 	}
@@ -125,7 +126,7 @@ func TestStalledPageNeverHoldsUpTheGate(t *testing.T) {
 	go func() {
 		defer close(done)
 		for i := range shows {
-			f.Show(visit.Outcomes()[i%8], "front", maxCalls)
+			f.Show(visit.Outcomes()[i%len(visit.Outcomes())], "front", maxCalls, time.Time{})
 		}
 	}()
 	testkit.Soon(t, "every outcome shown", done)
@@ -164,7 +165,7 @@ func TestAnOutcomeIsNeverShownLongerThanItMay(t *testing.T) {
 			_, left, _ := s.hub.take(testkit.Must(s.hub.join(""))(t))
 			return left
 		}
-		s.Show(visit.Admitted, "front", time.Hour)
+		s.Show(visit.Admitted, "front", time.Hour, time.Time{})
 		if left := shows(); left != maxHold {
 			t.Errorf("shown for %v, want %v", left, maxHold)
 		}
@@ -172,10 +173,53 @@ func TestAnOutcomeIsNeverShownLongerThanItMay(t *testing.T) {
 		if left := shows(); left > 0 {
 			t.Errorf("shown for %v more", left)
 		}
-		s.Show(visit.Admitted, "front", time.Second)
+		s.Show(visit.Admitted, "front", time.Second, time.Time{})
 		if left := shows(); left != time.Second {
 			t.Errorf("shown for %v, want a second", left)
 		}
+	})
+}
+
+// What a page could begin to show only when somebody else stands before the gate, it is not told.
+func TestAnOutcomeIsNotShownLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Screen{hub: newHub(), tally: newTally(), opts: Options{Now: time.Now}, maxHold: maxHold}
+		shows := func() bool {
+			_, _, ok := s.hub.take(testkit.Must(s.hub.join(""))(t))
+			return ok
+		}
+		s.Show(visit.Admitted, "front", maxHold, time.Now().Add(time.Second))
+		time.Sleep(time.Second - 1)
+		if !shows() {
+			t.Error("it is not shown in time")
+		}
+		time.Sleep(time.Nanosecond)
+		if shows() {
+			t.Error("it is shown late")
+		}
+	})
+}
+
+// An outcome that belies the status has it asked anew, so that a gate that has just failed does not go on inviting.
+func TestOutOfServiceIsKnownAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		status := Status{InService: true}
+		s := &Screen{
+			hub: newHub(), tally: newTally(), maxHold: maxHold, doubt: make(chan struct{}, 1),
+			opts: Options{Now: time.Now, Status: func() Status { return status }},
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); s.poll(ctx) }()
+		synctest.Wait()
+		status.InService = false
+		s.Show(visit.OutOfService, "front", maxHold, time.Time{})
+		synctest.Wait()
+		if known, _ := s.current(); known.InService {
+			t.Error("the status is still that of before")
+		}
+		cancel()
+		<-ended
 	})
 }
 

@@ -13,6 +13,7 @@ type shown struct {
 	outcome     visit.Outcome
 	lane        string
 	from, until time.Time // monotonic
+	by          time.Time // from when on no page begins to show it; zero for none
 }
 
 const maxPages = 8
@@ -99,6 +100,9 @@ func (h *hub) take(p *page) (shown, time.Duration, bool) {
 	s := p.pending
 	p.pending = nil
 	if s == nil {
+		return shown{}, 0, false
+	}
+	if !s.by.IsZero() && !time.Now().Before(s.by) {
 		return shown{}, 0, false
 	}
 	left := time.Until(s.until)

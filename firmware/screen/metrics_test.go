@@ -13,9 +13,9 @@ import (
 
 func TestMetricsAreInPrometheusFormat(t *testing.T) {
 	f := newFixture(t, Options{Language: "ko", Version: "1.0 \"a\\b\"\n"})
-	f.Show(visit.Admitted, "front", time.Second)
-	f.Show(visit.Admitted, "front", time.Second)
-	f.Show(visit.Expired, "front", time.Second)
+	f.Show(visit.Admitted, "front", time.Second, time.Time{})
+	f.Show(visit.Admitted, "front", time.Second, time.Time{})
+	f.Show(visit.Expired, "front", time.Second, time.Time{})
 	f.set(Status{InService: true, Backlog: 1 << 40, Clock: visit.ClockHoldover, Faults: append(faults, health.Fault{Code: health.ReaderLost, Subject: "back"})})
 	w, body := f.get("/metrics", nil)
 	if got := w.Header.Get("Content-Type"); got != "text/plain; version=0.0.4; charset=utf-8" {

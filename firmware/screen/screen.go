@@ -23,7 +23,7 @@ type Options struct {
 	Second   string                       // the one beneath it; empty for none
 	Words    map[string]map[string]string // the venue's own words by language and outcome code or "idle"
 	Version  string                       // of the program, for the technician and for monitoring
-	Status   func() Status                // asked every second by one goroutine; never while an outcome is being shown
+	Status   func() Status                // asked by one goroutine every second, and when an outcome belies it; never while one is being shown
 	Now      func() time.Time             // wall time, for the hour an outcome is counted in; nil is time.Now
 	Logger   *slog.Logger
 }
@@ -54,6 +54,7 @@ type Screen struct {
 	tally    *tally
 	started  time.Time
 	maxHold  time.Duration
+	doubt    chan struct{} // receives when the status is to be asked at once
 
 	mu     sync.Mutex
 	status Status
@@ -73,7 +74,10 @@ func New(opts Options) (*Screen, error) {
 	if host, _, err := net.SplitHostPort(at); err != nil || !loopback(host) {
 		return nil, fmt.Errorf("screen: address %s is not on this device alone; use 127.0.0.1, [::1] or localhost", at)
 	}
-	return &Screen{opts: opts, listener: limit(opts.Listener, maxConns), hub: newHub(), tally: newTally(), started: opts.Now(), maxHold: maxHold}, nil
+	return &Screen{
+		opts: opts, listener: limit(opts.Listener, maxConns), hub: newHub(), tally: newTally(), started: opts.Now(),
+		maxHold: maxHold, doubt: make(chan struct{}, 1),
+	}, nil
 }
 
 // URL is the address of the visitor's screen. A page for one lane of several is URL()+"?lane=NAME".
@@ -83,11 +87,17 @@ func (s *Screen) URL() string { return "http://" + s.listener.Addr().String() + 
 func (s *Screen) Close() error { return s.listener.Close() }
 
 // Show shows and counts an outcome for hold, at most 10 s. It never blocks: each page gets the latest outcome as soon as
-// it can take it, and none that is already over.
-func (s *Screen) Show(o visit.Outcome, lane string, hold time.Duration) {
+// it can take it, and none that is already over, or that it could begin to show only after the moment by, if that is set.
+func (s *Screen) Show(o visit.Outcome, lane string, hold time.Duration, by time.Time) {
 	s.tally.add(o, s.opts.Now())
 	now := time.Now()
-	s.hub.show(shown{outcome: o, lane: lane, from: now, until: now.Add(min(hold, s.maxHold))})
+	s.hub.show(shown{outcome: o, lane: lane, from: now, until: now.Add(min(hold, s.maxHold)), by: by})
+	if status, _ := s.current(); o == visit.OutOfService && status.InService { // not any more, it seems
+		select {
+		case s.doubt <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // Run serves until ctx ends, then returns nil when every page is let go; or an error if it cannot serve.
@@ -122,6 +132,7 @@ func (s *Screen) poll(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-s.doubt:
 		}
 	}
 }

@@ -60,7 +60,7 @@ func TestAStreamLastsAsLongAsItsPage(t *testing.T) {
 				continue
 			}
 			if line == "event: status" && time.Since(began) > 3*time.Minute && shown == 0 {
-				s.Show(visit.Admitted, "front", time.Second)
+				s.Show(visit.Admitted, "front", time.Second, time.Time{})
 			}
 			if shown > 0 {
 				break
@@ -89,7 +89,7 @@ func TestAPageThatDoesNotReadLosesItsPlace(t *testing.T) {
 			testkit.Check(t, err)
 			synctest.Wait()
 			for range 1000 { // until nothing more fits on the way
-				s.Show(visit.Admitted, strings.Repeat("lane", 10), maxHold)
+				s.Show(visit.Admitted, strings.Repeat("lane", 10), maxHold, time.Time{})
 				synctest.Wait()
 			}
 			return c

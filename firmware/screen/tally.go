@@ -10,7 +10,7 @@ import (
 )
 
 // counts holds a number for each outcome, by its value.
-type counts [8]uint64
+type counts [visit.NotACode + 1]uint64
 
 // tally counts outcomes since the start and by hour of the last day. It knows nothing but outcome and hour.
 type tally struct {

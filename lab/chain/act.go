@@ -9,6 +9,7 @@ import (
 	mathrand "math/rand/v2"
 	"time"
 
+	"github.com/kipass/kipass/firmware/replay"
 	"github.com/kipass/kipass/protocol/token"
 	"github.com/kipass/kipass/protocol/visit"
 )
@@ -35,6 +36,7 @@ type door struct {
 	rng        *mathrand.Rand
 	generation func() int                 // how often the gate was started
 	frail      bool                       // the gate is killed now and then: a frame may be lost, and is shown again
+	remembers  bool                       // whether a gate that was killed knows the codes of before
 	knowsTime  func(context.Context) bool // whether the gate's clock is trusted: only then is an old code sure to be refused
 
 	visitors   int
@@ -164,7 +166,7 @@ func (d *door) enter(ctx context.Context, a act) error {
 	}
 	expected := []visit.Outcome{visit.Admitted}
 	if tries > 1 { // an outcome was missed: the code may have been taken
-		expected = append(expected, visit.AdmittedAgain)
+		expected = append(expected, visit.AdmittedAgain, visit.CodeUsed)
 	}
 	if code.old() {
 		expected = append(expected, visit.Expired)
@@ -200,13 +202,20 @@ func (d *door) readmit() (admitted, bool) {
 }
 
 func (d *door) again(ctx context.Context, prior admitted) error {
+	recent := time.Since(prior.at) < replay.RecentFor
 	o, _, err := d.present(ctx, func() error { return d.send(ctx, prior.code.text) }, func() {})
 	if err != nil {
 		return err
 	}
-	expected := []visit.Outcome{visit.AdmittedAgain}
-	if d.generation() != prior.generation { // a gate that was started anew does not remember; the server does
-		expected = append(expected, visit.Admitted, visit.NotACode)
+	expected := []visit.Outcome{visit.CodeUsed}
+	if recent { // when it was sent; on a busy machine it may have been read later
+		expected = append(expected, visit.AdmittedAgain)
+	}
+	if d.generation() != prior.generation {
+		expected = append(expected, visit.NotACode)
+		if !d.remembers { // the gate, over its restart; the server does
+			expected = append(expected, visit.Admitted)
+		}
 	}
 	if prior.code.old() {
 		expected = append(expected, visit.Expired)

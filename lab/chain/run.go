@@ -220,7 +220,7 @@ func (s *stage) play(ctx context.Context, opts Options, truth *truth, table *tab
 	}
 	d := &door{
 		line: s.line, viewer: newViewer(s.screen), truth: truth, issuers: s.issuers, strange: strange,
-		rng: rand.New(rand.NewPCG(opts.Seed, 1)), generation: s.generation, knowsTime: s.knowsTime, frail: opts.Kill > 0,
+		rng: rand.New(rand.NewPCG(opts.Seed, 1)), generation: s.generation, knowsTime: s.knowsTime, remembers: s.runtime != "", frail: opts.Kill > 0,
 	}
 	playing, stop := context.WithCancel(ctx)
 	defer stop()

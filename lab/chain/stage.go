@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kipass/kipass/firmware/replay"
 	"github.com/kipass/kipass/lab/internal/process"
 	"github.com/kipass/kipass/visitserver"
 )
@@ -35,6 +36,7 @@ type stage struct {
 	issuers  []*issuerService
 	visits   *process.Process
 	others   []*process.Process
+	runtime  string // the gate's folder in memory; empty where this machine has no tmpfs
 
 	officerKeys []string // public halves, in the order of officers
 	root        string   // the scheme operator's public key
@@ -195,6 +197,7 @@ const gateConfig = `version = 1
 facility = %q
 name = %q
 state = %q
+runtime = %q
 language = "ko"
 second_language = "en"
 
@@ -231,14 +234,26 @@ func (s *stage) enrolGate(ctx context.Context) error {
 	if err := json.Unmarshal([]byte(raw), &terminal); err != nil || terminal.Code == "" {
 		return fmt.Errorf("no enrolment code in the answer of terminal add: %v", err)
 	}
+	if err := s.makeRuntime(); err != nil {
+		return err
+	}
 	screen, err := freeAddress()
 	if err != nil {
 		return err
 	}
 	s.screen = "http://" + screen
-	config := fmt.Sprintf(gateConfig, facility, gateName, s.path("gate"), "https://"+s.network.address,
+	config := fmt.Sprintf(gateConfig, facility, gateName, s.path("gate"), s.runtime, "https://"+s.network.address,
 		s.path("visits", "server-ca.pem"), terminal.Code, s.root, s.line.device, s.line.baud, screen)
 	return os.WriteFile(s.path("gate.toml"), []byte(config), 0o600)
+}
+
+// makeRuntime makes the gate's folder in memory, where systemd would make it on a gate.
+func (s *stage) makeRuntime() (err error) {
+	const memory = "/dev/shm"
+	if replay.Volatile(memory) == nil {
+		s.runtime, err = os.MkdirTemp(memory, "kipass-lab-")
+	}
+	return err
 }
 
 // freeAddress returns a loopback address nobody listens on. The gate keeps it over its restarts.
@@ -302,6 +317,9 @@ func (s *stage) close() error {
 	}
 	if s.network != nil {
 		s.network.close()
+	}
+	if s.runtime != "" {
+		errs = append(errs, os.RemoveAll(s.runtime))
 	}
 	return errors.Join(errs...)
 }

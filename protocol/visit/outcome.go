@@ -12,7 +12,8 @@ const (
 	// OutOfService is the zero value, so that a forgotten outcome can never be green.
 	OutOfService  Outcome = iota // the journal cannot be written, the clock is refused, the gate is revoked or not enrolled
 	Admitted                     // genuine, fresh, new and durably journalled
-	AdmittedAgain                // the same code again within its life at this gate
+	AdmittedAgain                // the same code at the same lane within 5 s of its admission: it is the same visitor
+	CodeUsed                     // a code that was admitted before: it lets in one person, the next needs one of their own
 	Expired                      // older than its 15 s plus the skew allowance
 	NotYetValid                  // issued in the future beyond the skew allowance
 	UnknownIssuer                // signed by a key that is not in the trust list
@@ -24,6 +25,7 @@ var outcomeCodes = [...]string{
 	OutOfService:  "out-of-service",
 	Admitted:      "admitted",
 	AdmittedAgain: "admitted-again",
+	CodeUsed:      "code-used",
 	Expired:       "expired",
 	NotYetValid:   "not-yet-valid",
 	UnknownIssuer: "unknown-issuer",
@@ -87,7 +89,7 @@ func (o Outcome) Signal() Signal {
 	switch o {
 	case Admitted, AdmittedAgain:
 		return SignalGreen
-	case Expired, NotYetValid, NotACode:
+	case CodeUsed, Expired, NotYetValid, NotACode:
 		return SignalAmber
 	default:
 		return SignalRed

@@ -242,7 +242,7 @@ func TestOutcomesRoundTrip(t *testing.T) {
 		}
 	}
 	for _, code := range []string{
-		"admitted", "admitted-again", "expired", "not-yet-valid", "unknown-issuer", "not-genuine", "not-a-code", "out-of-service",
+		"admitted", "admitted-again", "code-used", "expired", "not-yet-valid", "unknown-issuer", "not-genuine", "not-a-code", "out-of-service",
 	} {
 		if !seen[code] {
 			t.Errorf("no outcome %q", code)
@@ -264,7 +264,7 @@ func TestZeroOutcomeIsOutOfService(t *testing.T) {
 			t.Errorf("%q is read as %v (%v)", s, o, err)
 		}
 	}
-	if impossible := visit.Outcome(len(visit.Outcomes())); impossible.Green() || impossible.String() != "outcome(8)" {
+	if impossible := visit.Outcome(len(visit.Outcomes())); impossible.Green() || impossible.String() != "outcome(9)" {
 		t.Errorf("an impossible outcome: %v, green %v", impossible, impossible.Green())
 	}
 	visit.Outcomes()[0] = visit.Admitted
