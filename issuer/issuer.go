@@ -38,6 +38,21 @@ type Options struct {
 	CodesPerMinute int // to one holder, sustained and at once; 0 sets no limit
 	Now            func() time.Time
 	Logger         *slog.Logger
+	Space          Space // nil: there is always space
+}
+
+// Space tells whether there is space to store more, see package diskspace.
+type Space interface {
+	Check() error            // wraps diskspace.ErrFull if there is none
+	Run(ctx context.Context) // looks after it until ctx ends
+}
+
+// room returns an error if nothing more is stored.
+func (i *Issuer) room() error {
+	if i.opts.Space == nil {
+		return nil
+	}
+	return i.opts.Space.Check()
 }
 
 // Issuer is an open issuer. It is safe for concurrent use; one process may have a folder open.
@@ -128,6 +143,9 @@ func (i *Issuer) Register(ctx context.Context, q RegisterRequest) (bearer string
 	if !q.Consent {
 		return "", ErrConsent
 	}
+	if err := i.room(); err != nil {
+		return "", err
+	}
 	id, err := NewIdentity(q.Name, q.Phone)
 	if err != nil {
 		return "", err
@@ -155,6 +173,9 @@ type Issued struct {
 // Issue makes a code for the account of bearer, new each time, and returns it once the issue log holds it durably.
 // Errors wrap ErrUnknown or ErrTooMany where the holder can do something about it.
 func (i *Issuer) Issue(bearer string) (Issued, error) {
+	if err := i.room(); err != nil {
+		return Issued{}, err
+	}
 	h, sealedOn, err := i.accounts.get(bearer)
 	if err != nil {
 		return Issued{}, err

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"syscall"
 	"time"
 
+	"github.com/kipass/kipass/internal/diskspace"
 	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/order"
 )
@@ -42,6 +44,8 @@ func refusal(w http.ResponseWriter, err error) error {
 		return unknownAccount.With("")
 	case errors.Is(err, ErrTooMany):
 		return tooManyCodes.With("")
+	case errors.Is(err, diskspace.ErrFull), errors.Is(err, syscall.ENOSPC):
+		return httpserver.Busy.With("")
 	}
 	return err
 }

@@ -14,7 +14,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/kipass/kipass/internal/diskspace"
 	"github.com/kipass/kipass/internal/httpserver"
+	"github.com/kipass/kipass/internal/startup"
 )
 
 // Ways of registering, the values of Config.Registration.
@@ -49,9 +51,19 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	i, err := Open(c.Dir, c.SecretDir, Options{
-		Registrar: registrar, CodesPerMinute: c.CodesPerMinute, Now: c.Now, Logger: c.Logger,
-	})
+	space, err := diskspace.Open(diskspace.Options{Dir: c.Dir, Logger: c.Logger})
+	if err != nil {
+		return err
+	}
+	open := func() (*Issuer, error) {
+		return Open(c.Dir, c.SecretDir, Options{
+			Registrar: registrar, CodesPerMinute: c.CodesPerMinute, Now: c.Now, Logger: c.Logger, Space: space,
+		})
+	}
+	i, err := startup.Within(ctx, startup.Limit, "the issuer", open, (*Issuer).Close)
+	if ctx.Err() != nil { // asked to end before it was there
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -60,7 +72,7 @@ func Run(ctx context.Context, c Config) error {
 			return errors.Join(err, i.Close())
 		}
 	}
-	return errors.Join(i.serve(ctx, c), i.Close())
+	return errors.Join(i.serve(ctx, c), startup.Close("the issuer", i.Close))
 }
 
 func registrarOf(c Config) (Registrar, error) {
@@ -103,6 +115,7 @@ func (i *Issuer) serve(ctx context.Context, c Config) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { i.DestroyLoop(ctx); return nil })
+	group.Go(func() error { i.opts.Space.Run(ctx); return nil })
 	group.Go(func() error {
 		return httpserver.Run(ctx, tls.NewListener(c.Listener, conf),
 			httpserver.Options{Handler: i.Handler(), Logger: c.Logger, WriteTimeout: answerTimeout})

@@ -53,6 +53,9 @@ func hashCode(code string) string {
 }
 
 func (s *Server) enrol(w http.ResponseWriter, r *http.Request) error {
+	if err := s.room(); err != nil {
+		return err
+	}
 	raw, err := httpserver.ReadBody(w, r, wire.TypeEnrol, wire.MaxRequest)
 	if err != nil {
 		return err
@@ -110,6 +113,9 @@ func (s *Server) enrolTerminal(ctx context.Context, req wire.EnrolRequest) (wire
 }
 
 func (s *Server) renew(w http.ResponseWriter, r *http.Request) error {
+	if err := s.room(); err != nil {
+		return err
+	}
 	t, err := s.terminal(r, true)
 	if err != nil {
 		return err

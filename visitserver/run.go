@@ -36,6 +36,7 @@ type Config struct {
 	// Heartbeat is the time between two heartbeats asked of each gate, default 5 min.
 	Heartbeat time.Duration
 	Disk      durable.Disk // of keys and clock; default: the machine's own
+	Space     Space        // tells when no more is to be stored; default: there is always space
 	// Serve serves the public interface until ctx ends in place of TLS over Public, for simulations; nil: TLS.
 	Serve func(ctx context.Context, public http.Handler) error
 }
@@ -74,6 +75,9 @@ func Run(ctx context.Context, c Config) (err error) {
 		return httpserver.Run(ctx, c.Operator, httpserver.Options{Handler: s.Admin(), Logger: c.Logger})
 	})
 	g.Go(func() error { s.Destroyer(ctx, c.Wake); return nil })
+	if s.space != nil {
+		g.Go(func() error { s.space.Run(ctx); return nil })
+	}
 	if c.Ready != nil {
 		c.Ready()
 	}
@@ -105,7 +109,7 @@ func open(ctx context.Context, c Config, parts *closers) (*Server, error) {
 	}
 	return New(ctx, Parts{
 		Store: c.Store, Keys: keys, Guard: guard, Identity: c.Secrets.identity, Audit: audit, Logger: c.Logger, Now: c.Now,
-		Heartbeat: c.Heartbeat,
+		Heartbeat: c.Heartbeat, Space: c.Space,
 	})
 }
 

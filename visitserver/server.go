@@ -33,6 +33,7 @@ type Parts struct {
 	Now      func() time.Time // default: time.Now
 	// Heartbeat is the time between two heartbeats asked of each gate, default 5 min.
 	Heartbeat time.Duration
+	Space     Space // default: there is always space
 }
 
 const (
@@ -52,6 +53,7 @@ type Server struct {
 	log       *slog.Logger
 	now       func() time.Time
 	heartbeat time.Duration // asked of each gate
+	space     Space         // nil: there is always space
 
 	gates   stripes
 	slots   chan struct{} // holds one for each batch or order in work
@@ -81,6 +83,7 @@ func New(ctx context.Context, p Parts) (*Server, error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
+	s.space = p.Space
 	s.heartbeat = cmp.Or(p.Heartbeat, heartbeatPeriod)
 	list, err := s.trustList(ctx)
 	if err != nil {

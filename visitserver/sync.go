@@ -35,6 +35,9 @@ func (s *Server) takeVisits(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return httpserver.BadRequest.With(err.Error())
 	}
+	if err := s.room(); err != nil {
+		return err
+	}
 	release, err := s.acquire(r.Context())
 	if err != nil {
 		return err
@@ -43,7 +46,7 @@ func (s *Server) takeVisits(w http.ResponseWriter, r *http.Request) error {
 	// Once begun it is carried through: a gate that hangs up has its visits stored all the same.
 	done, err := s.ingest(context.WithoutCancel(r.Context()), t.name, batch.Segment)
 	if err != nil {
-		return err
+		return whenFull(err)
 	}
 	receipt := s.receipt(s.heartbeat)
 	receipt.Settled, receipt.Alerts = done.settled, done.alerts
@@ -93,8 +96,11 @@ func (s *Server) takeHeartbeat(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return httpserver.BadRequest.With(err.Error())
 	}
-	if err := s.keepHeartbeat(r.Context(), t.name, h); err != nil {
-		return err
+	// On a full disk it is answered and not kept: the gate learns the time all the same.
+	if s.room() == nil {
+		if err := s.keepHeartbeat(r.Context(), t.name, h); err != nil {
+			return whenFull(err)
+		}
 	}
 	period := s.heartbeat
 	if len(h.Faults) > 0 {

@@ -14,6 +14,8 @@ import (
 	"net"
 	"os"
 
+	"github.com/kipass/kipass/internal/diskspace"
+	"github.com/kipass/kipass/internal/startup"
 	"github.com/kipass/kipass/visitserver"
 	"github.com/kipass/kipass/visitserver/store/embedded"
 )
@@ -43,11 +45,21 @@ func serve(ctx context.Context, folder visitserver.Folder, listen string, logger
 	if err != nil {
 		return err
 	}
-	visits, err := embedded.Open(folder.Visits(), embedded.Options{Logger: logger})
+	space, err := diskspace.Open(diskspace.Options{Dir: folder.Visits(), Logger: logger})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, visits.Close()) }()
+	open := func() (*embedded.Store, error) {
+		return embedded.Open(folder.Visits(), embedded.Options{Logger: logger})
+	}
+	visits, err := startup.Within(ctx, startup.Limit, "the store", open, (*embedded.Store).Close)
+	if ctx.Err() != nil { // asked to end before it was there
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, startup.Close("the store", visits.Close)) }()
 	public, err := net.Listen("tcp", listen)
 	if err != nil {
 		return fmt.Errorf("listening: %w", err)
@@ -57,7 +69,7 @@ func serve(ctx context.Context, folder visitserver.Folder, listen string, logger
 		return errors.Join(err, public.Close())
 	}
 	return visitserver.Run(ctx, visitserver.Config{
-		Folder: folder, Secrets: secrets, Store: visits, Public: public, Operator: operator, Logger: logger,
+		Folder: folder, Secrets: secrets, Store: visits, Public: public, Operator: operator, Logger: logger, Space: space,
 		Ready: func() { fmt.Fprintf(stdout, "ready https://%s\n", public.Addr()) },
 	})
 }

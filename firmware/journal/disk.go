@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kipass/kipass/firmware/journal/boltcheck"
+	"github.com/kipass/kipass/internal/diskspace"
 	"github.com/kipass/kipass/internal/durable"
 )
 
@@ -49,16 +50,8 @@ func (s *System) setDefaults() {
 		s.Update = (*bolt.DB).Update
 	}
 	if s.Free == nil {
-		s.Free = freeDisk
+		s.Free = diskspace.Free
 	}
-}
-
-func freeDisk(dir string) (uint64, error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return 0, fmt.Errorf("reading free space of %s: %w", dir, err)
-	}
-	return st.Bavail * uint64(st.Bsize), nil
 }
 
 // lockDir takes the directory's lock, for one writer or many readers. The lock is a file of its own because the journal file

@@ -19,7 +19,8 @@ const module = "github.com/kipass/kipass/"
 // The ground floor: what crosses the lines between the parties, and what is below everything.
 var (
 	protocol = []string{"protocol/token", "protocol/visit", "protocol/day", "protocol/wire", "protocol/order", "protocol/auditlog", "protocol/publickey"}
-	internal = []string{"internal/durable", "internal/keyfile", "internal/authority", "internal/daykey", "internal/guard", "internal/httpserver"}
+	internal = []string{"internal/durable", "internal/keyfile", "internal/authority", "internal/daykey", "internal/guard", "internal/httpserver",
+		"internal/diskspace", "internal/startup", "internal/loglimit"}
 )
 
 // rules is read from the top; the first whose room a package lies in binds it. A room ending in "/" is a folder with
@@ -50,11 +51,11 @@ var rules = []struct {
 	{"configs", []string{"protocol/visit", "protocol/publickey", "internal/spelling", "drivers", "drivers/framing"}, "a config names places, devices and how their frames end, and opens none"},
 	{"firmware/journal/boltcheck", nil, "it knows the database's file and nothing of what is in it"},
 	{"firmware/screen", []string{"firmware/health", "protocol/visit", "protocol/day", "sounds", "configs", "internal/httpserver"}, "the screen serves pages and is told outcomes only: it knows neither codes nor readers"},
-	{"firmware/journal", []string{"firmware/journal/boltcheck", "protocol/visit", "protocol/day", "internal/durable"}, "the journal keeps sealed visits in durable files and knows nothing else of the gate"},
+	{"firmware/journal", []string{"firmware/journal/boltcheck", "protocol/visit", "protocol/day", "internal/durable", "internal/diskspace"}, "the journal keeps sealed visits in durable files and knows nothing else of the gate"},
 	{"firmware/", []string{"firmware/", "drivers", "protocol/token", "protocol/visit", "protocol/day", "sounds", "configs"}, "the gate knows contracts, never a concrete driver, and never waits for the network"},
 	{"uplink/", []string{"protocol/wire", "protocol/visit", "protocol/day", "internal/durable", "internal/keyfile"}, "the uplink sees the journal through an interface of its own"},
 	{"visitserver/store", []string{"protocol/visit", "protocol/day"}, "the contract with a store is drawn without any store"},
-	{"visitserver/store/", []string{"visitserver/store", "protocol/visit", "protocol/day"}, "stores know the contract and never each other"},
+	{"visitserver/store/", []string{"visitserver/store", "protocol/visit", "protocol/day", "internal/loglimit"}, "stores know the contract and never each other"},
 	{"visitserver", join(protocol, internal, "visitserver/store", "visitserver/rowcipher"), "place never meets identity in one program, and the server is handed its store"},
 	{"visitserver/rowcipher", []string{"visitserver/store", "protocol/visit", "protocol/day", "internal/daykey", "internal/durable"}, "what is stored is sealed in one place, whatever stores it"},
 	{"issuer/", join(protocol, internal, "issuer/"), "identity never meets place in one program"},
@@ -65,7 +66,8 @@ var rules = []struct {
 	{"internal/testkit", []string{"internal/durable"}, "what all tests share knows no party"},
 	{"internal/testkit/fakevisits", []string{"internal/testkit", "internal/authority", "protocol/wire", "protocol/visit"}, "a fake server speaks the protocol and is made of no party's code"},
 	{"internal/keyfile", []string{"internal/durable"}, "a key's file is a durable file"},
-	{"internal/httpserver", nil, "HTTP is served in one way by every party, so it knows no party's routes, refusals or encodings"},
+	{"internal/diskspace", []string{"internal/durable", "internal/loglimit"}, "what is kept free on a disk is kept in one way, and it knows nothing of what is stored"},
+	{"internal/httpserver", []string{"internal/loglimit"}, "HTTP is served in one way by every party, so it knows no party's routes, refusals or encodings"},
 	{"internal/", nil, "what lives here is below everything and knows nothing of codes, visits or people"},
 	{"lab/internal/", nil, "what the lab's rooms share knows none of them"},
 	{"lab/chain", labRoom(), "the lab's rooms do not import each other"},
@@ -243,8 +245,8 @@ var floors = [][]string{
 	{"protocol/wire", "protocol/order", "protocol/auditlog"},
 	{"protocol/visit", "protocol/token"},
 	{"protocol/day", "protocol/publickey"},
-	{"internal/cli/", "internal/keyfile", "internal/authority", "internal/httpserver"},
-	{"internal/durable", "internal/spelling"},
+	{"internal/cli/", "internal/keyfile", "internal/authority", "internal/httpserver", "internal/diskspace"},
+	{"internal/durable", "internal/spelling", "internal/startup", "internal/loglimit"},
 }
 
 func floorOf(room string) int {

@@ -20,6 +20,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/kipass/kipass/internal/loglimit"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/visitserver/store"
@@ -53,8 +54,12 @@ type Store struct {
 	seed  maphash.Seed
 	locks [stripes]sync.Mutex // one facility's check-and-insert at a time
 
-	mu   sync.Mutex
-	days map[day.Day]*dayState
+	limit loglimit.Limiter // of what the databases complain about
+
+	mu      sync.Mutex
+	days    map[day.Day]*dayState
+	opening map[string]*opening // by path
+	closed  bool
 }
 
 // dayState is one day's database. db is nil while there is none; mu is held for reading while db is used and for writing to
@@ -70,7 +75,7 @@ type dayState struct {
 
 var _ store.Store = (*Store)(nil)
 
-// Open opens the store in dir, making the folder if need be.
+// Open opens the store in dir, making the folder if need be. On a full disk the error wraps syscall.ENOSPC.
 func Open(dir string, opts Options) (*Store, error) {
 	if opts.Cache == 0 {
 		opts.Cache = defaultCache
@@ -81,7 +86,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if opts.FS == nil {
 		opts.FS = vfs.Default
 	}
-	s := &Store{dir: dir, opts: opts, fs: opts.FS, seed: maphash.MakeSeed(), days: map[day.Day]*dayState{}}
+	s := &Store{dir: dir, opts: opts, fs: opts.FS, seed: maphash.MakeSeed(), days: map[day.Day]*dayState{}, opening: map[string]*opening{}}
 	for _, sub := range []string{"days", "aside"} {
 		if err := s.makeFolder(filepath.Join(dir, sub)); err != nil {
 			return nil, err
@@ -105,6 +110,9 @@ func Open(dir string, opts Options) (*Store, error) {
 
 // Close closes every database. Nothing may be in progress.
 func (s *Store) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
 	var errs []error
 	for _, d := range s.days {
 		if d.db != nil {
@@ -122,28 +130,20 @@ func (s *Store) Close() error {
 	return nil
 }
 
-func (s *Store) openDB(path string) (*pebble.DB, error) {
-	if err := s.makeFolder(path); err != nil {
-		return nil, err
-	}
-	db, err := pebble.Open(path, s.options())
-	if err != nil {
-		return nil, fmt.Errorf("opening %s: %w", path, err)
-	}
-	return db, nil
-}
-
 // options are the same for every database; lab/bench sets its bare Pebble up in the same way.
-func (s *Store) options() *pebble.Options {
+func (s *Store) options(disk *fullDisk) *pebble.Options {
 	opts := &pebble.Options{
-		FS:                 s.fs,
+		FS:                 patientFS{s.fs, disk},
 		FormatMajorVersion: pebble.FormatNewest,
 		Cache:              s.cache,
 		FileCache:          s.files,
 		MemTableSize:       memTable,
-		Logger:             dbLogger{s.opts.Logger},
-		// Pebble's own answer to a damaged block is to end the program. Whoever reads it gets the error anyway.
-		EventListener: &pebble.EventListener{DataCorruption: func(pebble.DataCorruptionInfo) {}},
+		Logger:             dbLogger{s},
+		EventListener: &pebble.EventListener{
+			BackgroundError: func(err error) { s.background(disk, err) },
+			// Pebble's own answer to a damaged block is to end the program. Whoever reads it gets the error anyway.
+			DataCorruption: func(pebble.DataCorruptionInfo) {},
+		},
 	}
 	// Values are ciphertext: compressing them costs time and saves nothing.
 	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })

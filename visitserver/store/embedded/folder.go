@@ -3,7 +3,6 @@ package embedded
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 )
@@ -37,13 +36,13 @@ func (s *Store) syncFolder(path string) error {
 
 // dbLogger passes Pebble's errors on. Pebble calls Fatalf when the disk fails under it in a way after which no
 // acknowledgement could be kept; it must not return.
-type dbLogger struct{ log *slog.Logger }
+type dbLogger struct{ store *Store }
 
 func (l dbLogger) Infof(format string, args ...any) {}
 func (l dbLogger) Errorf(format string, args ...any) {
-	l.log.Error("store", "error", fmt.Sprintf(format, args...))
+	l.store.logLimited(format, fmt.Sprintf(format, args...))
 }
 func (l dbLogger) Fatalf(format string, args ...any) {
-	l.log.Error("store cannot go on", "error", fmt.Sprintf(format, args...))
+	l.store.opts.Logger.Error("store cannot go on", "error", fmt.Sprintf(format, args...))
 	os.Exit(1)
 }
