@@ -52,6 +52,7 @@ func (s *Station) heartbeat() wire.Heartbeat {
 	h := wire.Heartbeat{
 		Version: s.opts.Version, Backlog: stats.Backlog, Quarantine: stats.Quarantined,
 		Clock: s.clock.Read().State.String(), FreeDisk: stats.FreeDisk,
+		Journal: stats.Journal, Settled: stats.Head - stats.Backlog,
 	}
 	if !stats.Oldest.IsZero() {
 		h.Oldest = stats.Oldest.UnixMilli()

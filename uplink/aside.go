@@ -39,6 +39,7 @@ func (d *drain) putAside(s visit.Segment, err error) {
 	seq := s.Records[0].Seq
 	d.oldest.fail(fmt.Errorf("record %d is put aside: %w", seq, err))
 	d.refused.aside++
+	d.aside = seq
 	d.status.change(func(st *Status, errs *[concerns]string) { st.Blocked, errs[concernBlocked] = 0, "" })
 	d.unsettled = &visit.Settlement{Journal: s.Journal, Through: seq, Refused: []visit.Refusal{{Seq: seq, Reason: reason}}}
 	d.settle()

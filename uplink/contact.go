@@ -14,12 +14,13 @@ func (d *drain) beat(ctx context.Context) time.Duration {
 	if wait := d.schedule.wait(func() bool { return len(d.heartbeat().Faults) > 0 }); wait > 0 {
 		return wait
 	}
-	r, err := d.server.SendHeartbeat(ctx, d.heartbeat())
+	h := d.heartbeat()
+	r, err := d.server.SendHeartbeat(ctx, h)
 	if ctx.Err() != nil {
 		return 0
 	}
 	if err == nil {
-		if e := r.AnswersHeartbeat(); e != nil {
+		if e := r.AnswersHeartbeat(h); e != nil {
 			err = fmt.Errorf("%w: %w", ErrNotServer, e)
 		}
 	}
@@ -28,6 +29,9 @@ func (d *drain) beat(ctx context.Context) time.Duration {
 		d.reached(r)
 		d.schedule.sent(d.draw())
 		d.beating.succeed()
+		if r.Resend != nil {
+			d.resend(*r.Resend, true)
+		}
 	case tooLarge(err) || hasCode(err, wire.CodeInternal): // the server does not take heartbeats; it may take visits
 		d.status.heard(answered(err))
 		d.beating.fail(err)

@@ -17,6 +17,11 @@ type Source interface {
 	Peek(maxRecords, maxBytes int) (visit.Segment, error)
 	// Settle takes note, durably, of what has become of records. The same settlement may come again.
 	Settle(visit.Settlement) error
+	// Resend makes settled records after a sequence undelivered again, durably, as far as they are kept, and returns how
+	// many.
+	Resend(id visit.JournalID, after uint64) (uint64, error)
+	// Oldest returns the sequence of the oldest record that Resend or Peek can still give.
+	Oldest() uint64
 	// Wait returns a channel that delivers or is closed once a record was appended after the call, at the latest.
 	Wait() <-chan struct{}
 }
@@ -50,12 +55,14 @@ type drain struct {
 	pacing    hold              // no batch is sent; heartbeats are
 	unsettled *visit.Settlement // received, not yet taken by the journal
 	refused   refusedAlone
+	aside     uint64 // the last record put aside: the server does not take it, so it is not sent again
 	batching  batching
 	schedule  schedule
 
 	reaching   retry // the server
 	journaling retry // reading the journal, and settling with it
 	oldest     retry // the delivery of the oldest record, which the server does not take
+	resending  retry // while the server asks for what was settled, until it takes a batch
 	beating    retry // heartbeats alone, while the server is reached
 }
 
@@ -67,6 +74,7 @@ func newDrain(opts drainOptions) *drain {
 		reaching:     newRetry(opts.log, "delivering to the visit server"),
 		journaling:   newRetry(opts.log, "working with the journal"),
 		oldest:       newRetry(opts.log, "delivering the oldest record"),
+		resending:    newRetry(opts.log, "delivering without a gap"),
 		beating:      newRetry(opts.log, "heartbeat"),
 	}
 }
@@ -166,7 +174,7 @@ func (d *drain) step(ctx context.Context) (wait time.Duration, listen bool) {
 
 func (d *drain) send(ctx context.Context, s visit.Segment) {
 	d.batching.begin()
-	r, err := d.server.SendBatch(ctx, wire.Batch{Segment: s})
+	r, err := d.server.SendBatch(ctx, wire.Batch{Segment: s, Oldest: min(max(d.source.Oldest(), d.aside+1), s.Records[0].Seq)})
 	if ctx.Err() != nil {
 		return // whatever was stored is sent again and is no second visit
 	}
@@ -180,11 +188,16 @@ func (d *drain) send(ctx context.Context, s visit.Segment) {
 		return
 	}
 	d.reached(r)
+	if r.Resend != nil {
+		d.resend(*r.Resend, false)
+		return
+	}
 	if r.Settled.Through < s.Records[0].Seq {
 		d.oldestFailed(s, fmt.Errorf("the server has stored none of %d records", len(s.Records)))
 		return
 	}
 	d.oldest.succeed()
+	d.resending.succeed()
 	d.refused = refusedAlone{}
 	d.status.change(func(st *Status, errs *[concerns]string) {
 		st.alert(r.Alerts)

@@ -88,7 +88,7 @@ func inBubble(t *testing.T, records int, draw func() float64, span time.Duration
 			heartbeat: func() wire.Heartbeat {
 				b.server.mu.Lock()
 				defer b.server.mu.Unlock()
-				return wire.Heartbeat{Faults: b.faults}
+				return wire.Heartbeat{Faults: b.faults, Journal: b.journal.id, Settled: b.settled()}
 			},
 		})
 		ctx, cancel := context.WithTimeout(context.Background(), span)

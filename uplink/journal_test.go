@@ -3,6 +3,7 @@ package uplink
 import (
 	"crypto/rand"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/kipass/kipass/protocol/visit"
@@ -16,6 +17,8 @@ type memoryJournal struct {
 	epochs     []visit.Epoch
 	appended   map[uint64][]byte
 	waiting    []visit.Sealed
+	settled    []visit.Sealed // kept
+	resends    int
 	quarantine map[uint64]string
 	signal     chan struct{}           // closed by the next append
 	stored     func(visit.Sealed) bool // whether the server holds a record; nil: nobody asks
@@ -94,13 +97,55 @@ func (j *memoryJournal) Settle(s visit.Settlement) error {
 			j.early++
 		}
 		j.prev = j.prev.Next(r)
-		j.waiting = j.waiting[1:]
+		j.waiting, j.settled = j.waiting[1:], append(j.settled, r)
 	}
 	if len(j.waiting) == 0 && j.empty != nil {
 		close(j.empty)
 		j.empty = nil
 	}
 	return fault.after
+}
+
+// Resend implements [Source]; forgotten records are those before the first settled one.
+func (j *memoryJournal) Resend(id visit.JournalID, after uint64) (n uint64, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.resends++
+	if id != j.id {
+		return 0, errors.New("another journal is asked for")
+	}
+	kept := 0
+	for kept < len(j.settled) && j.settled[kept].Seq <= after {
+		kept++
+	}
+	back := j.settled[kept:]
+	j.waiting = append(slices.Clone(back), j.waiting...)
+	j.settled = j.settled[:kept:kept]
+	j.prev = visit.Genesis(j.id)
+	for seq := uint64(1); len(j.waiting) > 0 && seq < j.waiting[0].Seq; seq++ {
+		j.prev = j.prev.Next(visit.Sealed{Seq: seq, Data: j.appended[seq]})
+	}
+	return uint64(len(back)), nil
+}
+
+// Oldest implements [Source].
+func (j *memoryJournal) Oldest() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	switch {
+	case len(j.settled) > 0:
+		return j.settled[0].Seq
+	case len(j.waiting) > 0:
+		return j.waiting[0].Seq
+	}
+	return uint64(len(j.appended) + 1)
+}
+
+// forget keeps no settled record up to through any longer.
+func (j *memoryJournal) forget(through uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.settled = slices.DeleteFunc(j.settled, func(r visit.Sealed) bool { return r.Seq <= through })
 }
 
 // awaitEmpty returns once everything has been settled.

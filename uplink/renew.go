@@ -77,9 +77,10 @@ func (u *Uplink) renew(ctx context.Context) error {
 func (u *Uplink) prove(ctx context.Context, c *tls.Certificate) error {
 	trial := newClient(u.opts, func() *tls.Certificate { return c }, u.now, nil)
 	defer trial.close()
-	r, err := trial.SendHeartbeat(ctx, u.opts.Heartbeat())
+	h := u.opts.Heartbeat()
+	r, err := trial.SendHeartbeat(ctx, h)
 	if err == nil {
-		err = r.AnswersHeartbeat()
+		err = r.AnswersHeartbeat(h)
 	}
 	if rejectedByTLS(err) {
 		if e := u.opts.Identity.discard(); e != nil {

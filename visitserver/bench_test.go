@@ -46,7 +46,7 @@ func BenchmarkIngest(b *testing.B) {
 			seq++
 		}
 		prev = seg.Head()
-		body, err := wire.Encode(wire.Batch{Segment: seg})
+		body, err := wire.Encode(wire.Batch{Segment: seg, Oldest: seg.Records[0].Seq})
 		if err != nil {
 			b.Fatal(err)
 		}

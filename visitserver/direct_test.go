@@ -91,7 +91,7 @@ func (d *directFixture) requests(t testing.TB) []struct {
 	batch := wire.Batch{Segment: visit.Segment{
 		Journal: id, Prev: visit.Genesis(id), Epochs: []visit.Epoch{sealer.Epoch()},
 		Records: []visit.Sealed{{Seq: 1, Data: sealer.Seal(nil, 1, record)}},
-	}}
+	}, Oldest: 1}
 	enc := func(m any) []byte { return testkit.Must(wire.Encode(m))(t) }
 	return []struct {
 		path, contentType, answer string

@@ -118,7 +118,7 @@ func (d *gate) segment(n int) visit.Segment {
 }
 
 func (d *gate) send(s visit.Segment) (wire.Receipt, error) {
-	return ask[wire.Receipt](d.fx, d.client, wire.PathVisits, wire.TypeBatch, wire.Batch{Segment: s}, wire.TypeReceipt)
+	return ask[wire.Receipt](d.fx, d.client, wire.PathVisits, wire.TypeBatch, wire.Batch{Segment: s, Oldest: s.Records[0].Seq}, wire.TypeReceipt)
 }
 
 // settle forgets the records up to through.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/visit"
+	"github.com/kipass/kipass/protocol/wire"
 )
 
 // Reasons of refusals for good.
@@ -20,12 +21,13 @@ type taken struct {
 	settled visit.Settlement
 	alerts  []string
 	fresh   int
+	resend  *wire.Resend // nothing was taken: earlier records are needed first
 }
 
-// ingest takes a segment of a terminal's journal. When it returns without error every record is durably stored or
-// refused for good. Visits are made durable first and the journal's row after: a crash in between is a retry, and a
-// retry finds its visits stored.
-func (s *Server) ingest(ctx context.Context, t terminalName, seg visit.Segment) (taken, error) {
+// ingest takes a segment of a terminal's journal, of which the gate can still send all from oldest on. When it returns
+// without error every record is durably stored or refused for good, unless it asks for earlier ones. Visits are made
+// durable first and the journal's row after: a crash in between is a retry, and a retry finds its visits stored.
+func (s *Server) ingest(ctx context.Context, t terminalName, seg visit.Segment, oldest uint64) (taken, error) {
 	if len(seg.Records) == 0 {
 		return taken{}, httpserver.BadRequest.With("batch without records")
 	}
@@ -38,6 +40,10 @@ func (s *Server) ingest(ctx context.Context, t terminalName, seg visit.Segment) 
 		return taken{}, err
 	}
 	c := before.journal.compare(seg)
+	if c.alert == AlertGap && oldest < seg.Records[0].Seq {
+		resend := s.askAgain(t, seg.Journal, before.journal.Last, seg.Records[0].Seq-1)
+		return taken{settled: visit.Settlement{Journal: seg.Journal}, resend: resend}, nil
+	}
 	in := newIntake(s, t, before, c.known)
 	for _, rec := range seg.Records {
 		if err := in.take(ctx, seg, rec); err != nil {
@@ -64,4 +70,11 @@ func (s *Server) ingest(ctx context.Context, t terminalName, seg visit.Segment) 
 		s.log.Warn("journal jumped", "facility", t.facility, "gate", t.gate, "alert", c.alert, "missing", c.missing)
 	}
 	return out, nil
+}
+
+// askAgain asks a gate for records that it has seen settled, up to settled, and the server does not hold.
+func (s *Server) askAgain(t terminalName, id visit.JournalID, last, settled uint64) *wire.Resend {
+	s.log.Warn("a gate is ahead of what is held of its journal, and is asked to send again",
+		"facility", t.facility, "gate", t.gate, "count", settled-last)
+	return &wire.Resend{Journal: id, After: last}
 }

@@ -44,12 +44,12 @@ func (s *Server) takeVisits(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer release()
 	// Once begun it is carried through: a gate that hangs up has its visits stored all the same.
-	done, err := s.ingest(context.WithoutCancel(r.Context()), t.name, batch.Segment)
+	done, err := s.ingest(context.WithoutCancel(r.Context()), t.name, batch.Segment, batch.Oldest)
 	if err != nil {
 		return whenFull(err)
 	}
 	receipt := s.receipt(s.heartbeat)
-	receipt.Settled, receipt.Alerts = done.settled, done.alerts
+	receipt.Settled, receipt.Alerts, receipt.Resend = done.settled, done.alerts, done.resend
 	return answer(w, wire.TypeReceipt, receipt)
 }
 
@@ -97,8 +97,9 @@ func (s *Server) takeHeartbeat(w http.ResponseWriter, r *http.Request) error {
 		return httpserver.BadRequest.With(err.Error())
 	}
 	// On a full disk it is answered and not kept: the gate learns the time all the same.
+	var resend *wire.Resend
 	if s.room() == nil {
-		if err := s.keepHeartbeat(r.Context(), t.name, h); err != nil {
+		if resend, err = s.keepHeartbeat(r.Context(), t.name, h); err != nil {
 			return whenFull(err)
 		}
 	}
@@ -106,23 +107,33 @@ func (s *Server) takeHeartbeat(w http.ResponseWriter, r *http.Request) error {
 	if len(h.Faults) > 0 {
 		period = min(period, heartbeatFaulty)
 	}
-	return answer(w, wire.TypeReceipt, s.receipt(period))
+	receipt := s.receipt(period)
+	receipt.Resend = resend
+	return answer(w, wire.TypeReceipt, receipt)
 }
 
-func (s *Server) keepHeartbeat(ctx context.Context, t terminalName, h wire.Heartbeat) error {
+// keepHeartbeat returns what the gate is asked for if it tells of more as settled than is held of its journal.
+func (s *Server) keepHeartbeat(ctx context.Context, t terminalName, h wire.Heartbeat) (*wire.Resend, error) {
 	mu := s.gates.of(t)
 	mu.Lock()
 	defer mu.Unlock()
 	raw, err := optional(s.store.Get(ctx, tableHeartbeat, t.String()))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var e edit
 	e.put(tableHeartbeat, t.String(), raw, HeartbeatRow{
 		At: s.now().UTC(), Version: h.Version, Backlog: h.Backlog, Quarantine: h.Quarantine, Oldest: h.Oldest,
 		Clock: h.Clock, FreeDisk: h.FreeDisk, Faults: h.Faults,
 	})
-	return e.apply(ctx, s.store)
+	if err := e.apply(ctx, s.store); err != nil || h.Journal == (visit.JournalID{}) {
+		return nil, err
+	}
+	held, err := s.loadProgress(ctx, t, h.Journal)
+	if err != nil || h.Settled <= held.journal.Last {
+		return nil, err
+	}
+	return s.askAgain(t, h.Journal, held.journal.Last, h.Settled), nil
 }
 
 func checkHeartbeat(h wire.Heartbeat) error {

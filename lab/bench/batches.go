@@ -41,7 +41,7 @@ func (b *batches) next(n int) ([]byte, error) {
 		segment.Records = append(segment.Records, visit.Sealed{Seq: b.seq, Data: b.sealer.Seal(nil, b.seq, record)})
 	}
 	b.prev = segment.Head()
-	return wire.Encode(wire.Batch{Segment: segment})
+	return wire.Encode(wire.Batch{Segment: segment, Oldest: segment.Records[0].Seq})
 }
 
 // deliver sends a batch made by next and checks that its receipt settles all of it.

@@ -13,8 +13,9 @@ const (
 )
 
 // Answers tells whether r can be the answer to a batch of segment s, which is not empty: it names s's journal, settles
-// nothing beyond s's last record, and refuses only records of s up to Through, each once, in ascending order. A receipt
-// that does not answer must not be settled: it is another's, or not from the server at all.
+// nothing beyond s's last record, and refuses only records of s up to Through, each once, in ascending order. If it asks
+// for records before s, it settles nothing. A receipt that does not answer must not be settled: it is another's, or not
+// from the server at all.
 func (r Receipt) Answers(s visit.Segment) error {
 	if err := r.check(); err != nil {
 		return err
@@ -35,18 +36,33 @@ func (r Receipt) Answers(s visit.Segment) error {
 		}
 		last = f.Seq
 	}
+	first := s.Records[0].Seq
+	return r.checkResend(s.Journal, first-1, r.Settled.Through < first)
+}
+
+// checkResend checks what r asks for against the last sequence that was sent before; free says whether it may ask at all.
+func (r Receipt) checkResend(journal visit.JournalID, before uint64, free bool) error {
+	switch q := r.Resend; {
+	case q == nil:
+	case q.Journal != journal:
+		return fmt.Errorf("receipt asks for journal %v, sent was %v", q.Journal, journal)
+	case q.After >= before:
+		return fmt.Errorf("receipt asks for records after %d, sent were those to %d", q.After, before)
+	case !free:
+		return fmt.Errorf("receipt asks for earlier records and settles later ones")
+	}
 	return nil
 }
 
-// AnswersHeartbeat tells whether r can be the answer to a heartbeat: it settles nothing.
-func (r Receipt) AnswersHeartbeat() error {
+// AnswersHeartbeat tells whether r can be the answer to h: it settles nothing, and asks only for what h says was settled.
+func (r Receipt) AnswersHeartbeat(h Heartbeat) error {
 	if err := r.check(); err != nil {
 		return err
 	}
 	if r.Settled.Journal != (visit.JournalID{}) || r.Settled.Through != 0 || len(r.Settled.Refused) != 0 {
 		return fmt.Errorf("receipt for a heartbeat settles records")
 	}
-	return nil
+	return r.checkResend(h.Journal, h.Settled, h.Journal != (visit.JournalID{}))
 }
 
 func (r Receipt) check() error {

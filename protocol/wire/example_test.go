@@ -20,7 +20,7 @@ func Example() {
 			{Seq: 1, Data: bytes.Repeat([]byte{1}, 85)}, {Seq: 2, Data: bytes.Repeat([]byte{2}, 85)}, {Seq: 3, Data: bytes.Repeat([]byte{3}, 85)},
 		},
 	}
-	request, err := wire.Encode(wire.Batch{Segment: segment})
+	request, err := wire.Encode(wire.Batch{Segment: segment, Oldest: 1})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -47,6 +47,7 @@ const (
 // Batch carries a segment of a gate's journal. It is sent again, whole or in other cuts, until a receipt covers it.
 type Batch struct {
 	Segment visit.Segment `cbor:"1,keyasint"`
+	Oldest  uint64        `cbor:"2,keyasint"` // sequence of the oldest record the gate can still send, delivered or not
 }
 
 // Receipt answers a batch or a heartbeat. It is sent only after the server's own commit, and it speaks of the records
@@ -60,6 +61,14 @@ type Receipt struct {
 	Gather     uint32           `cbor:"6,keyasint"`           // milliseconds to gather scans for, at most MaxGather
 	Heartbeat  uint32           `cbor:"7,keyasint"`           // seconds between heartbeats when nothing is sent
 	Alerts     []string         `cbor:"8,keyasint,omitempty"` // "gap", "fork", "rollback": the server saw the journal jump
+	Resend     *Resend          `cbor:"9,keyasint,omitempty"` // nil: the server lacks nothing that it knows of
+}
+
+// Resend asks a gate for records that it has seen settled and the server does not hold: the server was restored from a
+// backup, or has lost its row of the journal.
+type Resend struct {
+	Journal visit.JournalID `cbor:"1,keyasint"`
+	After   uint64          `cbor:"2,keyasint"` // the last sequence the server holds
 }
 
 // MaxGather bounds what a server may ask for as gathering time.
@@ -74,6 +83,9 @@ type Heartbeat struct {
 	Clock      string   `cbor:"5,keyasint"`           // visit.ClockState
 	FreeDisk   uint64   `cbor:"6,keyasint"`           // bytes free where the journal lies
 	Faults     []string `cbor:"7,keyasint,omitempty"` // codes of package health
+
+	Journal visit.JournalID `cbor:"8,keyasint"` // the journal in use, zero for none
+	Settled uint64          `cbor:"9,keyasint"` // the last of its sequences that was settled
 }
 
 // EnrolRequest asks for a terminal certificate with the one-time code the facility's owner was given.
@@ -153,6 +165,9 @@ func DecodeBatch(b []byte) (Batch, error) {
 	}
 	if err := m.Segment.Check(); err != nil {
 		return Batch{}, fmt.Errorf("%w: %v", ErrMessage, err)
+	}
+	if first := m.Segment.Records[0].Seq; m.Oldest == 0 || m.Oldest > first {
+		return Batch{}, fmt.Errorf("%w: oldest record %d, the batch begins at %d", ErrMessage, m.Oldest, first)
 	}
 	return m, nil
 }

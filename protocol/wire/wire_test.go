@@ -44,6 +44,11 @@ func receipt(through uint64, refused ...visit.Refusal) wire.Receipt {
 	}
 }
 
+func resend(r wire.Receipt, after uint64) wire.Receipt {
+	r.Resend = &wire.Resend{Journal: visit.JournalID{1, 2, 3}, After: after}
+	return r
+}
+
 type messageCase struct {
 	name        string
 	contentType string
@@ -55,14 +60,16 @@ func messageCases() []messageCase {
 	r.Alerts = []string{"gap", "fork"}
 	provision := wire.Provision{SealKey: []byte{1}, TrustList: []byte{2}}
 	return []messageCase{
-		{"a batch of three records", wire.TypeBatch, wire.Batch{Segment: segment(3)}},
+		{"a batch of three records", wire.TypeBatch, wire.Batch{Segment: segment(3), Oldest: 5}},
 		{"a receipt", wire.TypeReceipt, r},
 		{"the receipt of a heartbeat", wire.TypeReceipt, wire.Receipt{
 			ServerTime: 1592000000000, Trust: 3, SealKey: visit.SealKeyID{1, 2, 3, 4, 5, 6, 7, 8}, Gather: 1000, Heartbeat: 300,
 		}},
 		{"a heartbeat", wire.TypeHeartbeat, wire.Heartbeat{
 			Version: "1.0", Backlog: 5, Oldest: 6, Clock: "synced", FreeDisk: 1 << 40, Faults: []string{"offline"},
+			Journal: visit.JournalID{1, 2, 3}, Settled: 20,
 		}},
+		{"a receipt that asks for earlier records", wire.TypeReceipt, resend(receipt(0), 4)},
 		{"a request to enrol", wire.TypeEnrol, wire.EnrolRequest{Code: "ABCD", CSR: []byte{0x30, 0x00}}},
 		{"a request to renew", wire.TypeEnrol, wire.RenewRequest{CSR: []byte{0x30, 0x00}}},
 		{"an enrolment", wire.TypeEnrolment, wire.Enrolment{Certificate: []byte{9}, Provision: provision}},
@@ -157,7 +164,7 @@ func TestBatchLimits(t *testing.T) {
 	twist := func(n int, f func(*visit.Segment)) []byte {
 		s := segment(n)
 		f(&s)
-		return encode(t, wire.Batch{Segment: s})
+		return encode(t, wire.Batch{Segment: s, Oldest: 1})
 	}
 	keep := func(*visit.Segment) {}
 	long := func(s *visit.Segment) {
@@ -190,6 +197,9 @@ func TestBatchLimits(t *testing.T) {
 		{"a record without an epoch spoils no batch", twist(1, func(s *visit.Segment) { s.Epochs[0].First = 12 }), true},
 		{"nor does a damaged epoch", twist(1, func(s *visit.Segment) { s.Epochs[0].Enc = make([]byte, 32) }), true},
 		{"nor a record too long", twist(1, func(s *visit.Segment) { s.Records[0].Data = make([]byte, visit.MaxSealed+1) }), true},
+		{"the oldest record is one", encode(t, wire.Batch{Segment: segment(1)}), false},
+		{"the oldest record may be the batch's first", encode(t, wire.Batch{Segment: segment(1), Oldest: 11}), true},
+		{"the oldest record is not after it", encode(t, wire.Batch{Segment: segment(1), Oldest: 12}), false},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			_, err := wire.DecodeBatch(c.b)
@@ -236,6 +246,11 @@ func receiptCases() []receiptCase {
 		{"an alert that is no code", with(receipt(20), func(r *wire.Receipt) { r.Alerts = []string{"<b>"} }), false},
 		{"too many alerts", with(receipt(20), func(r *wire.Receipt) { r.Alerts = strings.Split(strings.Repeat("gap,", 16)+"gap", ",") }), false},
 		{"the receipt of a heartbeat", wire.Receipt{ServerTime: 1}, false},
+		{"asks for all", resend(receipt(0), 0), true},
+		{"asks for the record before", resend(receipt(0), 9), true},
+		{"asks for nothing", resend(receipt(0), 10), false},
+		{"asks and settles", resend(receipt(11), 9), false},
+		{"asks for another journal", with(resend(receipt(0), 9), func(r *wire.Receipt) { r.Resend.Journal[0]++ }), false},
 	}
 }
 
@@ -247,11 +262,26 @@ func TestReceiptAnswers(t *testing.T) {
 			}
 		})
 	}
-	if err := (wire.Receipt{ServerTime: 1}).AnswersHeartbeat(); err != nil {
-		t.Error(err)
-	}
-	if err := receipt(20).AnswersHeartbeat(); err == nil {
-		t.Error("a receipt that settles is no answer to a heartbeat")
+}
+
+func TestReceiptAnswersHeartbeat(t *testing.T) {
+	none := wire.Receipt{ServerTime: 1}
+	for _, c := range []struct {
+		rule string
+		r    wire.Receipt
+		h    wire.Heartbeat
+		ok   bool
+	}{
+		{"settles nothing", none, wire.Heartbeat{}, true},
+		{"settles", receipt(20), wire.Heartbeat{Journal: visit.JournalID{1, 2, 3}, Settled: 20}, false},
+		{"asks for what was settled", resend(none, 19), wire.Heartbeat{Journal: visit.JournalID{1, 2, 3}, Settled: 20}, true},
+		{"asks for more", resend(none, 20), wire.Heartbeat{Journal: visit.JournalID{1, 2, 3}, Settled: 20}, false},
+		{"asks for another journal", resend(none, 0), wire.Heartbeat{Journal: visit.JournalID{1}, Settled: 20}, false},
+		{"asks where there is no journal", wire.Receipt{ServerTime: 1, Resend: &wire.Resend{}}, wire.Heartbeat{Settled: 20}, false},
+	} {
+		if err := c.r.AnswersHeartbeat(c.h); c.ok != (err == nil) {
+			t.Errorf("%s: %v", c.rule, err)
+		}
 	}
 }
 
@@ -284,7 +314,7 @@ func TestParseTerminalURI(t *testing.T) {
 }
 
 func FuzzDecodeBatch(f *testing.F) {
-	f.Add(encode(f, wire.Batch{Segment: segment(2)}))
+	f.Add(encode(f, wire.Batch{Segment: segment(2), Oldest: 1}))
 	f.Add([]byte{0xa1, 0x01, 0xf6})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := wire.DecodeBatch(b)
