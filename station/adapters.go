@@ -33,7 +33,7 @@ func (s *Station) trustedTime() (at time.Time, trusted bool) {
 func (s *Station) setDelivery(u uplink.Status) {
 	s.gate.Revoke(u.Revoked)
 	s.opts.Board.SetDelivery(health.Delivery{
-		Enrolled: u.Enrolled, Provisioned: s.provisioner.Done(), Revoked: u.Revoked, Reached: u.Reached,
+		Enrolled: u.Enrolled, Provisioned: s.provisioner.Done(), Revoked: u.Revoked, Unknown: u.Unknown, Reached: u.Reached,
 		LastError: u.LastError, Blocked: u.Blocked, Alerts: u.Alerts,
 	})
 }

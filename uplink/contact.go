@@ -48,7 +48,7 @@ func (d *drain) reached(r wire.Receipt) {
 	d.onRevoked(false)
 	d.status.heard(true)
 	d.status.change(func(st *Status, errs *[concerns]string) {
-		st.Revoked, errs[concernServer] = false, ""
+		st.Revoked, st.Unknown, errs[concernServer] = false, false, ""
 	})
 	d.batching.obey(r.Gather)
 	d.schedule.obey(r.Heartbeat)
@@ -58,7 +58,8 @@ func (d *drain) reached(r wire.Receipt) {
 	d.onReceipt(r)
 }
 
-// unreached backs off from the server. Retry-After is obeyed and spread upwards; a revoked terminal keeps trying, slowly.
+// unreached backs off from the server. Retry-After is obeyed and spread upwards; a terminal that is revoked or unknown keeps
+// trying, slowly.
 func (d *drain) unreached(err error) {
 	text := d.reaching.fail(err)
 	wait := d.reaching.next(d.draw())
@@ -66,14 +67,20 @@ func (d *drain) unreached(err error) {
 	if errors.As(err, &no) && no.after > 0 {
 		wait = no.after + min(wait, no.after/2)
 	}
-	revoked := hasCode(err, wire.CodeRevoked)
-	if revoked {
+	revoked, unknown := hasCode(err, wire.CodeRevoked), hasCode(err, wire.CodeUnknown)
+	if revoked || unknown {
 		wait = maxDelay/2 + time.Duration(d.draw()*float64(maxDelay/2))
+	}
+	if revoked {
 		d.onRevoked(true)
+	}
+	if unknown {
+		d.onUnknown()
 	}
 	d.status.heard(answered(err))
 	d.status.change(func(st *Status, errs *[concerns]string) {
 		st.Revoked = st.Revoked || revoked
+		st.Unknown = st.Unknown || unknown
 		errs[concernServer] = text
 	})
 	d.rest.extend(wait)

@@ -40,6 +40,7 @@ type drainOptions struct {
 	heartbeat func() wire.Heartbeat // the gate's present state
 	onReceipt func(wire.Receipt)
 	onRevoked func(bool)
+	onUnknown func()
 	renewed   <-chan struct{} // the gate has enrolled anew; nil for never
 	draw      func() float64  // from 0 to 1, for jitter
 	log       *slog.Logger

@@ -50,7 +50,7 @@ func (u *Uplink) Enrol(ctx context.Context, code string) (wire.Enrolment, error)
 	if err := id.setRevoked(false); err != nil {
 		return wire.Enrolment{}, fmt.Errorf("enrolling: %w", err)
 	}
-	u.status.change(func(s *Status, _ *[concerns]string) { s.Revoked = false })
+	u.status.change(func(s *Status, _ *[concerns]string) { s.Revoked, s.Unknown = false, false })
 	u.setEnrolled()
 	u.renewed.raise()
 	u.opts.Logger.Info("enrolled", "facility", string(u.opts.Facility), "gate", string(u.opts.Gate))

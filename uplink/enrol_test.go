@@ -252,3 +252,39 @@ func TestRevokedGateComesBackWithANewCode(t *testing.T) {
 		f.checkLedger()
 	})
 }
+
+// A server put back from a backup does not know the gate any more. Visitors are served on: nothing but the technician's page
+// and what is enrolled with the code it has tells of it.
+func TestUnknownGateIsNotRevokedAndEnrolsAgain(t *testing.T) {
+	for rule, code := range map[string]string{"with a good code": fakevisits.Code, "without one": "used up"} {
+		t.Run(rule, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t, 5).enrolled()
+				old := f.serial()
+				f.server.SetCode(fakevisits.Code)
+				f.server.SetFault(func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
+					if r.URL.Path == wire.PathEnrol || r.TLS.PeerCertificates[0].SerialNumber.String() != old {
+						return false
+					}
+					f.server.Refuse(w, 403, wire.CodeUnknown, "enrol again")
+					return true
+				})
+				u := f.uplink(func(opts *Options) { opts.Code = code })
+				if code == fakevisits.Code {
+					f.run(u, func() bool { return serialOf(u.opts.Identity) != old && f.drained() })
+					if s := u.Status(); s.Unknown || s.LastError != "" {
+						t.Errorf("status %+v", s)
+					}
+					return
+				}
+				f.run(u, func() bool { return u.Status().Unknown && f.logged.Count("new code is needed") == 1 })
+				if s := u.Status(); s.Revoked || !s.Enrolled || s.LastError == "" || f.journal.backlog() != 5 {
+					t.Errorf("status %+v, backlog %d", s, f.journal.backlog())
+				}
+				if f.uplink(nil).Status().Revoked {
+					t.Error("revoked after a restart")
+				}
+			})
+		})
+	}
+}

@@ -10,6 +10,7 @@ import (
 type Status struct {
 	Enrolled    bool      // a terminal certificate is held; without one the gate is out of service
 	Revoked     bool      // the server has withdrawn this terminal; known across restarts
+	Unknown     bool      // the server does not know this gate's certificate, which is its own: it must be enrolled again
 	Reached     bool      // the last exchange brought an answer of the server's own
 	LastContact time.Time // of the last such answer, by the gate's clock; zero for none since the start
 	LastError   string    // what keeps visits from being delivered, "" for nothing
@@ -19,7 +20,7 @@ type Status struct {
 
 // equal reports whether nothing but the time of the last contact differs.
 func (s Status) equal(t Status) bool {
-	return s.Enrolled == t.Enrolled && s.Revoked == t.Revoked && s.Reached == t.Reached && s.LastError == t.LastError &&
+	return s.Enrolled == t.Enrolled && s.Revoked == t.Revoked && s.Unknown == t.Unknown && s.Reached == t.Reached && s.LastError == t.LastError &&
 		s.Blocked == t.Blocked && slices.Equal(s.Alerts, t.Alerts)
 }
 

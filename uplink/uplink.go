@@ -85,7 +85,7 @@ func (u *Uplink) Run(ctx context.Context) error {
 	}
 	d := newDrain(drainOptions{
 		source: u.opts.Source, server: u.client, status: &u.status, heartbeat: u.opts.Heartbeat, log: u.opts.Logger,
-		onReceipt: u.offer, onRevoked: u.revoked, renewed: u.renewed, draw: u.opts.Network.Draw,
+		onReceipt: u.offer, onRevoked: u.revoked, onUnknown: u.lapsed.raise, renewed: u.renewed, draw: u.opts.Network.Draw,
 	})
 	var g errgroup.Group
 	g.Go(func() error { u.keepEnrolled(ctx); return nil })

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kipass/kipass/internal/authority"
 	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/protocol/wire"
@@ -151,6 +152,7 @@ func (s *Server) renew(w http.ResponseWriter, r *http.Request) error {
 // certify registers a certificate, which t's row names already, durably and together with what e has to change, before
 // it is given out.
 func (s *Server) certify(ctx context.Context, t caller, cert *x509.Certificate, e edit) (wire.Enrolment, error) {
+	t.row.Issued = cert.NotBefore.Add(authority.Backdate)
 	e.put(tableTerminal, t.name.String(), t.raw, t.row)
 	p, err := s.provisioning(ctx)
 	if err != nil {

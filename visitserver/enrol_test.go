@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -338,5 +339,44 @@ func TestKeysAreForTheOperatorAlone(t *testing.T) {
 	logger.Info("secrets", "value", secrets, "in", Config{Secrets: secrets})
 	if said := fmt.Sprintf("%v %+v %#v %s", secrets, secrets, secrets, log); strings.Count(said, redacted) != 5 || strings.Contains(said, "master:") {
 		t.Errorf("secrets say %s", said)
+	}
+}
+
+// A register put back from a backup knows nothing of what came after it. That is no reason to shut an honest gate out.
+func TestWhatARestoredRegisterDoesNotKnowIsUnknownAndNotRevoked(t *testing.T) {
+	fx := newFixture(t)
+	fx.facility("cafe")
+	replaced := fx.gate("cafe", "replaced")
+	renewing := fx.gate("cafe", "renewing")
+	fx.clock.Add(time.Minute)
+	fx.gate("cafe", "replaced")
+	fx.admin(nil, "terminal add", "cafe", "enrolling")
+	backup := t.TempDir() + "/visits"
+	fx.stop()
+	testkit.Check(t, os.CopyFS(backup, os.DirFS(fx.folder.Visits())))
+	fx.start()
+	fx.clock.Add(time.Hour)
+	enrolling, added := fx.gate("cafe", "enrolling"), fx.gate("cafe", "added")
+	key, csr := newKeyAndCSR(t)
+	e := testkit.Must(renew(fx, renewing, csr))(t)
+	renewed := *renewing
+	renewed.client = fx.client(&tls.Certificate{Certificate: [][]byte{e.Certificate}, PrivateKey: key})
+	fx.stop()
+	testkit.Check(t, errors.Join(os.RemoveAll(fx.folder.Visits()), os.CopyFS(fx.folder.Visits(), os.DirFS(backup))))
+	fx.start()
+	for rule, c := range map[string]struct {
+		gate *gate
+		want string
+	}{
+		"enrolled before the backup":           {renewing, ""},
+		"renewed after it":                     {&renewed, wire.CodeUnknown},
+		"added after it":                       {added, wire.CodeUnknown},
+		"enrolled after it":                    {enrolling, wire.CodeUnknown},
+		"replaced by another device before it": {replaced, wire.CodeRevoked},
+	} {
+		_, err := ask[wire.Receipt](fx, c.gate.client, wire.PathHeartbeat, wire.TypeHeartbeat, wire.Heartbeat{Clock: "synced"}, wire.TypeReceipt)
+		if problem(err) != c.want || (err == nil) != (c.want == "") {
+			t.Errorf("%s: %v, want %q", rule, err, c.want)
+		}
 	}
 }

@@ -19,6 +19,7 @@ type TerminalRow struct {
 	Added    time.Time  `json:"added"`
 	Enrolled *time.Time `json:"enrolled,omitempty"`
 	Revoked  *time.Time `json:"revoked,omitempty"`
+	Issued   time.Time  `json:"issued,omitzero"` // when the newest certificate was
 	// Serials are the certificates in force, newest last: a renewal adds one and keeps the one it was asked with, a new
 	// enrolment replaces all.
 	Serials []string `json:"serials,omitempty"`
@@ -82,9 +83,14 @@ func (s *Server) terminal(r *http.Request, expiredToo bool) (caller, error) {
 	switch {
 	case err != nil:
 		return caller{}, err
-	case t.raw == nil || t.row.Revoked != nil:
+	case t.raw == nil:
+		return caller{}, unknownTerminal.With("this terminal is not in the register: was that restored from a backup? Enrol it again")
+	case t.row.Revoked != nil:
 		return caller{}, revoked.With("this terminal is revoked")
-	case !slices.Contains(t.row.Serials, p.leaf.SerialNumber.Text(16)):
+	case slices.Contains(t.row.Serials, p.leaf.SerialNumber.Text(16)):
+	case p.leaf.NotBefore.Add(authority.Backdate).After(t.row.Issued):
+		return caller{}, unknownTerminal.With("this certificate is younger than the register: was that restored from a backup? Enrol the terminal again")
+	default:
 		return caller{}, revoked.With("this terminal has been enrolled anew on another device")
 	}
 	annotate(r.Context(), t.name)

@@ -10,6 +10,7 @@ type Delivery struct {
 	Enrolled    bool // it has a certificate
 	Provisioned bool // it has a sealing key and a trust list: visitors can be served, enrolled or not
 	Revoked     bool // the server has withdrawn it
+	Unknown     bool // the server does not know its certificate any more
 	Reached     bool // the server has answered lately
 	LastError   string
 	Blocked     uint64   // the record that the server does not understand, 0 for none
@@ -20,7 +21,7 @@ type Delivery struct {
 func (b *Board) SetDelivery(d Delivery) {
 	b.set(Revoked, d.Revoked, "")
 	b.set(NotEnrolled, !d.Enrolled && !d.Provisioned, d.LastError)
-	b.set(CertificateLost, !d.Enrolled && d.Provisioned, d.LastError)
+	b.set(CertificateLost, (!d.Enrolled || d.Unknown) && d.Provisioned, d.LastError)
 	b.set(Offline, !d.Reached, d.LastError)
 	b.set(RecordBlocked, d.Blocked > 0, strconv.FormatUint(d.Blocked, 10))
 	b.set(JournalJumped, len(d.Alerts) > 0, strings.Join(d.Alerts, ", "))

@@ -53,7 +53,7 @@ type Kind struct {
 
 var kinds = map[Code]Kind{
 	NotEnrolled:      {Down, "등록되지 않은 기기입니다. 등록 코드를 확인해 주세요.", "This gate is not enrolled. Check the enrolment code.", 0},
-	CertificateLost:  {Degraded, "기기 인증서가 없어 기록을 전송하지 못합니다. 새 등록 코드가 필요합니다.", "The certificate is lost: visits are kept but not delivered. A new enrolment code is needed.", 0},
+	CertificateLost:  {Degraded, "기기 인증서가 없거나 서버가 알지 못해 기록을 전송하지 못합니다. 새 등록 코드가 필요합니다.", "The certificate is lost or unknown to the server: visits are kept but not delivered. A new enrolment code is needed.", 0},
 	Revoked:          {Down, "사용이 중지된 기기입니다. 시설 관리자에게 문의해 주세요.", "This gate has been revoked. Ask the facility's manager.", 0},
 	JournalFailed:    {Down, "방문 기록을 저장할 수 없습니다.", "Visits cannot be written to the journal.", 0},
 	JournalReplaced:  {Notice, "손상된 기록 파일을 보관하고 새로 시작했습니다.", "A damaged journal was set aside and a fresh one begun.", 0},

@@ -203,6 +203,7 @@ func TestDelivery(t *testing.T) {
 	}{
 		"never enrolled":                     {func(d *Delivery) { d.Enrolled, d.Provisioned, d.LastError = false, false, "no code" }, NotEnrolled, Down, "no code"},
 		"the certificate was lost":           {func(d *Delivery) { d.Enrolled = false }, CertificateLost, Degraded, ""},
+		"the server was restored":            {func(d *Delivery) { d.Unknown, d.LastError = true, "enrol again" }, CertificateLost, Degraded, "enrol again"},
 		"withdrawn":                          {func(d *Delivery) { d.Revoked = true }, Revoked, Down, ""},
 		"a record is not understood":         {func(d *Delivery) { d.Blocked = 77 }, RecordBlocked, Degraded, "77"},
 		"the server saw the sequence jump":   {func(d *Delivery) { d.Alerts = []string{"fork", "gap"} }, JournalJumped, Notice, "fork, gap"},
