@@ -28,6 +28,8 @@ import (
 const (
 	authorityFile = "authority.key" // age identity under which the identities of orders lie
 	auditKeyFile  = "audit.key"
+	rootFile      = "root.key" // certifies recipients of orders; its public half is pinned by all who are asked
+	nameFile      = "name"     // of the authority, for people
 	officersFile  = "officers"
 	ordersDir     = "orders" // one folder per order
 	auditDir      = "audit"
@@ -44,13 +46,21 @@ const AuditOrigin = "kipass/inquiry"
 type Authority struct {
 	dir    string
 	master *age.X25519Identity // identities of orders lie encrypted to it
+	root   ed25519.PrivateKey
+	name   string
 	audit  *auditlog.Log
 	now    func() time.Time
 }
 
-// Init makes the authority's folder: its age identity and the key of its audit log. It refuses a folder that has
-// one already.
-func Init(dir string) error {
+// DefaultName is what an authority is called that has not been named.
+const DefaultName = "질병관리본부"
+
+// Init makes the folder of an authority of that name: its age identity, its root key and the key of its audit log. It
+// refuses a folder that has one already.
+func Init(dir, name string) error {
+	if err := order.CheckAuthority(name); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(filepath.Join(dir, ordersDir), 0o700); err != nil {
 		return fmt.Errorf("making the authority's folder: %w", err)
 	}
@@ -62,11 +72,19 @@ func Init(dir string) error {
 	if err := (durable.Disk{}).Create(filepath.Join(dir, authorityFile), text, 0o600); err != nil {
 		return fmt.Errorf("writing the authority's key: %w", err)
 	}
-	_, key, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		return fmt.Errorf("making the audit key: %w", err)
+	if err := (durable.Disk{}).Replace(filepath.Join(dir, nameFile), []byte(name+"\n"), 0o600); err != nil {
+		return fmt.Errorf("writing the authority's name: %w", err)
 	}
-	return keyfile.Create(filepath.Join(dir, auditKeyFile), key)
+	for _, file := range []string{rootFile, auditKeyFile} {
+		_, key, err := ed25519.GenerateKey(nil)
+		if err != nil {
+			return fmt.Errorf("making %s: %w", file, err)
+		}
+		if err := keyfile.Create(filepath.Join(dir, file), key); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Open opens the authority's folder.
@@ -86,11 +104,23 @@ func Open(dir string, now func() time.Time) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
+	root, err := keyfile.ReadEd25519(filepath.Join(dir, rootFile))
+	if err != nil {
+		return nil, err
+	}
+	name, err := os.ReadFile(filepath.Join(dir, nameFile))
+	if err != nil {
+		return nil, fmt.Errorf("reading the authority's name: %w", err)
+	}
 	audit, err := auditlog.Open(filepath.Join(dir, auditDir), key, AuditOrigin)
 	if err != nil {
 		return nil, err
 	}
-	return &Authority{dir: dir, master: identity, audit: audit, now: now}, nil
+	a := &Authority{dir: dir, master: identity, root: root, name: strings.TrimSpace(string(name)), audit: audit, now: now}
+	if _, err := a.trusted(); err != nil {
+		return nil, errors.Join(err, audit.Close())
+	}
+	return a, nil
 }
 
 // Close closes the folder.
@@ -103,15 +133,6 @@ func AuditKey(dir string) (string, error) {
 		return "", err
 	}
 	return auditlog.VerifierKey(AuditOrigin, key.Public().(ed25519.PublicKey))
-}
-
-// AddOfficer adds an officer to the authority's own register.
-func (a *Authority) AddOfficer(o order.Officer) error {
-	return order.AppendOfficer(filepath.Join(a.dir, officersFile), o)
-}
-
-func (a *Authority) officers() (order.Officers, error) {
-	return order.ReadOfficers(filepath.Join(a.dir, officersFile))
 }
 
 func (a *Authority) orderDir(id order.ID) string { return filepath.Join(a.dir, ordersDir, id.String()) }

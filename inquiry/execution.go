@@ -101,7 +101,7 @@ func (x *execution) question(ctx context.Context, issuer string, n int, codes []
 		if err != nil {
 			return nil, err
 		}
-		question, err := order.EncodeQuestion(order.Question{Order: x.placeless, Codes: codes})
+		question, err := order.EncodeQuestion(order.Question{Order: x.forIssuer, Codes: codes})
 		if err != nil {
 			return nil, err
 		}

@@ -34,7 +34,7 @@ type fixture struct {
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{dir: filepath.Join(t.TempDir(), "authority")}
-	testkit.Check(t, Init(f.dir))
+	testkit.Check(t, Init(f.dir, DefaultName))
 	f.Authority = testkit.Must(Open(f.dir, func() time.Time { return now }))(t)
 	t.Cleanup(func() { f.Close() })
 	for name, seed := range map[string]byte{"kim": 1, "lee": 2} {

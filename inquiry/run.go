@@ -75,6 +75,10 @@ func (a *Authority) Run(ctx context.Context, approved []byte, c Config) (Summary
 	if err != nil {
 		return Summary{}, err
 	}
+	// Nothing is asked for, here or anywhere under this order's key, that the log does not tell of.
+	if _, err := a.audit.Append(about(auditlog.KindAsked, x.order, a.now())); err != nil {
+		return Summary{}, err
+	}
 	visits, err := x.askVisits(ctx)
 	if err != nil {
 		return Summary{}, fmt.Errorf("visit server: %w", err)
@@ -94,8 +98,8 @@ type execution struct {
 	Config
 	saying    sync.Mutex // Progress is called by one goroutine at a time
 	dir       string     // the order's folder, where answers are kept as they came
-	approved  []byte     // the order with its place, for the visit server
-	placeless []byte     // the order without its place, for issuers
+	approved  []byte     // the order with its particulars, for the visit server
+	forIssuer []byte     // the order as issuers are given it
 	order     order.Approved
 	identity  *age.X25519Identity // opens the answers
 }
@@ -109,11 +113,7 @@ func (x *execution) say(line string) {
 
 // execution checks an approved order, which must have been made in this folder.
 func (a *Authority) execution(approved []byte, c Config) (*execution, error) {
-	officers, err := a.officers()
-	if err != nil {
-		return nil, err
-	}
-	o, err := order.Verify(approved, officers, a.now())
+	o, err := a.verify(approved)
 	if err != nil {
 		return nil, err
 	}
@@ -121,15 +121,15 @@ func (a *Authority) execution(approved []byte, c Config) (*execution, error) {
 	if err != nil {
 		return nil, err
 	}
-	if identity.Recipient().String() != o.Recipient {
+	if identity.Recipient().String() != o.Recipient.Recipient {
 		return nil, fmt.Errorf("%w: its recipient is not the key made for it here", order.ErrRefused)
 	}
-	placeless, err := order.WithoutPlace(approved)
+	forIssuer, err := order.ForIssuer(approved)
 	if err != nil {
 		return nil, err
 	}
 	return &execution{
-		Config: c, dir: a.orderDir(o.ID), approved: approved, placeless: placeless, order: o, identity: identity,
+		Config: c, dir: a.orderDir(o.ID), approved: approved, forIssuer: forIssuer, order: o, identity: identity,
 	}, nil
 }
 
@@ -137,7 +137,7 @@ func (a *Authority) execution(approved []byte, c Config) (*execution, error) {
 func (a *Authority) finish(x *execution, list ContactList, shares []*share) (Summary, error) {
 	list.MadeAt = a.now().UTC()
 	s := list.summary(shares)
-	entry := about(auditlog.KindContacts, x.order.Order, x.order.Approver, a.now())
+	entry := about(auditlog.KindContacts, x.order, a.now())
 	entry.Count, entry.Refused, entry.LogEntries = uint64(s.Contacts), uint64(s.Unopened), s.LogEntries
 	if !s.Complete {
 		entry.Note = "incomplete"

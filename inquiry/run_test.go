@@ -37,7 +37,7 @@ func TestAnswersOfTheVisitServerThatAreNotBelieved(t *testing.T) {
 		}, "instead of"},
 		"encrypted to somebody else": {func(t *testing.T, f *fixture) Endpoint {
 			return party(t, func([]byte) (string, []byte, error) {
-				sealed, err := order.SealVisitAnswer(f.master.Recipient().String(), order.VisitAnswer{Order: f.order.ID})
+				sealed, err := order.SealVisitAnswer(newFixture(t).order.Recipient, order.VisitAnswer{Order: f.order.ID})
 				return order.TypeVisitAnswer, sealed, err
 			})
 		}, "decrypting"},
@@ -143,8 +143,12 @@ func TestEmptyWindowGivesAnEmptyList(t *testing.T) {
 
 func TestOrderOfAnotherFolderIsNotRun(t *testing.T) {
 	made, f := newFixture(t), newFixture(t)
-	if _, err := f.Run(t.Context(), made.approved, Config{}); err == nil || !strings.Contains(err.Error(), "not made in this folder") {
-		t.Errorf("Run = %v", err)
+	if _, err := f.Run(t.Context(), made.approved, Config{}); !errors.Is(err, order.ErrRecipient) {
+		t.Errorf("of another authority: %v", err)
+	}
+	testkit.Check(t, f.Destroy(f.order.ID))
+	if _, err := f.Run(t.Context(), f.approved, Config{}); err == nil || !strings.Contains(err.Error(), "not made in this folder") {
+		t.Errorf("destroyed: %v", err)
 	}
 }
 

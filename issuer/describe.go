@@ -2,10 +2,8 @@ package issuer
 
 import (
 	"crypto/ed25519"
-	"path/filepath"
 
 	"github.com/kipass/kipass/protocol/auditlog"
-	"github.com/kipass/kipass/protocol/order"
 )
 
 // Describe returns what the scheme operator needs to know of the issuer in the folder dir. The folder may be in use.
@@ -32,17 +30,4 @@ func AuditKey(dir, secretDir string) (string, error) {
 		return "", err
 	}
 	return auditlog.VerifierKey(a.auditOrigin(), s.logKey.Public().(ed25519.PublicKey))
-}
-
-// AddOfficer adds an officer whose orders are obeyed from now on.
-func AddOfficer(dir string, o order.Officer) error {
-	if _, err := readAbout(dir); err != nil {
-		return err
-	}
-	return order.AppendOfficer(filepath.Join(dir, officersFile), o)
-}
-
-// ReadOfficers returns the register of officers of the issuer in dir.
-func ReadOfficers(dir string) (order.Officers, error) {
-	return order.ReadOfficers(filepath.Join(dir, officersFile))
 }

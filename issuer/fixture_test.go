@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/internal/testkit"
+	"github.com/kipass/kipass/protocol/auditlog"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/order"
 	"github.com/kipass/kipass/protocol/token"
@@ -32,6 +34,7 @@ type fixture struct {
 	dir       string
 	clock     *testkit.Clock
 	kim, lee  ed25519.PrivateKey
+	root      ed25519.PrivateKey // certifies the authority as recipient
 	authority *age.X25519Identity
 }
 
@@ -41,16 +44,20 @@ func officerKey(seed byte) ed25519.PrivateKey {
 
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	f := &fixture{dir: t.TempDir(), clock: testkit.NewClock(noon), kim: officerKey(1), lee: officerKey(2)}
+	f := &fixture{dir: t.TempDir(), clock: testkit.NewClock(noon), kim: officerKey(1), lee: officerKey(2), root: officerKey(8)}
 	testkit.Check(t, Init(f.dir, "", About{Name: "naver", Display: "네이버", Hosts: []string{"127.0.0.1"}}, noon))
 	for name, key := range map[string]ed25519.PrivateKey{"kim": f.kim, "lee": f.lee} {
-		testkit.Check(t, AddOfficer(f.dir, order.Officer{Name: name, Public: key.Public().(ed25519.PublicKey)}))
+		testkit.Check(t, f.operator().AddOfficer(order.Officer{Name: name, Public: key.Public().(ed25519.PublicKey)}))
 	}
+	testkit.Check(t, f.operator().SetAuthorityRoot(f.root.Public().(ed25519.PublicKey)))
 	f.authority = testkit.Must(age.GenerateX25519Identity())(t)
 	f.reopen(t, durable.Disk{})
 	t.Cleanup(func() { f.close(t) })
 	return f
 }
+
+// operator is who changes registers, by commands.
+func (f *fixture) operator() Registers { return Registers{Dir: f.dir, Now: f.clock.Now} }
 
 // close closes the issuer, if it is open.
 func (f *fixture) close(t testing.TB) {
@@ -59,6 +66,19 @@ func (f *fixture) close(t testing.TB) {
 		testkit.Check(t, f.Issuer.Close())
 		f.Issuer = nil
 	}
+}
+
+// logged are the audit log's entries of some kinds.
+func (f *fixture) logged(t testing.TB, kinds ...string) (all []auditlog.Entry) {
+	t.Helper()
+	entries, _, err := f.Audit().Snapshot()
+	testkit.Check(t, err)
+	for _, leaf := range auditlog.Leaves(entries) {
+		if e := testkit.Must(auditlog.ParseEntry(leaf))(t); slices.Contains(kinds, e.Kind) {
+			all = append(all, e)
+		}
+	}
+	return all
 }
 
 func (f *fixture) reopen(t testing.TB, disk durable.Disk) {
@@ -96,15 +116,28 @@ func (f *fixture) order() order.Order {
 	now := f.clock.Now().UTC().Truncate(time.Second)
 	return order.Order{
 		ID: order.NewID(), Case: "2020-17", Officer: "kim", Purpose: "접촉자 조사", Facility: "hongdae-12",
-		From: now.Add(-72 * time.Hour), To: now.Add(time.Minute), Recipient: f.authority.Recipient().String(),
+		From: now.Add(-72 * time.Hour), To: now.Add(time.Minute),
 		IssuedAt: now, Expires: now.Add(time.Hour),
 	}
 }
 
+// signed is an order whose answers go to the authority, certified by f.root.
+func (f *fixture) signed(t testing.TB, officer ed25519.PrivateKey, o order.Order) []byte {
+	t.Helper()
+	d := testkit.Must(order.NewDraft(o))(t)
+	return testkit.Must(d.Sign(officer, f.certified(t, d)))(t)
+}
+
+func (f *fixture) certified(t testing.TB, d order.Draft) order.Certificate {
+	t.Helper()
+	return testkit.Must(d.Certify(f.root, order.Certification{
+		Authority: "질병관리본부", Recipient: f.authority.Recipient().String(), Entry: 3,
+	}))(t)
+}
+
 func (f *fixture) approved(t testing.TB, o order.Order) []byte {
 	t.Helper()
-	signed := testkit.Must(order.Sign(f.kim, o))(t)
-	return testkit.Must(order.WithoutPlace(testkit.Must(order.Approve(f.lee, signed))(t)))(t)
+	return testkit.Must(order.ForIssuer(testkit.Must(order.Approve(f.lee, f.signed(t, f.kim, o)))(t)))(t)
 }
 
 func question(t testing.TB, approved []byte, codes ...visit.CTI) []byte {

@@ -57,16 +57,16 @@ func (i *Issuer) room() error {
 
 // Issuer is an open issuer. It is safe for concurrent use; one process may have a folder open.
 type Issuer struct {
-	opts     Options
-	about    About
-	secrets  secrets
-	officers string // path of the register, read anew for each order
-	keys     *keyring
-	days     *dayFiles
-	accounts *accounts
-	audit    *auditlog.Log
-	guard    *guard.Clock
-	rate     *rateLimiter
+	opts      Options
+	about     About
+	secrets   secrets
+	registers registers
+	keys      *keyring
+	days      *dayFiles
+	accounts  *accounts
+	audit     *auditlog.Log
+	guard     *guard.Clock
+	rate      *rateLimiter
 }
 
 // Open opens the issuer in the folder dir, made by [Init]. secretDir holds its secrets; "" stands for the folder
@@ -101,6 +101,9 @@ func open(dir, secretDir string, opts Options, disk durable.Disk, elapsed func()
 	if err := forbidDestroyed(keys, audit); err != nil {
 		return nil, errors.Join(err, audit.Close())
 	}
+	if _, err := (registers{dir}).sync(audit, opts.Now()); err != nil {
+		return nil, errors.Join(err, audit.Close())
+	}
 	accounts, err := openAccounts(filepath.Join(dir, "accounts.db"), s.master, keys)
 	if err != nil {
 		return nil, errors.Join(err, audit.Close())
@@ -110,7 +113,7 @@ func open(dir, secretDir string, opts Options, disk durable.Disk, elapsed func()
 		return nil, errors.Join(err, accounts.db.Close(), audit.Close())
 	}
 	return &Issuer{
-		opts: opts, about: about, secrets: s, officers: filepath.Join(dir, officersFile), keys: keys,
+		opts: opts, about: about, secrets: s, registers: registers{dir}, keys: keys,
 		days:     &dayFiles{dir: filepath.Join(dir, "days"), disk: disk, log: opts.Logger, open: map[day.Day]*bbolt.DB{}},
 		accounts: accounts, audit: audit, guard: guard, rate: newRateLimiter(opts.CodesPerMinute, opts.Now),
 	}, nil
@@ -205,8 +208,8 @@ func (i *Issuer) Issue(bearer string) (Issued, error) {
 	return Issued{Text: text, IssuedAt: iat, ExpiresAt: iat.Add(token.Lifetime)}, nil
 }
 
-// Officers returns the register of officers in force.
-func (i *Issuer) Officers() (order.Officers, error) { return order.ReadOfficers(i.officers) }
+// trusted is whose orders are obeyed, by the registers as they stand now and as the audit log tells.
+func (i *Issuer) trusted() (order.Trusted, error) { return i.registers.sync(i.audit, i.opts.Now()) }
 
 // Audit returns the log of everything that was opened and destroyed.
 func (i *Issuer) Audit() *auditlog.Log { return i.audit }

@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -25,14 +26,14 @@ func (i *Issuer) Answer(question []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	officers, err := i.Officers()
+	trusted, err := i.trusted()
 	if err != nil {
 		return nil, err
 	}
 	now := i.opts.Now()
-	o, err := order.VerifyWithoutPlace(q.Order, officers, now)
+	o, err := order.VerifyForIssuer(q.Order, trusted, now)
 	if err != nil {
-		return nil, err
+		return nil, i.refuse(err, now)
 	}
 	a := order.IssuerAnswer{Order: o.ID}
 	for _, c := range q.Codes {
@@ -46,14 +47,35 @@ func (i *Issuer) Answer(question []byte) ([]byte, error) {
 			return nil, fmt.Errorf("opening codes for order %v: %w", o.ID, err)
 		}
 	}
-	a.Entry, err = i.audit.Append(auditlog.Entry{
-		Kind: auditlog.KindOpening, At: now, Order: o.ID.String(), Case: o.Case, Officer: o.Officer, Approver: o.Approver,
-		Purpose: o.Purpose, From: o.From, To: o.To, Count: uint64(len(a.Holders)), Refused: uint64(len(a.Unopened)),
-	})
-	if err != nil {
+	entry := entryAbout(auditlog.KindOpening, o, now)
+	entry.Count, entry.Refused = uint64(len(a.Holders)), uint64(len(a.Unopened))
+	if a.Entry, err = i.audit.Append(entry); err != nil {
 		return nil, err
 	}
 	return order.SealIssuerAnswer(o.Recipient, a)
+}
+
+// entryAbout begins an entry of the audit log about an order.
+func entryAbout(kind string, o order.Approved, now time.Time) auditlog.Entry {
+	return auditlog.Entry{
+		Kind: kind, At: now, Order: o.ID.String(), Case: o.Case, Officer: o.Officer, Approver: o.Approver,
+		From: o.From, To: o.To, Digest: hex.EncodeToString(o.Digest[:]),
+	}
+}
+
+// refuse passes on why an order does not hold. Two officers who would have the answer go to a key that the authority does
+// not know become an entry of the audit log.
+func (i *Issuer) refuse(err error, now time.Time) error {
+	var recipient *order.RecipientError
+	if !errors.As(err, &recipient) {
+		return err
+	}
+	entry := entryAbout(auditlog.KindRefused, recipient.Order, now)
+	entry.Note = order.CodeRecipient
+	if _, failed := i.audit.Append(entry); failed != nil {
+		return failed
+	}
+	return err
 }
 
 // openCode finds a code's holder and its time of issue. A code that is not to be opened, for whatever reason, gives

@@ -4,9 +4,14 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/auditlog"
 	"github.com/kipass/kipass/protocol/day"
@@ -24,10 +29,10 @@ func TestOrdersThatOpenNothing(t *testing.T) {
 		if change != nil {
 			change(&o)
 		}
-		return testkit.Must(order.Sign(key, o))(t)
+		return f.signed(t, key, o)
 	}
 	approve := func(key ed25519.PrivateKey, signed []byte) []byte {
-		return testkit.Must(order.WithoutPlace(testkit.Must(order.Approve(key, signed))(t)))(t)
+		return testkit.Must(order.ForIssuer(testkit.Must(order.Approve(key, signed))(t)))(t)
 	}
 	good := approve(f.lee, signedBy(f.kim, nil))
 	flip := func(at int) []byte {
@@ -60,14 +65,85 @@ func TestOrdersThatOpenNothing(t *testing.T) {
 			if !errors.Is(err, tt.want) || answer != nil {
 				t.Errorf("Answer = %d bytes, %v, want %v", len(answer), err, tt.want)
 			}
-			if n := f.Audit().Size(); n != 0 {
-				t.Errorf("%d openings are logged", n)
+			if told := f.logged(t, auditlog.KindOpening, auditlog.KindRefused); len(told) != 0 {
+				t.Errorf("logged is %+v", told)
 			}
 		})
 	}
-	testkit.Check(t, AddOfficer(f.dir, order.Officer{Name: "park", Public: stranger.Public().(ed25519.PublicKey)}))
+	testkit.Check(t, f.operator().AddOfficer(order.Officer{Name: "park", Public: stranger.Public().(ed25519.PublicKey)}))
 	if _, err := f.Answer(question(t, good, c)); err != nil {
 		t.Errorf("the good order: %v", err)
+	}
+}
+
+func TestNamesGoToARecipientThatTheAuthorityCertifiedAndToNobodyElse(t *testing.T) {
+	f := newFixture(t)
+	c := visit.CTI(f.code(t, f.register(t, testName)).CTI())
+	o := f.order()
+	d := testkit.Must(order.NewDraft(o))(t)
+	ask := func(root ed25519.PrivateKey, until time.Time) []byte {
+		cert := testkit.Must(d.Certify(root, order.Certification{
+			Authority: "질병관리본부", Recipient: f.authority.Recipient().String(), NotBefore: noon.Add(-time.Hour), NotAfter: until,
+		}))(t)
+		approved := testkit.Must(order.Approve(f.lee, testkit.Must(d.Sign(f.kim, cert))(t)))(t)
+		return question(t, testkit.Must(order.ForIssuer(approved))(t), c)
+	}
+	for what, q := range map[string][]byte{
+		"certified by an officer": ask(f.kim, noon.Add(time.Hour)), "certified in the past": ask(f.root, noon.Add(-time.Second)),
+	} {
+		before := len(f.logged(t, auditlog.KindRefused))
+		if answer, err := f.Answer(q); !errors.Is(err, order.ErrRecipient) || answer != nil {
+			t.Errorf("%s: %d bytes, %v", what, len(answer), err)
+		}
+		told := f.logged(t, auditlog.KindRefused)
+		if len(told) != before+1 || told[before].Order != o.ID.String() || told[before].Approver != "lee" || told[before].Note != order.CodeRecipient {
+			t.Errorf("%s: logged is %+v", what, told)
+		}
+	}
+	good := ask(f.root, noon.Add(time.Hour))
+	if a := f.answered(t, good); len(a.Holders) != 1 {
+		t.Errorf("a good order opens %d codes", len(a.Holders))
+	}
+	testkit.Check(t, f.operator().SetAuthorityRoot(officerKey(9).Public().(ed25519.PublicKey)))
+	if _, err := f.Answer(good); !errors.Is(err, order.ErrRecipient) {
+		t.Errorf("under another root: %v", err)
+	}
+}
+
+func TestEveryChangeOfWhoIsObeyedIsLoggedBeforeItHasAnEffect(t *testing.T) {
+	f := newFixture(t)
+	c := visit.CTI(f.code(t, f.register(t, testName)).CTI())
+	good := question(t, f.approved(t, f.order()), c)
+	told := func() string {
+		var all []string
+		for _, e := range f.logged(t, auditlog.KindRegister) {
+			all = append(all, fmt.Sprintf("%s %s %v", e.Register, e.Name, e.Removed))
+		}
+		return strings.Join(all, ", ")
+	}
+	// The fixture made these by commands while no issuer ran.
+	begun := "officers kim false, officers lee false, authority root false"
+	if got := told(); len(got) != len(begun) {
+		t.Errorf("logged is %s, want %s in some order", got, begun)
+	}
+	begun = told()
+	// A running issuer logs what a command did before it goes by it.
+	testkit.Check(t, f.operator().RemoveOfficer("lee"))
+	if _, err := f.Answer(good); !errors.Is(err, order.ErrRefused) {
+		t.Errorf("approved by an officer who was removed: %v", err)
+	}
+	if got, want := told(), begun+", officers lee true"; got != want {
+		t.Errorf("logged is %s, want %s", got, want)
+	}
+	// So does one that is started after the register was edited by hand.
+	f.close(t)
+	testkit.Check(t, os.WriteFile(filepath.Join(f.dir, officersFile), []byte("park "+order.FormatPublicKey(f.lee.Public().(ed25519.PublicKey))), 0o600))
+	f.reopen(t, durable.Disk{})
+	if got, want := told(), begun+", officers lee true, officers kim true, officers park false"; got != want {
+		t.Errorf("logged is %s, want %s", got, want)
+	}
+	if err := f.operator().RemoveOfficer("lee"); err == nil {
+		t.Error("an officer who is not there was removed")
 	}
 }
 
@@ -141,14 +217,14 @@ func TestEveryOpeningIsLoggedWithoutPersonOrPlace(t *testing.T) {
 	}
 	key := testkit.Must(AuditKey(f.dir, ""))(t)
 	r, err := auditlog.Check(entries, checkpoint, key)
-	if err != nil || r.Size != 1 || a.Entry != 0 {
+	if err != nil || a.Entry != r.Size-1 {
 		t.Fatalf("log holds %d entries, the answer names %d, %v", r.Size, a.Entry, err)
 	}
-	e := r.Entries[0]
+	e := r.Entries[a.Entry]
 	if e.Kind != auditlog.KindOpening || e.Order != a.Order.String() || e.Case != "2020-17" || e.Officer != "kim" || e.Approver != "lee" || e.Count != 1 || e.Refused != 1 {
 		t.Errorf("entry = %+v", e)
 	}
-	for _, secret := range []string{testName, testE164, "hongdae-12"} {
+	for _, secret := range []string{testName, testE164, "hongdae-12", "접촉자"} {
 		if bytes.Contains(entries, []byte(secret)) {
 			t.Error("the audit log names a person or the place")
 		}

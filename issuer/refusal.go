@@ -30,6 +30,9 @@ var (
 		Korean: "명령을 읽을 수 없습니다.", English: "The order cannot be read."}
 	orderRefused = httpserver.Kind{Code: order.CodeOrderRefused, Status: http.StatusForbidden,
 		Korean: "이 명령은 받아들일 수 없습니다.", English: "The order does not hold here."}
+	recipientRefused = httpserver.Kind{Code: order.CodeRecipient, Status: http.StatusForbidden,
+		Korean:  "답을 받을 키를 보건 당국이 인증하지 않았습니다.",
+		English: "The health authority did not certify the key that would get the answer."}
 )
 
 // refusal returns how a visitor is refused for err, and err itself where it is the issuer's own fault.

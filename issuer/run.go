@@ -95,12 +95,15 @@ func registrarOf(c Config) (Registrar, error) {
 }
 
 func (i *Issuer) serve(ctx context.Context, c Config) error {
-	officers, err := i.Officers()
+	trusted, err := i.trusted()
 	if err != nil {
 		return err
 	}
-	if officers.Len() < 2 {
-		c.Logger.Warn("no order can be obeyed: the register needs two officers", "officers", officers.Len())
+	if n := trusted.Officers.Len(); n < 2 {
+		c.Logger.Warn("no order can be obeyed: the register needs two officers", "officers", n)
+	}
+	if trusted.Root == nil {
+		c.Logger.Warn("no order can be obeyed: the health authority's root key is not set, see kipass-issuer authority-root")
 	}
 	ca, err := readAuthority(filepath.Join(c.Dir, CAFile), i.secrets.caKey)
 	if err != nil {

@@ -85,6 +85,9 @@ func (i *Issuer) postOrders(w http.ResponseWriter, r *http.Request) error {
 	}
 	answer, err := i.Answer(question)
 	switch {
+	case errors.Is(err, order.ErrRecipient):
+		i.opts.Logger.Warn("an order was refused for its recipient", "address", r.RemoteAddr, "error", err)
+		return recipientRefused.With(err.Error())
 	case errors.Is(err, order.ErrRefused):
 		i.opts.Logger.Warn("an order was refused", "address", r.RemoteAddr, "error", err)
 		return orderRefused.With(err.Error())
@@ -99,6 +102,9 @@ func (i *Issuer) postOrders(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (i *Issuer) getCheckpoint(w http.ResponseWriter, _ *http.Request) error {
+	if _, err := i.trusted(); err != nil { // the log tells of the registers as they are
+		return err
+	}
 	httpserver.Write(w, http.StatusOK, "text/plain; charset=utf-8", i.audit.Checkpoint())
 	return nil
 }

@@ -180,8 +180,8 @@ func TestServiceRefuses(t *testing.T) {
 	}
 	stranger := f.order()
 	stranger.Officer = "nobody"
-	forged := testkit.Must(order.Approve(f.lee, testkit.Must(order.Sign(officerKey(9), stranger))(t)))(t)
-	forged = testkit.Must(order.WithoutPlace(forged))(t)
+	forged := testkit.Must(order.Approve(f.lee, f.signed(t, officerKey(9), stranger)))(t)
+	forged = testkit.Must(order.ForIssuer(forged))(t)
 	code := visit.CTI{1}
 	for name, tt := range map[string]struct {
 		contentType string

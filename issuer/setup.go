@@ -23,8 +23,9 @@ import (
 
 // Names within the data folder.
 const (
-	aboutFile    = "issuer.json"
-	officersFile = "officers"
+	aboutFile     = "issuer.json"
+	officersFile  = "officers"
+	authorityFile = "authority" // root key of the health authority
 	// CAFile is the certificate that whoever talks to the issuer trusts, PEM.
 	CAFile = "ca.pem"
 

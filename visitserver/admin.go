@@ -44,6 +44,8 @@ var commands = map[string]command{
 	"trust-list":      {nil, installTrustList},
 	"officer add":     {[]string{"NAME", "PUBKEY"}, addOfficer},
 	"officer remove":  {[]string{"NAME"}, removeOfficer},
+	"officer list":    {nil, listOfficers},
+	"authority-root":  {[]string{"PUBKEY"}, setAuthorityRoot},
 	"manager-token":   {[]string{"FACILITY"}, addManager},
 	"counts":          {[]string{"FACILITY", "DAY"}, showCounts},
 	"destroy":         {[]string{"[" + ConfirmClock + "]"}, destroyDue},
@@ -163,6 +165,26 @@ func addOfficer(ctx context.Context, s *Server, args []string, _ []byte) (any, e
 
 func removeOfficer(ctx context.Context, s *Server, args []string, _ []byte) (any, error) {
 	return result(map[string]string{"removed": args[0]}, s.RemoveOfficer(ctx, args[0]))
+}
+
+func listOfficers(ctx context.Context, s *Server, _ []string, _ []byte) (any, error) {
+	list, err := s.officerList(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]string{}
+	for _, o := range list {
+		all[o.Name] = order.FormatPublicKey(o.Public)
+	}
+	return map[string]any{"officers": all}, nil
+}
+
+func setAuthorityRoot(ctx context.Context, s *Server, args []string, _ []byte) (any, error) {
+	key, err := order.ParseRoot(args[0])
+	if err != nil {
+		return nil, err
+	}
+	return result(map[string]string{"authority": order.KeyIDOf(key).String()}, s.SetAuthorityRoot(ctx, key))
 }
 
 func addManager(ctx context.Context, s *Server, args []string, _ []byte) (any, error) {

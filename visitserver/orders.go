@@ -3,6 +3,7 @@ package visitserver
 import (
 	"context"
 	"crypto/ed25519"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,12 +14,17 @@ import (
 	"github.com/kipass/kipass/protocol/auditlog"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/order"
+	"github.com/kipass/kipass/protocol/publickey"
 	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/visitserver/rowcipher"
 	"github.com/kipass/kipass/visitserver/store"
 )
 
-const tableOfficer = "officer"
+const (
+	tableOfficer   = "officer"
+	tableAuthority = "authority"
+	authorityRoot  = "root" // the key in tableAuthority: the health authority's public key that certifies recipients
+)
 
 // AddOfficer registers an officer of the health authority whose orders and approvals hold from now on.
 func (s *Server) AddOfficer(ctx context.Context, o order.Officer) error {
@@ -29,7 +35,11 @@ func (s *Server) AddOfficer(ctx context.Context, o order.Officer) error {
 	if _, err := order.NewOfficers(append(known, o)...); err != nil {
 		return err
 	}
-	return s.store.Swap(ctx, store.Change{Table: tableOfficer, Key: o.Name, New: o.Public})
+	if err := s.store.Swap(ctx, store.Change{Table: tableOfficer, Key: o.Name, New: o.Public}); err != nil {
+		return err
+	}
+	_, err = s.trusted(ctx)
+	return err
 }
 
 // RemoveOfficer ends an officer's authority.
@@ -38,7 +48,56 @@ func (s *Server) RemoveOfficer(ctx context.Context, name string) error {
 	if err != nil {
 		return fmt.Errorf("officer %s: %w", name, err)
 	}
-	return s.store.Swap(ctx, store.Change{Table: tableOfficer, Key: name, Old: raw})
+	if err := s.store.Swap(ctx, store.Change{Table: tableOfficer, Key: name, Old: raw}); err != nil {
+		return err
+	}
+	_, err = s.trusted(ctx)
+	return err
+}
+
+// SetAuthorityRoot sets the key with which the health authority certifies recipients of orders, in place of the one that
+// may be set: orders certified by that one are refused from now on.
+func (s *Server) SetAuthorityRoot(ctx context.Context, root ed25519.PublicKey) error {
+	if err := publickey.Check(root); err != nil {
+		return fmt.Errorf("authority's root key: %w", err)
+	}
+	old, err := optional(s.store.Get(ctx, tableAuthority, authorityRoot))
+	if err != nil {
+		return err
+	}
+	if err := s.store.Swap(ctx, store.Change{Table: tableAuthority, Key: authorityRoot, Old: old, New: root}); err != nil {
+		return fmt.Errorf("setting the authority's root key: %w", err)
+	}
+	_, err = s.trusted(ctx)
+	return err
+}
+
+// trusted is whose orders are obeyed. The audit log tells of everybody in it.
+func (s *Server) trusted(ctx context.Context) (order.Trusted, error) {
+	list, err := s.officerList(ctx)
+	if err != nil {
+		return order.Trusted{}, err
+	}
+	officers, err := order.NewOfficers(list...)
+	if err != nil {
+		return order.Trusted{}, err
+	}
+	root, err := optional(s.store.Get(ctx, tableAuthority, authorityRoot))
+	if err != nil {
+		return order.Trusted{}, err
+	}
+	t := order.Trusted{Officers: officers, Root: root}
+	return t, errors.Join(
+		s.audit.SyncRegister(auditlog.RegisterOfficers, officers.Keys(), s.now()),
+		s.audit.SyncRegister(auditlog.RegisterAuthority, keyOf("root", root), s.now()))
+}
+
+// keyOf is a register of at most one key, by its name.
+func keyOf(name string, key ed25519.PublicKey) map[string]string {
+	if key == nil {
+		return nil
+	}
+	return map[string]string{name: order.KeyIDOf(key).String()}
 }
 
 func (s *Server) officerList(ctx context.Context) ([]order.Officer, error) {
@@ -74,21 +133,14 @@ func (s *Server) takeOrder(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) obey(ctx context.Context, raw []byte) ([]byte, error) {
-	list, err := s.officerList(ctx)
-	if err != nil {
-		return nil, err
-	}
-	officers, err := order.NewOfficers(list...)
+	trusted, err := s.trusted(ctx)
 	if err != nil {
 		return nil, err
 	}
 	now := s.now()
-	o, err := order.Verify(raw, officers, now)
-	switch {
-	case errors.Is(err, order.ErrMalformed):
-		return nil, badOrder.With(err.Error())
-	case err != nil:
-		return nil, orderRefused.With(err.Error())
+	o, err := order.Verify(raw, trusted, now)
+	if err != nil {
+		return nil, s.refuse(err, now)
 	}
 	if _, err := s.store.Get(ctx, tableFacility, string(o.Facility)); errors.Is(err, store.ErrNotFound) {
 		return nil, orderRefused.Withf("facility %s is not registered here", o.Facility)
@@ -99,14 +151,40 @@ func (s *Server) obey(ctx context.Context, raw []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := s.audit.Append(auditlog.Entry{
-		Kind: auditlog.KindInquiry, At: now, Order: o.ID.String(), Case: o.Case, Officer: o.Officer, Approver: o.Approver,
-		Purpose: o.Purpose, Facility: string(o.Facility), From: o.From, To: o.To, Count: uint64(len(scans)),
-	})
+	entry := about(auditlog.KindInquiry, o, now)
+	entry.Count = uint64(len(scans))
+	n, err := s.audit.Append(entry)
 	if err != nil {
 		return nil, err
 	}
 	return order.SealVisitAnswer(o.Recipient, order.VisitAnswer{Entry: n, Order: o.ID, Scans: scans})
+}
+
+// about begins an entry of the audit log about an order.
+func about(kind string, o order.Approved, now time.Time) auditlog.Entry {
+	return auditlog.Entry{
+		Kind: kind, At: now, Order: o.ID.String(), Case: o.Case, Officer: o.Officer, Approver: o.Approver,
+		Facility: string(o.Facility), From: o.From, To: o.To, Digest: hex.EncodeToString(o.Digest[:]),
+	}
+}
+
+// refuse tells why an order does not hold. Two officers who would have the answer go to a key that the authority does not
+// know become an entry of the audit log.
+func (s *Server) refuse(err error, now time.Time) error {
+	s.log.Warn("an order was refused", "error", err)
+	var recipient *order.RecipientError
+	if errors.As(err, &recipient) {
+		entry := about(auditlog.KindRefused, recipient.Order, now)
+		entry.Note = order.CodeRecipient
+		if _, failed := s.audit.Append(entry); failed != nil {
+			return failed
+		}
+		return recipientRefused.With(err.Error())
+	}
+	if errors.Is(err, order.ErrMalformed) {
+		return badOrder.With(err.Error())
+	}
+	return orderRefused.With(err.Error())
 }
 
 // scans are the visits an order covers, in order of time. Days whose four weeks are over are passed by even in the

@@ -6,7 +6,11 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +27,7 @@ import (
 // investigators are the health authority's side: two officers and the key answers are encrypted to.
 type investigators struct {
 	lee, kim ed25519.PrivateKey
+	root     ed25519.PrivateKey // certifies the identity as recipient
 	identity *age.X25519Identity
 }
 
@@ -32,32 +37,47 @@ func newInvestigators(fx *fixture) *investigators {
 	if a.identity, err = age.GenerateX25519Identity(); err != nil {
 		fx.t.Fatal(err)
 	}
+	a.root = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{8}, ed25519.SeedSize))
+	fx.admin(nil, "authority-root", order.FormatRoot(a.root.Public().(ed25519.PublicKey)))
 	for name, key := range map[string]*ed25519.PrivateKey{"lee": &a.lee, "kim": &a.kim} {
-		pub, private, err := ed25519.GenerateKey(rand.Reader)
-		if err != nil {
-			fx.t.Fatal(err)
-		}
+		pub, private := generated(fx.t)
 		*key = private
 		fx.admin(nil, "officer add", name, order.FormatPublicKey(pub))
 	}
 	return a
 }
 
+func generated(t testing.TB) (ed25519.PublicKey, ed25519.PrivateKey) {
+	t.Helper()
+	pub, private, err := ed25519.GenerateKey(rand.Reader)
+	testkit.Check(t, err)
+	return pub, private
+}
+
 func (a *investigators) order(fx *fixture, f visit.Facility, from, to time.Time) order.Order {
 	now := fx.clock.Now().Truncate(time.Second)
 	return order.Order{
 		ID: order.NewID(), Case: "2020-0042", Officer: "lee", Purpose: "contacts of a confirmed case", Facility: f, From: from, To: to,
-		Recipient: a.identity.Recipient().String(), IssuedAt: now, Expires: now.Add(time.Hour),
+		IssuedAt: now, Expires: now.Add(time.Hour),
 	}
+}
+
+func (a *investigators) signed(t *testing.T, o order.Order) []byte {
+	t.Helper()
+	d := testkit.Must(order.NewDraft(o))(t)
+	return testkit.Must(d.Sign(a.lee, a.certified(t, d)))(t)
+}
+
+func (a *investigators) certified(t *testing.T, d order.Draft) order.Certificate {
+	t.Helper()
+	return testkit.Must(d.Certify(a.root, order.Certification{
+		Authority: "질병관리본부", Recipient: a.identity.Recipient().String(), Entry: 3,
+	}))(t)
 }
 
 func (a *investigators) approved(t *testing.T, o order.Order) []byte {
 	t.Helper()
-	signed, err := order.Sign(a.lee, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw, err := order.Approve(a.kim, signed)
+	raw, err := order.Approve(a.kim, a.signed(t, o))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,16 +157,11 @@ func TestOrdersThatDoNotHoldGetNothing(t *testing.T) {
 	g.deliver()
 	o := a.order(fx, "cafe", noon.Add(-2*time.Hour), noon)
 	good := a.approved(t, o)
-	signed, err := order.Sign(a.lee, o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	signed := a.signed(t, o)
 	forged := bytes.Clone(good)
 	forged[len(forged)-1] ^= 1
 	strangers := *a
-	if _, strangers.kim, err = ed25519.GenerateKey(rand.Reader); err != nil {
-		t.Fatal(err)
-	}
+	_, strangers.kim = generated(t)
 	for rule, c := range map[string]struct {
 		raw  []byte
 		want string
@@ -163,8 +178,8 @@ func TestOrdersThatDoNotHoldGetNothing(t *testing.T) {
 			t.Errorf("%s: %q, want %q", rule, got, c.want)
 		}
 	}
-	if n := len(auditEntries(t, fx.folder)); n != 0 {
-		t.Errorf("%d entries in the audit log, want none: nothing left", n)
+	if told := entriesOf(t, fx, auditlog.KindInquiry, auditlog.KindRefused); len(told) != 0 {
+		t.Errorf("audit log tells of %+v, want nothing: nothing left", told)
 	}
 	if _, got := inquire(t, fx, a, good); got != "" {
 		t.Errorf("the good order was refused: %s", got)
@@ -176,6 +191,113 @@ func TestOrdersThatDoNotHoldGetNothing(t *testing.T) {
 	fx.clock.Add(2 * time.Hour)
 	if _, got := inquire(t, fx, a, good); got != "order-refused" {
 		t.Errorf("expired: %q", got)
+	}
+}
+
+// entriesOf are the audit log's entries of some kinds.
+func entriesOf(t *testing.T, fx *fixture, kinds ...string) (all []auditlog.Entry) {
+	t.Helper()
+	for _, e := range auditEntries(t, fx.folder) {
+		if slices.Contains(kinds, e.Kind) {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+func TestVisitsGoToARecipientThatTheAuthorityCertifiedAndToNobodyElse(t *testing.T) {
+	fx := newFixture(t)
+	fx.facility("cafe")
+	a := newInvestigators(fx)
+	g := fx.gate("cafe", "door")
+	g.journalled(newVisit(noon.Add(-time.Hour)))
+	g.deliver()
+	o := a.order(fx, "cafe", noon.Add(-2*time.Hour), noon)
+	o.Purpose = marker
+	foreign, expired := *a, order.Certification{}
+	_, foreign.root = generated(t)
+	expired.NotBefore, expired.NotAfter = noon.Add(-2*time.Hour), noon.Add(-time.Second)
+	expired.Authority, expired.Recipient = "질병관리본부", a.identity.Recipient().String()
+	d := testkit.Must(order.NewDraft(o))(t)
+	past := testkit.Must(d.Sign(a.lee, testkit.Must(d.Certify(a.root, expired))(t)))(t)
+	for what, raw := range map[string][]byte{
+		"certified by nobody known": foreign.approved(t, o), "certified in the past": testkit.Must(order.Approve(a.kim, past))(t),
+	} {
+		before := len(entriesOf(t, fx, auditlog.KindRefused))
+		if answer, got := inquire(t, fx, a, raw); got != order.CodeRecipient || len(answer.Scans) > 0 {
+			t.Errorf("%s: %q, %d scans", what, got, len(answer.Scans))
+		}
+		told := entriesOf(t, fx, auditlog.KindRefused)
+		if len(told) != before+1 || told[before].Order != o.ID.String() || told[before].Officer != "lee" || told[before].Approver != "kim" ||
+			len(told[before].Digest) != 64 || told[before].Note != order.CodeRecipient {
+			t.Errorf("%s: the audit log tells of %+v", what, told)
+		}
+	}
+	if !strings.Contains(fx.log.String(), "the authority's root set here is") {
+		t.Error("the operator's log does not say why")
+	}
+	good := a.approved(t, o)
+	answer, refused := inquire(t, fx, a, good)
+	if refused != "" || len(answer.Scans) != 1 {
+		t.Errorf("a good order: %q, %d scans", refused, len(answer.Scans))
+	}
+	// The authority has another root now: what the old one certified ends.
+	pub, _ := generated(t)
+	fx.admin(nil, "authority-root", order.FormatRoot(pub))
+	if _, got := inquire(t, fx, a, good); got != order.CodeRecipient {
+		t.Errorf("under another root: %q", got)
+	}
+	noMarker(t, fx)
+}
+
+// marker is a purpose that nothing but the order may hold.
+const marker = "서울 카페 방문자 MARKER"
+
+// noMarker checks that neither the public log nor the operator's holds the purpose of an order.
+func noMarker(t *testing.T, fx *fixture) {
+	t.Helper()
+	for _, name := range []string{auditlog.EntriesFile, auditlog.CheckpointFile} {
+		if bytes.Contains(testkit.Must(os.ReadFile(filepath.Join(fx.folder.Audit(), name)))(t), []byte("MARKER")) {
+			t.Errorf("%s of the audit log holds the purpose", name)
+		}
+	}
+	if strings.Contains(fx.log.String(), "MARKER") {
+		t.Error("the operator's log holds the purpose")
+	}
+}
+
+func TestEveryChangeOfWhoIsObeyedIsLogged(t *testing.T) {
+	fx := newFixture(t)
+	pub, _ := generated(t)
+	root, _ := generated(t)
+	for _, step := range []struct {
+		command string
+		args    []string
+		want    string
+	}{
+		{"officer add", []string{"kim", order.FormatPublicKey(pub)}, "officers kim false"},
+		{"authority-root", []string{order.FormatRoot(root)}, "authority root false"},
+		{"officer remove", []string{"kim"}, "officers kim true"},
+		{"authority-root", []string{order.FormatRoot(pub)}, "authority root true, authority root false"},
+		{"officer add", []string{"kim", order.FormatPublicKey(pub)}, "officers kim false"},
+	} {
+		before := len(auditEntries(t, fx.folder))
+		fx.admin(nil, step.command, step.args...)
+		var got []string
+		for _, e := range auditEntries(t, fx.folder)[before:] {
+			got = append(got, fmt.Sprintf("%s %s %v", e.Register, e.Name, e.Removed))
+			if len(e.Key) != 16 {
+				t.Errorf("%s: key %q", step.command, e.Key)
+			}
+		}
+		if strings.Join(got, ", ") != step.want {
+			t.Errorf("%s: logged %v, want %s", step.command, got, step.want)
+		}
+	}
+	before := len(auditEntries(t, fx.folder))
+	fx.restart()
+	if n := len(auditEntries(t, fx.folder)); n != before {
+		t.Errorf("a restart logs %d changes", n-before)
 	}
 }
 
@@ -207,6 +329,7 @@ func TestNoRegisterTakesAKeyThatNobodyOwns(t *testing.T) {
 		for _, req := range []AdminRequest{
 			{Command: "officer add", Args: []string{"choi", "kipass-officer:" + base64.RawURLEncoding.EncodeToString(key)}},
 			{Command: "trust-root", Args: []string{hex.EncodeToString(key)}},
+			{Command: "authority-root", Args: []string{"kipass-authority:" + base64.RawURLEncoding.EncodeToString(key)}},
 		} {
 			if err := fx.tryAdmin(nil, req); err == nil || !strings.Contains(err.Error(), "public key") {
 				t.Errorf("%s: %s: %v", what, req.Command, err)

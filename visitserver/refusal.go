@@ -22,6 +22,9 @@ var (
 		Korean: "명령을 읽을 수 없습니다.", English: "The order cannot be read."}
 	orderRefused = httpserver.Kind{Code: order.CodeOrderRefused, Status: http.StatusForbidden,
 		Korean: "이 명령은 받아들일 수 없습니다.", English: "The order does not hold here."}
+	recipientRefused = httpserver.Kind{Code: order.CodeRecipient, Status: http.StatusForbidden,
+		Korean:  "답을 받을 키를 보건 당국이 인증하지 않았습니다.",
+		English: "The health authority did not certify the key that would get the answer."}
 	tooManyVisits = httpserver.Kind{Code: order.CodeTooMany, Status: http.StatusRequestEntityTooLarge,
 		Korean: "방문 기록이 너무 많습니다. 기간을 나누어 요청하세요.", English: "Too many visits: ask for shorter windows."}
 	commandFailed = httpserver.Kind{Code: "command-failed", Status: http.StatusUnprocessableEntity,

@@ -38,7 +38,7 @@ func specified(t *testing.T, path string) map[string]int {
 func TestRefusalsAreAsSpecified(t *testing.T) {
 	gates := []httpserver.Kind{revoked, unknownTerminal, badCode, httpserver.Unauthenticated, httpserver.BadRequest, httpserver.TooLarge,
 		httpserver.UnsupportedType, httpserver.Busy, httpserver.Internal}
-	orders := []httpserver.Kind{badOrder, orderRefused, tooManyVisits, httpserver.BadRequest, httpserver.TooLarge,
+	orders := []httpserver.Kind{badOrder, orderRefused, recipientRefused, tooManyVisits, httpserver.BadRequest, httpserver.TooLarge,
 		httpserver.UnsupportedType, httpserver.Busy, httpserver.Internal}
 	for path, kinds := range map[string][]httpserver.Kind{
 		"../protocol/wire/SPEC.md": gates, "../protocol/order/SPEC.md": orders,
@@ -54,7 +54,7 @@ func TestRefusalsAreAsSpecified(t *testing.T) {
 		}
 	}
 	seen := map[string]bool{}
-	for _, k := range append(gates, badOrder, orderRefused, tooManyVisits, commandFailed, httpserver.NotFound, httpserver.MethodNotAllowed) {
+	for _, k := range append(gates, badOrder, orderRefused, recipientRefused, tooManyVisits, commandFailed, httpserver.NotFound, httpserver.MethodNotAllowed) {
 		if seen[k.Code] || k.Korean == "" || k.English == "" {
 			t.Errorf("%q is there twice, or says nothing", k.Code)
 		}

@@ -90,6 +90,9 @@ func New(ctx context.Context, p Parts) (*Server, error) {
 		return nil, fmt.Errorf("visit server: %w", err)
 	}
 	s.trust.Store(list.version)
+	if _, err := s.trusted(ctx); err != nil {
+		return nil, fmt.Errorf("visit server: %w", err)
+	}
 	retired, err := s.store.Retired(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("visit server: %w", err)

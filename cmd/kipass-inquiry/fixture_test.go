@@ -21,12 +21,13 @@ import (
 
 // fixture is all parties but the gates: the authority with two officers, a visit server that knows them, and issuers.
 type fixture struct {
-	dir, data string   // data is the authority's folder
-	register  []string // officers, as every register has them
-	root      ed25519.PrivateKey
-	trust     *token.Trust
-	visits    *visitServer
-	issuers   map[string]*issuerProcess
+	dir, data     string   // data is the authority's folder
+	register      []string // officers, as every register has them
+	authorityRoot string   // as all who are asked pin it
+	root          ed25519.PrivateKey
+	trust         *token.Trust
+	visits        *visitServer
+	issuers       map[string]*issuerProcess
 }
 
 func (f *fixture) path(name string) string { return filepath.Join(f.dir, name) }
@@ -35,13 +36,16 @@ func newFixture(t *testing.T, issuers ...string) *fixture {
 	t.Helper()
 	f := &fixture{dir: t.TempDir(), issuers: map[string]*issuerProcess{}}
 	f.data = f.path("authority")
-	succeed(t, "init", "--data", f.data)
+	f.authorityRoot = succeed(t, "init", "--data", f.data)
 	for _, name := range []string{"kim", "lee"} {
 		line := succeed(t, "officer", "keygen", "--output", f.path(name+".key"), name)
 		f.register = append(f.register, line)
 		succeed(t, append([]string{"officer", "add", "--data", f.data}, strings.Fields(line)...)...)
 	}
-	f.visits = startVisitServer(t, testkit.Must(order.ParseOfficers([]byte(strings.Join(f.register, "\n"))))(t))
+	f.visits = startVisitServer(t, order.Trusted{
+		Officers: testkit.Must(order.ParseOfficers([]byte(strings.Join(f.register, "\n"))))(t),
+		Root:     testkit.Must(order.ParseRoot(f.authorityRoot))(t),
+	})
 	f.visits.writeCA(t, f.path("visits-ca.pem"))
 	f.addIssuers(t, issuers)
 	return f
@@ -57,6 +61,7 @@ func (f *fixture) addIssuers(t *testing.T, names []string) {
 		for _, line := range f.register {
 			kipassIssuer(t, append([]string{"officer", "add", "--data", dir}, strings.Fields(line)...)...)
 		}
+		kipassIssuer(t, "authority-root", "--data", dir, f.authorityRoot)
 		f.issuers[name] = startIssuer(t, dir, "127.0.0.1:0")
 		about := kipassIssuer(t, "public-key", "--data", dir, "--url", f.issuers[name].url)
 		list.Issuers = append(list.Issuers, testkit.Must(token.ReadMetadata(strings.NewReader(about)))(t))
@@ -114,7 +119,11 @@ func (f *fixture) run(t *testing.T, file string) (clitest.Result, inquiry.Summar
 		"--trust-list", f.path("trust.list"), "--trust-root", root, "--json",
 	}
 	for name, p := range f.issuers {
-		args = append(args, "--issuer-ca", name+"="+p.ca())
+		ca := p.ca()
+		if p.sent != nil {
+			ca += ".recorder"
+		}
+		args = append(args, "--issuer-ca", name+"="+ca)
 	}
 	r := kipassInquiry(t, append(args, file)...)
 	var s inquiry.Summary

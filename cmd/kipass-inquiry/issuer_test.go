@@ -3,11 +3,17 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"crypto/ed25519"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,6 +63,38 @@ type issuerProcess struct {
 	cmd      *exec.Cmd
 	client   *http.Client
 	stderr   *testkit.Buffer
+	sent     *testkit.Buffer // what came through a recorder
+}
+
+func (p *issuerProcess) received() []byte { return p.sent.Bytes() }
+
+// record puts a recorder before each issuer: the trust list is signed anew with the recorders' addresses.
+func (f *fixture) record(t *testing.T) {
+	t.Helper()
+	list := testkit.Must(token.OpenTrustList(f.root.Public().(ed25519.PublicKey), testkit.Must(os.ReadFile(f.path("trust.list")))(t)))(t)
+	for i, about := range list.Issuers {
+		p := f.issuers[about.Name]
+		p.sent = &testkit.Buffer{}
+		to := testkit.Must(url.Parse(p.url))(t)
+		proxy := &httputil.ReverseProxy{
+			Transport: p.client.Transport,
+			Rewrite: func(r *httputil.ProxyRequest) {
+				r.SetURL(to)
+				for name, values := range r.In.Header {
+					fmt.Fprintln(p.sent, name, values)
+				}
+				fmt.Fprintln(p.sent, r.In.URL)
+				r.Out.Body = io.NopCloser(io.TeeReader(r.In.Body, p.sent))
+			},
+		}
+		s := httptest.NewTLSServer(proxy)
+		t.Cleanup(s.Close)
+		ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+		testkit.Check(t, os.WriteFile(p.ca()+".recorder", ca, 0o644))
+		list.Issuers[i].URL = s.URL
+	}
+	list.Version++
+	testkit.Check(t, os.WriteFile(f.path("trust.list"), testkit.Must(token.SignTrustList(f.root, list))(t), 0o644))
 }
 
 func startIssuer(t *testing.T, dir, listen string) *issuerProcess {

@@ -22,7 +22,7 @@ func main() { os.Exit(cli.Main(newProgram())) }
 func newProgram() *cobra.Command {
 	return cli.Program("kipass-inquiry", version,
 		"질병관리본부의 접촉자 조사 / inquiries of the health authority",
-		initCommand(), officerCommand(), orderCommand(), approveCommand(), runCommand(), openCommand(),
+		initCommand(), authorityRootCommand(), officerCommand(), orderCommand(), approveCommand(), runCommand(), openCommand(),
 		destroyCommand(), auditCommand(), auditKeyCommand())
 }
 

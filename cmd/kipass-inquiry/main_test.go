@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/csv"
 	"encoding/json"
 	"encoding/pem"
@@ -8,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +19,8 @@ import (
 	"github.com/kipass/kipass/internal/cli"
 	"github.com/kipass/kipass/internal/cli/clitest"
 	"github.com/kipass/kipass/internal/testkit"
+	"github.com/kipass/kipass/protocol/auditlog"
+	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/order"
 	"github.com/kipass/kipass/protocol/visit"
 )
@@ -62,7 +66,7 @@ func TestWholeInquiry(t *testing.T) {
 	if n, p := s.Issuers["naver"], s.Issuers["pass"]; n != (inquiry.IssuerSummary{Codes: 2, Opened: 2}) || p != (inquiry.IssuerSummary{Codes: 2, Opened: 1, Unopened: 1}) {
 		t.Errorf("by issuer: %+v", s.Issuers)
 	}
-	if got := strings.Join(s.LogEntries, " "); got != "visits#41 naver#0 pass#0 "+inquiry.AuditOrigin+"#2" {
+	if got := strings.Join(s.LogEntries, " "); got != "visits#41 naver#3 pass#3 "+inquiry.AuditOrigin+"#6" {
 		t.Errorf("logs = %s", got)
 	}
 	rows, err := csv.NewReader(strings.NewReader(succeed(t, "open", "--data", f.data, id))).ReadAll()
@@ -105,7 +109,7 @@ func TestWholeInquiry(t *testing.T) {
 		testkit.Check(t, json.Unmarshal([]byte(line), &e))
 		kinds = append(kinds, e.Kind)
 	}
-	if got := strings.Join(kinds, " "); got != "order order contacts opened opened destruction" {
+	if got := strings.Join(kinds, " "); got != "register register register order order asked contacts opened opened destruction" {
 		t.Errorf("the authority's log tells of %s", got)
 	}
 }
@@ -163,8 +167,89 @@ func TestUnreachableIssuerGivesAPartialListThatIsResumed(t *testing.T) {
 	if f.visits.timesAsked() != 1 {
 		t.Errorf("the visit server was asked %d times, want once", f.visits.timesAsked())
 	}
-	if got := strings.Join(s.LogEntries[:3], " "); got != "visits#41 naver#0 pass#0" {
+	if got := strings.Join(s.LogEntries[:3], " "); got != "visits#41 naver#3 pass#3" {
 		t.Errorf("logs = %s: an issuer that had answered was asked again", got)
+	}
+}
+
+// The approving officer sees every field of the order, and who would get the answers by whose word.
+func TestApprovalShowsAllThatIsApproved(t *testing.T) {
+	f := newFixture(t)
+	id := succeed(t, f.orderArgs("order.signed")...)
+	shown := kipassInquiry(t, "approve", "--data", f.data, "--officer-key", f.path("lee.key"), "--yes",
+		"--output", f.path("order.approved"), f.path("order.signed"))
+	done(t, shown)
+	trusted := f.visits.trusted
+	o := testkit.Must(order.Verify(testkit.Must(os.ReadFile(f.path("order.approved")))(t), trusted, time.Now()))(t)
+	seoul := func(t time.Time) string { return t.In(day.Seoul()).Format("2006-01-02 15:04:05 KST") }
+	for what, want := range map[string]string{
+		"number": "명령 번호 / order: " + id, "case": "사건 번호 / case: 2020-17", "officer": "명령한 담당관 / ordered by: kim",
+		"purpose": "목적 / purpose: 접촉자 조사", "facility": "시설 / facility: hongdae-12",
+		"window": seoul(o.From) + " – " + seoul(o.To), "issue": seoul(o.IssuedAt), "expiry": seoul(o.Expires),
+		"recipient":   "답을 받을 키 / answers go to the key: " + o.Recipient.Recipient,
+		"fingerprint": "그 키의 지문 / its fingerprint: " + o.Recipient.Fingerprint(),
+		"certified by": fmt.Sprintf("그 키를 인증한 기관 / certified by: %s (root %v)",
+			inquiry.DefaultName, order.KeyIDOf(trusted.Root)),
+		"what leaves": "hongdae-12에서 찍힌 모든 방문",
+	} {
+		if !strings.Contains(shown.Err, want) {
+			t.Errorf("%s: %q is not shown in\n%s", what, want, shown.Err)
+		}
+	}
+	// Nobody can be shown an order whose recipient somebody else certified.
+	other := newFixture(t)
+	refused := kipassInquiry(t, "approve", "--data", other.data, "--officer-key", other.path("lee.key"), "--yes",
+		"--output", other.path("x"), f.path("order.signed"))
+	if refused.Status != cli.StatusFailed || strings.Contains(refused.Err, "목적") {
+		t.Errorf("another authority's order: status %d, %s", refused.Status, refused.Err)
+	}
+}
+
+// Free text may tell the place: neither an issuer nor anybody who reads a public log ever gets it.
+func TestThePurposeReachesTheVisitServerAlone(t *testing.T) {
+	const purpose = "서울 카페 방문자 MARKER"
+	f := newFixture(t, "naver", "pass")
+	f.visits.scan(f.issuers["naver"].visitor(t, f.trust, "김철수", "010-1111-2222")(), "hongdae-12", "door-1")
+	f.visits.scan(f.issuers["pass"].visitor(t, f.trust, "이영희", "010-3333-4444")(), "hongdae-12", "door-1")
+	f.record(t)
+	args := f.orderArgs("order.signed")
+	args[slices.Index(args, "--purpose")+1] = purpose
+	id := succeed(t, args...)
+	succeed(t, "approve", "--data", f.data, "--officer-key", f.path("lee.key"), "--yes", "--output", f.path("order.approved"), f.path("order.signed"))
+	o, s := f.run(t, f.path("order.approved"))
+	done(t, o)
+	if s.Contacts != 2 {
+		t.Fatalf("summary = %+v", s)
+	}
+	if list := succeed(t, "open", "--data", f.data, "--format", "json", id); !strings.Contains(list, purpose) {
+		t.Error("the contact list does not say what it is for")
+	}
+	if !bytes.Contains(f.visits.received(), []byte(purpose)) {
+		t.Error("the visit server is not told the purpose")
+	}
+	hidden := map[string][]byte{"the authority's log": testkit.Must(os.ReadFile(filepath.Join(f.data, "audit", auditlog.EntriesFile)))(t)}
+	for name, p := range f.issuers {
+		if len(p.received()) == 0 {
+			t.Fatalf("%s received nothing", name)
+		}
+		hidden["what "+name+" received"] = p.received()
+		hidden["the operator's log of "+name] = []byte(p.stderr.String())
+		hidden["the public log of "+name] = []byte(succeed(t, "audit", "--audit-key", kipassIssuer(t, "audit-key", "--data", f.path(name)),
+			"--url", p.url, "--ca", filepath.Join(f.path(name), "ca.pem"), "--list"))
+		err := filepath.WalkDir(f.path(name), func(path string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				hidden[path], err = os.ReadFile(path)
+			}
+			return err
+		})
+		testkit.Check(t, err)
+	}
+	for where, b := range hidden {
+		for _, told := range []string{purpose, "MARKER", "hongdae-12"} {
+			if bytes.Contains(b, []byte(told)) && (told != "hongdae-12" || where != "the authority's log") {
+				t.Errorf("%s holds %q", where, told)
+			}
+		}
 	}
 }
 
@@ -222,7 +307,7 @@ func TestProgramRefuses(t *testing.T) {
 
 func TestVisitServerUnderAnotherAuthorityIsNotAsked(t *testing.T) {
 	f := newFixture(t)
-	other := startVisitServer(t, f.visits.officers)
+	other := startVisitServer(t, f.visits.trusted)
 	_, file := f.approved(t)
 	// httptest's servers share one certificate; a foreign authority is one that signed neither.
 	foreign := testkit.Must(authority.New("foreign", time.Now()))(t)

@@ -15,7 +15,7 @@ import (
 func officerCommand() *cobra.Command {
 	return cli.Group("officer",
 		"담당관의 키와 명부 / "+
-			"keys and register of officers", officerKeygenCommand(), officerAddCommand())
+			"keys and register of officers", officerKeygenCommand(), officerAddCommand(), officerRemoveCommand(), officerListCommand())
 }
 
 func officerKeygenCommand() *cobra.Command {
@@ -50,6 +50,38 @@ func officerAddCommand() *cobra.Command {
 		}
 		return withAuthority(dir, func(a *inquiry.Authority) error {
 			return a.AddOfficer(order.Officer{Name: args[0], Public: pub})
+		})
+	})
+	dataFlag(cmd, &dir)
+	return cmd
+}
+
+func officerRemoveCommand() *cobra.Command {
+	dir := ""
+	about := "담당관을 명부에서 뺍니다 / remove an officer from the authority's own register"
+	cmd := cli.Command("remove NAME", about, func(_ *cobra.Command, args []string) error {
+		return withAuthority(dir, func(a *inquiry.Authority) error { return a.RemoveOfficer(args[0]) })
+	})
+	cmd.Long = "방문 서버와 발급회사의 명부에서도 빼야 합니다. / The visit server's and the issuers' registers must drop the officer too."
+	dataFlag(cmd, &dir)
+	return cmd
+}
+
+func officerListCommand() *cobra.Command {
+	dir := ""
+	about := "담당관 명부를 출력합니다 / print the authority's own register of officers"
+	cmd := cli.Command("list", about, func(cmd *cobra.Command, _ []string) error {
+		return withAuthority(dir, func(a *inquiry.Authority) error {
+			officers, err := a.Officers()
+			if err != nil {
+				return err
+			}
+			for _, o := range officers.All() {
+				if _, err := fmt.Fprintln(cmd.OutOrStdout(), o.Name, order.FormatPublicKey(o.Public)); err != nil {
+					return err
+				}
+			}
+			return nil
 		})
 	})
 	dataFlag(cmd, &dir)

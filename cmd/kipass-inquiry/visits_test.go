@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/tls"
 	"encoding/pem"
 	"io"
@@ -20,14 +21,15 @@ import (
 // visitServer stands in for the visit server: it checks orders with the same package and gives out the scans it is told.
 type visitServer struct {
 	*httptest.Server
-	officers order.Officers
-	mu       sync.Mutex
-	scans    []order.Scan
-	asked    int
+	trusted order.Trusted
+	mu      sync.Mutex
+	scans   []order.Scan
+	asked   int
+	bodies  []byte // all that it was sent
 }
 
-func startVisitServer(t *testing.T, officers order.Officers) *visitServer {
-	v := &visitServer{officers: officers}
+func startVisitServer(t *testing.T, trusted order.Trusted) *visitServer {
+	v := &visitServer{trusted: trusted}
 	v.Server = httptest.NewUnstartedServer(http.HandlerFunc(v.orders))
 	v.TLS = &tls.Config{MinVersion: tls.VersionTLS13}
 	v.StartTLS()
@@ -46,11 +48,12 @@ func (v *visitServer) orders(w http.ResponseWriter, r *http.Request) {
 	defer v.mu.Unlock()
 	v.asked++
 	raw, err := io.ReadAll(io.LimitReader(r.Body, order.MaxOrder+1))
+	v.bodies = append(v.bodies, raw...)
 	if err != nil || r.URL.Path != order.PathOrders || r.Header.Get("Content-Type") != order.TypeOrder {
 		http.NotFound(w, r)
 		return
 	}
-	o, err := order.Verify(raw, v.officers, time.Now())
+	o, err := order.Verify(raw, v.trusted, time.Now())
 	if err != nil {
 		b, _ := order.EncodeProblem(order.Problem{Code: order.CodeOrderRefused, Detail: err.Error()})
 		w.Header().Set("Content-Type", order.TypeProblem)
@@ -84,6 +87,12 @@ func (v *visitServer) add(s order.Scan) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.scans = append(v.scans, s)
+}
+
+func (v *visitServer) received() []byte {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return bytes.Clone(v.bodies)
 }
 
 func (v *visitServer) timesAsked() int {

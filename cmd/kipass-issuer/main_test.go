@@ -31,10 +31,18 @@ func TestFolder(t *testing.T) {
 	pub, _, err := ed25519.GenerateKey(nil)
 	testkit.Check(t, err)
 	officer := "kim " + order.FormatPublicKey(pub) + "\n"
-	run(cli.StatusDone, append([]string{"officer", "add", "--data", dir}, strings.Fields(officer)...)...)
-	run(cli.StatusFailed, "officer", "add", "--data", dir, "lee", "no key")
+	run(cli.StatusDone, append([]string{"officer", "add", "--data", dir, "--secrets", secrets}, strings.Fields(officer)...)...)
+	run(cli.StatusFailed, "officer", "add", "--data", dir, "--secrets", secrets, "lee", "no key")
+	run(cli.StatusFailed, "officer", "remove", "--data", dir, "kim") // the secrets lie elsewhere
+	run(cli.StatusFailed, "officer", "remove", "--data", dir, "--secrets", secrets, "lee")
+	run(cli.StatusFailed, "authority-root", "--data", dir, "--secrets", secrets, order.FormatPublicKey(pub))
+	run(cli.StatusDone, "authority-root", "--data", dir, "--secrets", secrets, order.FormatRoot(pub))
 	if list := run(cli.StatusDone, "officer", "list", "--data", dir); list != officer {
 		t.Errorf("officers %q, want %q", list, officer)
+	}
+	run(cli.StatusDone, "officer", "remove", "--data", dir, "--secrets", secrets, "kim")
+	if list := run(cli.StatusDone, "officer", "list", "--data", dir); list != "" {
+		t.Errorf("officers %q are left", list)
 	}
 	metadata := run(cli.StatusDone, "public-key", "--data", dir, "--secrets", secrets, "--url", "https://issuer.test")
 	about := testkit.Must(token.ReadMetadata(strings.NewReader(metadata)))(t)

@@ -23,7 +23,11 @@ func operatorCommands() []*cobra.Command {
 			operatorCommand("revoke FACILITY GATE", "게이트를 차단합니다 / shut a gate out")),
 		cli.Group("officer", "명령을 내릴 수 있는 보건 당국의 담당관 / officers of the health authority whose orders are obeyed",
 			operatorCommand("add NAME PUBKEY", "담당관을 넣습니다 / add an officer (kipass-officer:…)"),
-			operatorCommand("remove NAME", "담당관을 뺍니다 / remove an officer")),
+			operatorCommand("remove NAME", "담당관을 뺍니다 / remove an officer"),
+			operatorCommand("list", "담당관 명부 / the register of officers")),
+		operatorCommand("authority-root PUBKEY",
+			"답을 받을 키를 인증하는 보건 당국의 루트 공개 키를 정합니다 (kipass-authority:…) / "+
+				"set the health authority's public root key, which certifies who gets answers (kipass-authority:…)"),
 		operatorCommand("trust-root PUBKEY", "운영자의 루트 공개 키를 한 번 정합니다, 32바이트, hex 또는 base64 / "+
 			"set the scheme operator's public root key, once (32 bytes, hex or base64)"),
 		trustListCommand(),

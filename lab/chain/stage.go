@@ -38,9 +38,10 @@ type stage struct {
 	others   []*process.Process
 	runtime  string // the gate's folder in memory; empty where this machine has no tmpfs
 
-	officerKeys []string // public halves, in the order of officers
-	root        string   // the scheme operator's public key
-	screen      string   // URL of the visitor's screen, without the last slash
+	officerKeys   []string // public halves, in the order of officers
+	authorityRoot string   // the health authority's public key, which certifies who gets answers
+	root          string   // the scheme operator's public key
+	screen        string   // URL of the visitor's screen, without the last slash
 
 	mu      sync.Mutex
 	gate    *process.Process
@@ -79,9 +80,11 @@ var officers = []string{"kim", "lee"}
 
 func (s *stage) makeAuthority(ctx context.Context) error {
 	dir := s.path("authority")
-	if _, err := s.programs.Run(ctx, "kipass-inquiry", "init", "--data", dir); err != nil {
+	root, err := s.programs.Run(ctx, "kipass-inquiry", "init", "--data", dir)
+	if err != nil {
 		return err
 	}
+	s.authorityRoot = strings.TrimSpace(root)
 	for _, officer := range officers {
 		line, err := s.programs.Run(ctx, "kipass-inquiry", "officer", "keygen", "--output", s.path(officer+".key"), officer)
 		if err != nil {
@@ -91,6 +94,14 @@ func (s *stage) makeAuthority(ctx context.Context) error {
 		s.officerKeys = append(s.officerKeys, key)
 	}
 	return s.tellOfficers(ctx, "kipass-inquiry", dir)
+}
+
+// tellAuthority registers both officers and the authority's root with a party that is asked.
+func (s *stage) tellAuthority(ctx context.Context, program, dir string) error {
+	if _, err := s.programs.Run(ctx, program, "authority-root", "--data", dir, s.authorityRoot); err != nil {
+		return err
+	}
+	return s.tellOfficers(ctx, program, dir)
 }
 
 // tellOfficers registers both officers with one of the parties.
@@ -109,7 +120,7 @@ func (s *stage) startIssuers(ctx context.Context) error {
 		if _, err := s.programs.Run(ctx, "kipass-issuer", "init", "--data", dir, "--name", i.name, "--display", i.display); err != nil {
 			return err
 		}
-		if err := s.tellOfficers(ctx, "kipass-issuer", dir); err != nil {
+		if err := s.tellAuthority(ctx, "kipass-issuer", dir); err != nil {
 			return err
 		}
 		prog, address, err := s.programs.Start(ctx, "ready", nil, "kipass-issuer", "serve", "--data", dir, "--listen", "127.0.0.1:0", "--registration", "open")
@@ -158,7 +169,7 @@ func (s *stage) startVisits(ctx context.Context) error {
 	if s.network, err = newNetwork(u.Host); err != nil {
 		return err
 	}
-	return s.tellOfficers(ctx, "kipass-visits", dir)
+	return s.tellAuthority(ctx, "kipass-visits", dir)
 }
 
 func (s *stage) visitsURL() string { return "https://" + s.network.server }

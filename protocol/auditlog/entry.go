@@ -11,18 +11,22 @@ import (
 // Kinds of entries.
 const (
 	KindOrder       = "order"       // the authority made or approved an order
+	KindAsked       = "asked"       // the authority is about to ask for the visits and holders of an order
 	KindInquiry     = "inquiry"     // visits of a facility left for the authority
 	KindOpening     = "opening"     // an issuer opened codes
+	KindRefused     = "refused"     // an order of two officers was refused, and nothing left; the note has the refusal's code
 	KindContacts    = "contacts"    // a contact list was written
 	KindOpened      = "opened"      // a contact list was decrypted
 	KindDestruction = "destruction" // data and keys were destroyed
+	KindRegister    = "register"    // somebody or some key was added to a register of the party, or removed
 )
 
 // MaxEntry is the longest leaf in bytes.
 const MaxEntry = 4 << 10
 
-// Entry is what a leaf says. It holds nothing about a visitor: no name, no phone, no code. Fields that do not apply to
-// a kind are left empty. The leaf is the entry's JSON in the order of the fields below.
+// Entry is what a leaf says. It holds nothing about a visitor: no name, no phone, no code. Nor does it hold free text, for
+// anybody may read it: what an officer wrote, such as an order's purpose, is bound by Digest alone. Fields that do not
+// apply to a kind are left empty. The leaf is the entry's JSON in the order of the fields below.
 type Entry struct {
 	Kind       string    `json:"kind"`
 	At         time.Time `json:"at"`                 // required; kept in whole milliseconds, UTC
@@ -30,16 +34,19 @@ type Entry struct {
 	Case       string    `json:"case,omitempty"`     // case number
 	Officer    string    `json:"officer,omitempty"`  // who signed the order
 	Approver   string    `json:"approver,omitempty"` // who approved it
-	Purpose    string    `json:"purpose,omitempty"`
 	Facility   string    `json:"facility,omitempty"`
 	From       time.Time `json:"from,omitzero"` // window, inclusive
 	To         time.Time `json:"to,omitzero"`   // window, exclusive
 	Day        string    `json:"day,omitempty"` // day destroyed, 2006-01-02 in Asia/Seoul
 	Count      uint64    `json:"count"`         // scans that left, codes opened, records destroyed …
 	Refused    uint64    `json:"refused,omitempty"`
-	Digest     string    `json:"digest,omitempty"` // SHA-256 of what was destroyed or written, hexadecimal
+	Digest     string    `json:"digest,omitempty"` // SHA-256, hexadecimal: of the order, or of what was destroyed or written
 	LogEntries []string  `json:"logs,omitempty"`   // entries of other parties' logs this rests on, "origin#number"
-	Note       string    `json:"note,omitempty"`   // anything else, for the auditor
+	Register   string    `json:"register,omitempty"` // which register was changed
+	Name       string    `json:"name,omitempty"`     // who or what was added or removed
+	Key        string    `json:"key,omitempty"`      // identifier of its key, hexadecimal
+	Removed    bool      `json:"removed,omitempty"`  // else it was added
+	Note       string    `json:"note,omitempty"`     // anything else that the program says, for the auditor
 }
 
 func (e Entry) leaf() ([]byte, error) {

@@ -41,13 +41,16 @@ type Log struct {
 	verifier note.Verifier
 	lock     *os.File
 
-	mu      sync.Mutex
-	entries *os.File
-	length  int64 // bytes of signed entries
-	tree    tree
-	signed  []byte // checkpoint in force
-	failed  bool   // what the disk holds is unknown: repair before anything else
-	cut     int64  // bytes of unsigned tail removed when the log was opened
+	syncing sync.Mutex // one SyncRegister at a time
+
+	mu        sync.Mutex
+	entries   *os.File
+	length    int64 // bytes of signed entries
+	tree      tree
+	registers registers // as the signed entries have them
+	signed    []byte    // checkpoint in force
+	failed    bool      // what the disk holds is unknown: repair before anything else
+	cut       int64     // bytes of unsigned tail removed when the log was opened
 }
 
 // Open opens the log in dir, and makes it if dir is empty or missing. All entries are hashed and compared with the signed
@@ -100,6 +103,10 @@ func (l *Log) repair() error {
 	if err != nil {
 		return err
 	}
+	told, err := registersOf(data[:length])
+	if err != nil {
+		return err
+	}
 	f, err := openAppend(filepath.Join(l.dir, EntriesFile))
 	if err != nil {
 		return fmt.Errorf("opening the entries: %w", err)
@@ -111,6 +118,7 @@ func (l *Log) repair() error {
 		l.cut += tail
 	}
 	l.entries, l.tree, l.length, l.signed, l.failed = f, t, length, signed, false
+	l.registers = told
 	return nil
 }
 
@@ -175,6 +183,7 @@ func (l *Log) Append(e Entry) (uint64, error) {
 		return 0, fmt.Errorf("appending to the audit log: %w", err)
 	}
 	l.signed, l.length = signed, l.length+int64(len(leaf))+1
+	l.registers.take(e)
 	return uint64(n), nil
 }
 

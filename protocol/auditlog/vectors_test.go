@@ -55,8 +55,8 @@ func TestVectorFileIsWhatTheCodeMakes(t *testing.T) {
 // logged are entries of every kind, with every field.
 func logged() []Entry {
 	order := Entry{
-		Order: strings.Repeat("0f", 16), Case: "2020-0701-17", Officer: "kim", Approver: "lee", Purpose: "접촉자 조사 <3>",
-		From: start.Add(-48 * time.Hour), To: start.Add(-24 * time.Hour),
+		Order: strings.Repeat("0f", 16), Case: "2020-0701-17", Officer: "kim", Approver: "lee",
+		From: start.Add(-48 * time.Hour), To: start.Add(-24 * time.Hour), Digest: strings.Repeat("cd", 32),
 	}
 	at := func(e Entry, kind string, minutes int, count uint64) Entry {
 		e.Kind, e.At, e.Count = kind, start.Add(time.Duration(minutes)*time.Minute+123*time.Millisecond), count
@@ -68,9 +68,13 @@ func logged() []Entry {
 	opening.Refused = 3
 	contacts := at(placed, KindContacts, 3, 180)
 	contacts.LogEntries, contacts.Note = []string{"visits#0", "naver#7"}, "incomplete"
+	refused := at(placed, KindRefused, 6, 0)
+	refused.Note = "recipient-refused"
+	register := at(Entry{Register: RegisterOfficers, Name: "kim", Key: "34750f98bd59fcfc", Removed: true}, KindRegister, 7, 0)
 	destruction := at(Entry{Day: "2020-06-02", Digest: strings.Repeat("ab", 32)}, KindDestruction, 5, 90412)
 	return []Entry{
 		at(placed, KindOrder, 0, 0), at(placed, KindInquiry, 1, 214), opening, contacts, at(placed, KindOpened, 4, 180), destruction,
+		refused, register, at(placed, KindAsked, 8, 0),
 	}
 }
 

@@ -10,8 +10,8 @@ import (
 	"github.com/kipass/kipass/protocol/order"
 )
 
-// One officer signs, another approves, and each side that is asked checks both against its own register of officers. The
-// issuer is given the order without the place.
+// The authority certifies who gets the answers, one officer signs, another approves, and each side that is asked checks
+// all three against its own register of officers and the authority's root. The issuer is told neither place nor purpose.
 func Example() {
 	key := func(seed byte) ed25519.PrivateKey { // of a test, never of a real officer
 		return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize))
@@ -19,13 +19,22 @@ func Example() {
 	kim, lee := key(1), key(2)
 	now := time.Date(2020, 7, 10, 9, 0, 0, 0, time.UTC)
 
-	// The authority.
-	signed, err := order.Sign(kim, order.Order{
+	// The authority certifies the key to which answers will be encrypted, for this order alone and after logging it.
+	root := key(8)
+	draft, err := order.NewDraft(order.Order{
 		ID: order.NewID(), Case: "2020-0701-17", Officer: "kim", Purpose: "접촉자 조사", Facility: "hongdae-12",
-		From: now.Add(-48 * time.Hour), To: now.Add(-24 * time.Hour),
-		Recipient: "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj",
-		IssuedAt:  now, Expires: now.Add(24 * time.Hour),
+		From: now.Add(-48 * time.Hour), To: now.Add(-24 * time.Hour), IssuedAt: now, Expires: now.Add(24 * time.Hour),
 	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	recipient, err := draft.Certify(root, order.Certification{
+		Authority: "질병관리본부", Recipient: "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj", Entry: 12,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	signed, err := draft.Sign(kim, recipient)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -35,7 +44,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	forIssuer, err := order.WithoutPlace(approved)
+	forIssuer, err := order.ForIssuer(approved)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -48,21 +57,23 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	o, err := order.Verify(approved, officers, now)
+	trusted := order.Trusted{Officers: officers, Root: root.Public().(ed25519.PublicKey)}
+	o, err := order.Verify(approved, trusted, now)
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Printf("visit server: case %s, %s, by %s, approved by %s\n", o.Case, o.Facility, o.Officer, o.Approver)
-	if o, err = order.VerifyWithoutPlace(forIssuer, officers, now); err != nil {
+	fmt.Printf("visit server: case %s, %s, by %s, approved by %s, answers to %s certified by %s\n",
+		o.Case, o.Facility, o.Officer, o.Approver, o.Recipient.Fingerprint(), o.Recipient.Authority)
+	if o, err = order.VerifyForIssuer(forIssuer, trusted, now); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Printf("issuer: case %s, place %q\n", o.Case, o.Facility)
-	_, err = order.Verify(approved, officers, now.Add(25*time.Hour))
+	fmt.Printf("issuer: case %s, place %q, purpose %q\n", o.Case, o.Facility, o.Purpose)
+	_, err = order.Verify(approved, trusted, now.Add(25*time.Hour))
 	fmt.Println("a day later it has expired:", err != nil)
 
 	// Output:
 	// order refused: an order must be approved by another officer than the one who signed it
-	// visit server: case 2020-0701-17, hongdae-12, by kim, approved by lee
-	// issuer: case 2020-0701-17, place ""
+	// visit server: case 2020-0701-17, hongdae-12, by kim, approved by lee, answers to 6a80 4773 9828 40fa 7eae certified by 질병관리본부
+	// issuer: case 2020-0701-17, place "", purpose ""
 	// a day later it has expired: true
 }

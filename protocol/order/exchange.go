@@ -74,7 +74,7 @@ type VisitAnswer struct {
 
 // Question asks an issuer to open codes under an approved order.
 type Question struct {
-	Order []byte      // the approved order without its place
+	Order []byte      // the approved order as ForIssuer makes it
 	Codes []visit.CTI // 1 to MaxCodes, none twice; all scanned under this issuer's name
 }
 
@@ -142,14 +142,15 @@ type wireIssuerAnswer struct {
 
 // Codes of a Problem. SPEC.md gives the status that each comes with.
 const (
-	CodeBadOrder        = "bad-order"        // what was sent cannot be read as an order or a question
-	CodeBadRequest      = "bad-request"      // the request broke off
-	CodeOrderRefused    = "order-refused"    // the order does not hold here
-	CodeTooLarge        = "too-large"        // more bytes than are taken
-	CodeTooMany         = "too-many"         // more visits than MaxScans
-	CodeUnsupportedType = "unsupported-type" // another content type than the side asked takes
-	CodeBusy            = "busy"             // send it again later; Retry-After says when
-	CodeInternal        = "internal"         // a fault of the side that is asked
+	CodeBadOrder        = "bad-order"         // what was sent cannot be read as an order or a question
+	CodeBadRequest      = "bad-request"       // the request broke off
+	CodeOrderRefused    = "order-refused"     // the order does not hold here
+	CodeRecipient       = "recipient-refused" // the authority did not certify the key that would get the answer
+	CodeTooLarge        = "too-large"         // more bytes than are taken
+	CodeTooMany         = "too-many"          // more visits than MaxScans
+	CodeUnsupportedType = "unsupported-type"  // another content type than the side asked takes
+	CodeBusy            = "busy"              // send it again later; Retry-After says when
+	CodeInternal        = "internal"          // a fault of the side that is asked
 )
 
 // Problem is a refusal.

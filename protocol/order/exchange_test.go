@@ -16,11 +16,14 @@ import (
 func TestAnswersAreReadableByTheAuthorityAlone(t *testing.T) {
 	authority := testkit.Must(age.GenerateX25519Identity())(t)
 	other := testkit.Must(age.GenerateX25519Identity())(t)
+	certification := certification()
+	certification.Recipient = authority.Recipient().String()
+	to := testkit.Must(testkit.Must(NewDraft(sample()))(t).Certify(root, certification))(t)
 	visits := VisitAnswer{Entry: 7, Order: ID{1}, Scans: []Scan{
 		{At: time.UnixMilli(1593600000123).UTC(), Facility: "hongdae-12", Gate: "door-1", Issuer: "naver", CTI: visit.CTI{1}},
 		{At: time.UnixMilli(1593600000124).UTC(), Facility: "hongdae-12", Gate: "door-2", Issuer: "pass", CTI: visit.CTI{2}},
 	}}
-	sealed := testkit.Must(SealVisitAnswer(authority.Recipient().String(), visits))(t)
+	sealed := testkit.Must(SealVisitAnswer(to, visits))(t)
 	if got, err := OpenVisitAnswer(sealed, authority); err != nil || got.Entry != 7 || got.Order != visits.Order || len(got.Scans) != 2 || got.Scans[1] != visits.Scans[1] {
 		t.Errorf("OpenVisitAnswer = %d scans, %v", len(got.Scans), err)
 	}
@@ -28,12 +31,20 @@ func TestAnswersAreReadableByTheAuthorityAlone(t *testing.T) {
 		t.Error("another key opens the answer")
 	}
 	holders := IssuerAnswer{Entry: 9, Order: ID{1}, Holders: []Holder{{visit.CTI{1}, "김철수", "+821012345678", now}}, Unopened: []visit.CTI{{2}}}
-	sealed = testkit.Must(SealIssuerAnswer(authority.Recipient().String(), holders))(t)
+	sealed = testkit.Must(SealIssuerAnswer(to, holders))(t)
 	if bytes.Contains(sealed, []byte("김철수")) {
 		t.Error("the sealed answer shows a name")
 	}
 	if got, err := OpenIssuerAnswer(sealed, authority); err != nil || got.Entry != 9 || len(got.Holders) != 1 || got.Holders[0] != holders.Holders[0] || len(got.Unopened) != 1 {
 		t.Errorf("OpenIssuerAnswer = %d holders, %v", len(got.Holders), err)
+	}
+	for what, c := range map[string]Certificate{"nobody": {}, "a recipient that nobody certified": {Certification: certification}} {
+		if _, err := SealIssuerAnswer(c, holders); !errors.Is(err, ErrRecipient) {
+			t.Errorf("an answer to %s: %v", what, err)
+		}
+		if _, err := SealVisitAnswer(c, visits); !errors.Is(err, ErrRecipient) {
+			t.Errorf("an answer to %s: %v", what, err)
+		}
 	}
 	sealed[len(sealed)-1] ^= 1
 	if _, err := OpenIssuerAnswer(sealed, authority); err == nil {
@@ -66,11 +77,11 @@ func TestLimitsOfMessages(t *testing.T) {
 		}
 	}
 	both := IssuerAnswer{Holders: []Holder{{code(1), "a", "1", now}}, Unopened: []visit.CTI{code(1)}}
-	if _, err := SealIssuerAnswer(recipient, both); !errors.Is(err, ErrMessage) {
+	if _, err := SealIssuerAnswer(certificate(t, testkit.Must(NewDraft(sample()))(t)), both); !errors.Is(err, ErrMessage) {
 		t.Errorf("a code both opened and not: %v", err)
 	}
 	undated := IssuerAnswer{Holders: []Holder{{code(1), "a", "1", time.Unix(0, 0)}}}
-	if _, err := SealIssuerAnswer(recipient, undated); !errors.Is(err, ErrMessage) {
+	if _, err := SealIssuerAnswer(certificate(t, testkit.Must(NewDraft(sample()))(t)), undated); !errors.Is(err, ErrMessage) {
 		t.Errorf("a code issued at no time: %v", err)
 	}
 	for name, change := range map[string]func(*Scan){
@@ -78,11 +89,11 @@ func TestLimitsOfMessages(t *testing.T) {
 		"an unknown clock state": func(s *Scan) { s.Clock = visit.ClockSynced + 1 },
 	} {
 		s := Scan{At: now, Facility: "f", Gate: "g", Issuer: "i", Clock: visit.ClockSynced, Flags: allFlags}
-		if _, err := SealVisitAnswer(recipient, VisitAnswer{Scans: []Scan{s}}); err != nil {
+		if _, err := SealVisitAnswer(certificate(t, testkit.Must(NewDraft(sample()))(t)), VisitAnswer{Scans: []Scan{s}}); err != nil {
 			t.Errorf("a scan with every flag: %v", err)
 		}
 		change(&s)
-		if _, err := SealVisitAnswer(recipient, VisitAnswer{Scans: []Scan{s}}); !errors.Is(err, ErrMessage) {
+		if _, err := SealVisitAnswer(certificate(t, testkit.Must(NewDraft(sample()))(t)), VisitAnswer{Scans: []Scan{s}}); !errors.Is(err, ErrMessage) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

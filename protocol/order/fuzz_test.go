@@ -11,29 +11,46 @@ import (
 // FuzzVerify begins with one order whose salt is fixed: each worker is a process of its own, and all of them must hold
 // the same bytes to be good.
 func FuzzVerify(f *testing.F) {
-	signed := testkit.Must(signAt(kim, sample(), place{facility: sample().Facility, salt: [16]byte{1}}))(f)
+	d := testkit.Must(draft(sample(), particulars{facility: sample().Facility, purpose: sample().Purpose, salt: [16]byte{1}}))(f)
+	signed := testkit.Must(d.Sign(kim, certificate(f, d)))(f)
 	good := testkit.Must(Approve(lee, signed))(f)
 	f.Add(good)
 	f.Add(good[:len(good)-1])
-	officers := register(f)
+	trusted := trusted(f)
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		if _, err := Verify(raw, officers, now); err == nil && !bytes.Equal(raw, good) {
+		if _, err := Verify(raw, trusted, now); err == nil && !bytes.Equal(raw, good) {
 			t.Error("other bytes than the approved order hold")
 		}
 	})
 }
 
 func FuzzUnmarshal(f *testing.F) {
-	b := testkit.Must(sample().marshal([32]byte{1}))(f)
-	f.Add(b)
+	d := testkit.Must(NewDraft(sample()))(f)
+	f.Add(d.payload(f, []byte(certificate(f, d).raw)))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		o, digest, err := unmarshal(b)
+		o, w, err := unmarshal(b)
 		if err != nil {
 			return
 		}
-		again, err := o.marshal(digest)
-		if err != nil || !bytes.Equal(again, b) {
-			t.Errorf("read from %x, written as %x, %v", b, again, err)
+		again, err := o.wire([32]byte(w.Particulars))
+		if err != nil {
+			t.Fatalf("read, and not written: %v", err)
+		}
+		again.Certificate = w.Certificate
+		if raw, err := encMode.Marshal(again); err != nil || !bytes.Equal(raw, b) {
+			t.Errorf("read from %x, written as %x, %v", b, raw, err)
+		}
+	})
+}
+
+func FuzzReadCertificate(f *testing.F) {
+	good := certificate(f, testkit.Must(NewDraft(sample()))(f))
+	f.Add([]byte(good.raw))
+	f.Add([]byte(good.raw)[:40])
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		c, err := readCertificate(raw)
+		if err == nil && (c.raw != string(raw) || c.check() != nil) {
+			t.Errorf("%x is read as %+v", raw, c)
 		}
 	})
 }

@@ -7,15 +7,11 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 
-	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/protocol/publickey"
 )
 
@@ -54,6 +50,15 @@ func (r Officers) All() []Officer {
 	return slices.SortedFunc(maps.Values(r.byKey), func(a, b Officer) int { return strings.Compare(a.Name, b.Name) })
 }
 
+// Keys returns each officer's key identifier by name, as an audit log tells of the register.
+func (r Officers) Keys() map[string]string {
+	keys := map[string]string{}
+	for id, o := range r.byKey {
+		keys[o.Name] = id.String()
+	}
+	return keys
+}
+
 // NewOfficers returns a register of these officers. A name or a key that appears twice is refused: one person must not be
 // able to act as two.
 func NewOfficers(officers ...Officer) (Officers, error) {
@@ -76,26 +81,44 @@ func NewOfficers(officers ...Officer) (Officers, error) {
 	return r, nil
 }
 
-const keyPrefix = "kipass-officer:"
+// The two kinds of public keys that people pass on have different beginnings, so that one is not taken for the other.
+const (
+	officerPrefix = "kipass-officer:"
+	rootPrefix    = "kipass-authority:"
+)
 
 // FormatPublicKey returns the text form of an officer's public key: "kipass-officer:" and 43 characters of unpadded
 // URL-safe base64 (RFC 4648 section 5).
-func FormatPublicKey(pub ed25519.PublicKey) string {
-	return keyPrefix + base64.RawURLEncoding.EncodeToString(pub)
-}
+func FormatPublicKey(pub ed25519.PublicKey) string { return formatKey(officerPrefix, pub) }
 
 // ParsePublicKey reads what FormatPublicKey wrote.
 func ParsePublicKey(s string) (ed25519.PublicKey, error) {
-	text, ok := strings.CutPrefix(s, keyPrefix)
+	return parseKey("officer's public key", officerPrefix, s)
+}
+
+// FormatRoot returns the text form of an authority's root key, "kipass-authority:" and as FormatPublicKey.
+func FormatRoot(pub ed25519.PublicKey) string { return formatKey(rootPrefix, pub) }
+
+// ParseRoot reads what FormatRoot wrote.
+func ParseRoot(s string) (ed25519.PublicKey, error) {
+	return parseKey("authority's root key", rootPrefix, s)
+}
+
+func formatKey(prefix string, pub ed25519.PublicKey) string {
+	return prefix + base64.RawURLEncoding.EncodeToString(pub)
+}
+
+func parseKey(what, prefix, s string) (ed25519.PublicKey, error) {
+	text, ok := strings.CutPrefix(s, prefix)
 	if !ok {
-		return nil, fmt.Errorf("officer's public key must begin with %q", keyPrefix)
+		return nil, fmt.Errorf("%s must begin with %q", what, prefix)
 	}
 	pub, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil || len(pub) != ed25519.PublicKeySize {
-		return nil, fmt.Errorf("officer's public key must be %q and 43 characters of base64url", keyPrefix)
+		return nil, fmt.Errorf("%s must be %q and 43 characters of base64url", what, prefix)
 	}
 	if err := publickey.Check(pub); err != nil {
-		return nil, fmt.Errorf("officer's key: %w", err)
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	return pub, nil
 }
@@ -124,43 +147,4 @@ func ParseOfficers(text []byte) (Officers, error) {
 		return Officers{}, fmt.Errorf("register of officers: %w", err)
 	}
 	return NewOfficers(all...)
-}
-
-// ReadOfficers reads the register in the file path. A missing file is a register without officers.
-func ReadOfficers(path string) (Officers, error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Officers{}, nil
-	}
-	if err != nil {
-		return Officers{}, fmt.Errorf("reading the register of officers: %w", err)
-	}
-	r, err := ParseOfficers(text)
-	if err != nil {
-		return Officers{}, fmt.Errorf("reading %s: %w", path, err)
-	}
-	return r, nil
-}
-
-// AppendOfficer adds an officer to the register in the file path and returns after it is durable. The whole register is
-// checked as it would be afterwards; nothing is written if the check fails.
-func AppendOfficer(path string, o Officer) error {
-	if err := checkOfficer(o.Name); err != nil {
-		return err // it would be read back as something else than one name
-	}
-	text, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("reading the register of officers: %w", err)
-	}
-	if len(text) > 0 && text[len(text)-1] != '\n' {
-		text = append(text, '\n')
-	}
-	text = fmt.Appendf(text, "%s %s\n", o.Name, FormatPublicKey(o.Public))
-	if _, err := ParseOfficers(text); err != nil {
-		return err
-	}
-	if err := (durable.Disk{}).Replace(path, text, 0o600); err != nil {
-		return fmt.Errorf("writing the register of officers: %w", err)
-	}
-	return nil
 }

@@ -1,12 +1,14 @@
 // Package order is the signed order with which the health authority asks for visits and for the holders of codes, its
 // approval by a second officer, and the messages exchanged under it. Visit server, issuer and inquiry share it; SPEC.md
 // specifies it. An order is good only if one officer signed it, a different one approved those very bytes, both are in
-// the register of the side that is asked, and its time has not run out.
+// the register of the side that is asked, the authority certified the key its answers are encrypted to, and its time has
+// not run out.
 package order
 
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -15,7 +17,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"filippo.io/age"
 	"github.com/fxamacker/cbor/v2"
 
 	"github.com/kipass/kipass/protocol/visit"
@@ -32,7 +33,7 @@ const (
 	// MaxOrder is the longest signed or approved order that is read, in bytes.
 	MaxOrder = 4 << 10
 
-	maxCase    = 64  // bytes
+	maxCase    = 32  // bytes
 	maxName    = 64  // bytes, of an officer
 	maxPurpose = 256 // bytes
 )
@@ -69,15 +70,16 @@ func ParseID(s string) (ID, error) {
 // Order asks for the visits of one facility in one window. Times are whole seconds.
 type Order struct {
 	ID        ID
-	Case      string         // case number, 1 to 64 bytes
+	Case      string         // case number, 1 to 32 of letters, digits and '-', one digit at least: public logs show it
 	Officer   string         // who signed, as in the register of officers
-	Purpose   string         // 1 to 256 bytes
-	Facility  visit.Facility // the place asked about; empty where the order was read without its place
+	Purpose   string         // 1 to 256 bytes; empty where an issuer reads the order
+	Facility  visit.Facility // the place asked about; empty where an issuer reads the order
 	From      time.Time      // first instant asked about, inclusive
 	To        time.Time      // end of the window, exclusive
-	Recipient string         // age recipient of the authority (age1…); every answer is encrypted to it
 	IssuedAt  time.Time
-	Expires   time.Time // last instant at which the order is obeyed, inclusive
+	Expires   time.Time   // last instant at which the order is obeyed, inclusive
+	Digest    [32]byte    // of all of it but the recipient, which is certified for it; set where an order is read
+	Recipient Certificate // the one key to which every answer is encrypted; set where an order is read
 }
 
 // Covers reports whether a scan at t falls into the window.
@@ -86,17 +88,16 @@ func (o Order) Covers(t time.Time) bool { return !t.Before(o.From) && t.Before(o
 const orderFormat = 1
 
 type wireOrder struct {
-	Format    uint8  `cbor:"0,keyasint"`
-	ID        []byte `cbor:"1,keyasint"`
-	Case      string `cbor:"2,keyasint"`
-	Officer   string `cbor:"3,keyasint"`
-	Purpose   string `cbor:"4,keyasint"`
-	Place     []byte `cbor:"5,keyasint"` // place.digest
-	From      int64  `cbor:"6,keyasint"`
-	To        int64  `cbor:"7,keyasint"`
-	Recipient string `cbor:"8,keyasint"`
-	IssuedAt  int64  `cbor:"9,keyasint"`
-	Expires   int64  `cbor:"10,keyasint"`
+	Format      uint8  `cbor:"0,keyasint"`
+	ID          []byte `cbor:"1,keyasint"`
+	Case        string `cbor:"2,keyasint"`
+	Officer     string `cbor:"3,keyasint"`
+	Particulars []byte `cbor:"4,keyasint"` // digest of facility and purpose
+	From        int64  `cbor:"5,keyasint"`
+	To          int64  `cbor:"6,keyasint"`
+	IssuedAt    int64  `cbor:"7,keyasint"`
+	Expires     int64  `cbor:"8,keyasint"`
+	Certificate []byte `cbor:"9,keyasint"` // of the recipient; empty in what the certificate is about
 }
 
 var (
@@ -114,56 +115,70 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-func (o Order) marshal(digest [32]byte) ([]byte, error) {
+// wire returns an order without its certificate.
+func (o Order) wire(particulars [32]byte) (wireOrder, error) {
 	if err := o.check(); err != nil {
-		return nil, err
+		return wireOrder{}, err
 	}
-	return encMode.Marshal(wireOrder{
-		Format: orderFormat, ID: o.ID[:], Case: o.Case, Officer: o.Officer, Purpose: o.Purpose, Place: digest[:],
-		From: o.From.Unix(), To: o.To.Unix(), Recipient: o.Recipient, IssuedAt: o.IssuedAt.Unix(), Expires: o.Expires.Unix(),
-	})
+	return wireOrder{
+		Format: orderFormat, ID: o.ID[:], Case: o.Case, Officer: o.Officer, Particulars: particulars[:],
+		From: o.From.Unix(), To: o.To.Unix(), IssuedAt: o.IssuedAt.Unix(), Expires: o.Expires.Unix(), Certificate: []byte{},
+	}, nil
 }
 
-// unmarshal reads an order without its place, and the digest of the place.
-func unmarshal(payload []byte) (Order, [32]byte, error) {
-	o, digest, err := unmarshalOrder(payload)
+const orderLabel = "kipass order v1"
+
+// digest is what the authority certifies a recipient for: SHA-256 of the label and the order with an empty certificate.
+func (w wireOrder) digest() ([32]byte, error) {
+	w.Certificate = []byte{}
+	b, err := encMode.Marshal(w)
 	if err != nil {
-		return Order{}, [32]byte{}, err
+		return [32]byte{}, fmt.Errorf("encoding an order: %w", err)
 	}
-	again, err := o.marshal(digest)
-	if err != nil {
-		return Order{}, [32]byte{}, err
-	}
-	if !bytes.Equal(again, payload) {
-		return Order{}, [32]byte{}, fmt.Errorf("%w: not deterministically encoded", ErrMalformed)
-	}
-	return o, digest, nil
+	return sha256.Sum256(append([]byte(orderLabel), b...)), nil
 }
 
-func unmarshalOrder(payload []byte) (Order, [32]byte, error) {
+// unmarshal reads an order, without its particulars and its recipient, which are yet to be checked.
+func unmarshal(payload []byte) (Order, wireOrder, error) {
 	var w wireOrder
 	if err := decMode.Unmarshal(payload, &w); err != nil {
-		return Order{}, [32]byte{}, fmt.Errorf("%w: %v", ErrMalformed, err)
+		return Order{}, wireOrder{}, fmt.Errorf("%w: %v", ErrMalformed, err)
 	}
+	o, err := w.order()
+	if err != nil {
+		return Order{}, wireOrder{}, err
+	}
+	if o.Digest, err = w.digest(); err != nil {
+		return Order{}, wireOrder{}, err
+	}
+	again, err := encMode.Marshal(w)
+	if err != nil || !bytes.Equal(again, payload) {
+		return Order{}, wireOrder{}, fmt.Errorf("%w: not deterministically encoded", ErrMalformed)
+	}
+	return o, w, nil
+}
+
+func (w wireOrder) order() (Order, error) {
 	if w.Format != orderFormat {
-		return Order{}, [32]byte{}, fmt.Errorf("%w: format %d, this program reads format %d", ErrMalformed, w.Format, orderFormat)
+		return Order{}, fmt.Errorf("%w: format %d, this program reads format %d", ErrMalformed, w.Format, orderFormat)
 	}
 	if len(w.ID) != len(ID{}) {
-		return Order{}, [32]byte{}, fmt.Errorf("%w: id of %d bytes, must be %d", ErrMalformed, len(w.ID), len(ID{}))
+		return Order{}, fmt.Errorf("%w: id of %d bytes, must be %d", ErrMalformed, len(w.ID), len(ID{}))
 	}
-	if len(w.Place) != 32 {
-		return Order{}, [32]byte{}, fmt.Errorf("%w: digest of the place of %d bytes, must be 32", ErrMalformed, len(w.Place))
+	if len(w.Particulars) != sha256.Size {
+		return Order{}, fmt.Errorf("%w: digest of the particulars of %d bytes, must be %d", ErrMalformed, len(w.Particulars), sha256.Size)
 	}
 	for _, sec := range []int64{w.From, w.To, w.IssuedAt, w.Expires} {
 		if sec <= 0 || sec > maxTime {
-			return Order{}, [32]byte{}, fmt.Errorf("%w: time %d is out of range", ErrMalformed, sec)
+			return Order{}, fmt.Errorf("%w: time %d is out of range", ErrMalformed, sec)
 		}
 	}
 	at := func(sec int64) time.Time { return time.Unix(sec, 0).UTC() }
-	return Order{
-		ID: ID(w.ID), Case: w.Case, Officer: w.Officer, Purpose: w.Purpose,
-		From: at(w.From), To: at(w.To), Recipient: w.Recipient, IssuedAt: at(w.IssuedAt), Expires: at(w.Expires),
-	}, [32]byte(w.Place), nil
+	o := Order{
+		ID: ID(w.ID), Case: w.Case, Officer: w.Officer,
+		From: at(w.From), To: at(w.To), IssuedAt: at(w.IssuedAt), Expires: at(w.Expires),
+	}
+	return o, o.check()
 }
 
 // maxTime (year 9999) keeps arithmetic on times far from overflow.
@@ -173,17 +188,11 @@ func (o Order) check() error {
 	if o.ID == (ID{}) {
 		return fmt.Errorf("%w: no id", ErrRefused)
 	}
-	if err := checkText("case number", o.Case, maxCase); err != nil {
+	if err := checkCase(o.Case); err != nil {
 		return err
 	}
 	if err := checkOfficer(o.Officer); err != nil {
 		return err
-	}
-	if err := checkText("purpose", o.Purpose, maxPurpose); err != nil {
-		return err
-	}
-	if _, err := age.ParseX25519Recipient(o.Recipient); err != nil {
-		return fmt.Errorf("%w: recipient is not an age X25519 recipient (age1…)", ErrRefused)
 	}
 	from, to, issued, expires := o.From.Unix(), o.To.Unix(), o.IssuedAt.Unix(), o.Expires.Unix()
 	switch {
@@ -197,6 +206,18 @@ func (o Order) check() error {
 		return fmt.Errorf("%w: expires before it was issued", ErrRefused)
 	case expires-issued > int64(MaxValidity/time.Second):
 		return fmt.Errorf("%w: valid for longer than %v", ErrRefused, MaxValidity)
+	}
+	return nil
+}
+
+// checkCase refuses what is no number: a case number stands in every party's public log, where no free text may.
+func checkCase(s string) error {
+	letters := func(r rune) bool { return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' }
+	digits := func(r rune) bool { return r >= '0' && r <= '9' }
+	stray := func(r rune) bool { return !letters(r) && !digits(r) && r != '-' }
+	if len(s) == 0 || len(s) > maxCase || strings.ContainsFunc(s, stray) || !strings.ContainsFunc(s, digits) {
+		return fmt.Errorf("%w: case number must be 1 to %d of A-Z, a-z, 0-9 and '-' with a digit, for example 2020-0001",
+			ErrRefused, maxCase)
 	}
 	return nil
 }

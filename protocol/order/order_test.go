@@ -25,7 +25,13 @@ var (
 	now                      = time.Date(2020, 7, 10, 9, 0, 0, 0, time.UTC)
 )
 
-const recipient = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj"
+// The authority certifies with root; forgers have keys of their own.
+var root, otherRoot = testKey(8), testKey(9)
+
+const (
+	recipient     = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj"
+	authorityName = "질병관리본부"
+)
 
 func register(t testing.TB) Officers {
 	t.Helper()
@@ -33,36 +39,71 @@ func register(t testing.TB) Officers {
 	return r
 }
 
+func trusted(t testing.TB) Trusted {
+	t.Helper()
+	return Trusted{Officers: register(t), Root: pub(root)}
+}
+
 func sample() Order {
 	return Order{
 		ID: ID{1, 2, 3}, Case: "2020-0701-17", Officer: "kim", Purpose: "접촉자 조사", Facility: "hongdae-12",
-		From: now.Add(-48 * time.Hour), To: now.Add(-24 * time.Hour), Recipient: recipient,
+		From: now.Add(-48 * time.Hour), To: now.Add(-24 * time.Hour),
 		IssuedAt: now.Add(-time.Hour), Expires: now.Add(24 * time.Hour),
 	}
 }
 
+// certification is what the authority says of the sample's recipient.
+func certification() Certification {
+	return Certification{Authority: authorityName, Recipient: recipient, Entry: 12}
+}
+
+func certificate(t testing.TB, d Draft) Certificate {
+	t.Helper()
+	return testkit.Must(d.Certify(root, certification()))(t)
+}
+
+func signed(t testing.TB, o Order) []byte {
+	t.Helper()
+	d := testkit.Must(NewDraft(o))(t)
+	return testkit.Must(d.Sign(kim, certificate(t, d)))(t)
+}
+
 func approved(t testing.TB, o Order) []byte {
 	t.Helper()
-	return testkit.Must(Approve(lee, testkit.Must(Sign(kim, o))(t)))(t)
+	return testkit.Must(Approve(lee, signed(t, o)))(t)
+}
+
+// payload is what an officer signs, with whatever certificate.
+func (d Draft) payload(t testing.TB, certificate []byte) []byte {
+	t.Helper()
+	w := d.wire
+	w.Certificate = certificate
+	return testkit.Must(encMode.Marshal(w))(t)
 }
 
 func TestApprovedOrderReadsBackWhole(t *testing.T) {
-	got := testkit.Must(Verify(approved(t, sample()), register(t), now))(t)
-	if got.Order != sample() || got.Approver != "lee" {
+	d := testkit.Must(NewDraft(sample()))(t)
+	c := certificate(t, d)
+	got := testkit.Must(Verify(testkit.Must(Approve(lee, testkit.Must(d.Sign(kim, c))(t)))(t), trusted(t), now))(t)
+	want := sample()
+	want.Recipient, want.Digest = c, d.Digest()
+	if got.Order != want || got.Approver != "lee" {
 		t.Errorf("Verify = %+v, approved by %s", got.Order, got.Approver)
+	}
+	if c.Recipient != recipient || c.Authority != authorityName || c.Entry != 12 || c.Digest != d.Digest() || c.Root != KeyIDOf(pub(root)) ||
+		!c.NotBefore.Equal(want.IssuedAt) || !c.NotAfter.Equal(want.Expires) {
+		t.Errorf("certificate = %+v", c)
 	}
 }
 
 func TestOrdersThatDoNotHold(t *testing.T) {
-	p := testkit.Must(newPlace(sample().Facility))(t)
+	d := testkit.Must(NewDraft(sample()))(t)
+	p, c := d.particulars, []byte(certificate(t, d).raw)
 	layer := func(key ed25519.PrivateKey, content string, payload []byte) []byte {
 		raw := testkit.Must(sign1(key, content, payload))(t)
 		return raw
 	}
-	payload := func(o Order) []byte {
-		b := testkit.Must(o.marshal(p.digest()))(t)
-		return b
-	}
+	payload := func(o Order) []byte { return testkit.Must(draft(o, p))(t).payload(t, c) }
 	enclosed := func(signed []byte) []byte {
 		raw := testkit.Must(p.enclose(signed))(t)
 		return raw
@@ -79,12 +120,11 @@ func TestOrdersThatDoNotHold(t *testing.T) {
 		raw := testkit.Must(m.MarshalCBOR())(t)
 		return enclosed(raw)
 	}
-	// elsewhere discloses another facility than the one signed for.
-	elsewhere := func() []byte {
+	// disclosing shows other particulars than those signed for.
+	disclosing := func(change func(*particulars)) []byte {
 		other := p
-		other.facility = "gangnam-1"
-		raw := testkit.Must(other.enclose(layer(lee, contentApproval, signedBy(kim))))(t)
-		return raw
+		change(&other)
+		return testkit.Must(other.enclose(layer(lee, contentApproval, signedBy(kim))))(t)
 	}
 	flipped := func(signature []byte) []byte {
 		raw := bytes.Clone(whole)
@@ -107,7 +147,9 @@ func TestOrdersThatDoNotHold(t *testing.T) {
 		"an approval within an approval":             {enclosed(layer(lee, contentApproval, layer(kim, contentApproval, payload(sample())))), now, ErrMalformed},
 		"a bit of the outer signature flipped":       {flipped(signatureOf(layer(lee, contentApproval, signedBy(kim)))), now, ErrRefused},
 		"a bit of the inner signature flipped":       {flipped(signatureOf(signedBy(kim))), now, ErrRefused},
-		"another facility beside the signatures":     {elsewhere(), now, ErrRefused},
+		"another facility beside the signatures":     {disclosing(func(p *particulars) { p.facility = "gangnam-1" }), now, ErrRefused},
+		"another purpose beside the signatures":      {disclosing(func(p *particulars) { p.purpose = "다른 목적" }), now, ErrRefused},
+		"no purpose beside the signatures":           {disclosing(func(p *particulars) { p.purpose = "" }), now, ErrMalformed},
 		"an issuer's form given to the visit server": {layer(lee, contentApproval, signedBy(kim)), now, ErrMalformed},
 		"expired by a second":                        {whole, sample().Expires.Add(time.Second), ErrRefused},
 		"issued in the future":                       {whole, sample().IssuedAt.Add(-MaxAhead - time.Second), ErrRefused},
@@ -117,7 +159,7 @@ func TestOrdersThatDoNotHold(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got, err := Verify(tt.raw, register(t), tt.at)
+			got, err := Verify(tt.raw, trusted(t), tt.at)
 			if !errors.Is(err, tt.want) {
 				t.Errorf("Verify = %v, want %v", err, tt.want)
 			}
@@ -126,39 +168,42 @@ func TestOrdersThatDoNotHold(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Verify(whole, register(t), sample().Expires); err != nil {
+	if _, err := Verify(whole, trusted(t), sample().Expires); err != nil {
 		t.Errorf("at the last instant of its validity: %v", err)
 	}
-	if _, err := Verify(whole, Officers{}, now); !errors.Is(err, ErrRefused) {
+	if _, err := Verify(whole, Trusted{Root: pub(root)}, now); !errors.Is(err, ErrRefused) {
 		t.Errorf("an empty register obeys: %v", err)
 	}
 }
 
-func TestAnIssuerCannotTellThePlace(t *testing.T) {
+func TestAnIssuerCannotTellPlaceOrPurpose(t *testing.T) {
 	whole := approved(t, sample())
-	raw := testkit.Must(WithoutPlace(whole))(t)
-	got := testkit.Must(VerifyWithoutPlace(raw, register(t), now))(t)
+	raw := testkit.Must(ForIssuer(whole))(t)
+	got := testkit.Must(VerifyForIssuer(raw, trusted(t), now))(t)
 	want := sample()
-	want.Facility = ""
-	if got.Order != want || got.Approver != "lee" {
-		t.Errorf("VerifyWithoutPlace = %+v, approved by %s", got.Order, got.Approver)
+	want.Facility, want.Purpose, want.Recipient, want.Digest = "", "", got.Recipient, got.Recipient.Digest
+	if got.Order != want || got.Approver != "lee" || got.Recipient.Recipient != recipient {
+		t.Errorf("VerifyForIssuer = %+v, approved by %s", got.Order, got.Approver)
 	}
-	if bytes.Contains(raw, []byte(sample().Facility)) {
-		t.Error("the facility's name is in what an issuer is given")
+	for _, hidden := range []string{string(sample().Facility), sample().Purpose} {
+		if bytes.Contains(raw, []byte(hidden)) {
+			t.Errorf("%q is in what an issuer is given", hidden)
+		}
+		if !bytes.Contains(whole, []byte(hidden)) {
+			t.Errorf("%q is not in what the visit server is given", hidden)
+		}
 	}
-	again := approved(t, sample())
-	other := testkit.Must(WithoutPlace(again))(t)
-	if bytes.Equal(raw, other) {
+	again := testkit.Must(ForIssuer(approved(t, sample())))(t)
+	if bytes.Equal(raw, again) {
 		t.Error("two orders about one place look alike: the digest is not salted")
 	}
-	if _, err := VerifyWithoutPlace(whole, register(t), now); !errors.Is(err, ErrMalformed) {
+	if _, err := VerifyForIssuer(whole, trusted(t), now); !errors.Is(err, ErrMalformed) {
 		t.Errorf("the visit server's form given to an issuer: %v", err)
 	}
 }
 
 func TestApproveRefusesOwnOrder(t *testing.T) {
-	signed := testkit.Must(Sign(kim, sample()))(t)
-	if _, err := Approve(kim, signed); !errors.Is(err, ErrRefused) {
+	if _, err := Approve(kim, signed(t, sample())); !errors.Is(err, ErrRefused) {
 		t.Errorf("Approve = %v, want ErrRefused", err)
 	}
 }
@@ -178,25 +223,25 @@ func TestLimitsOfAnOrder(t *testing.T) {
 		"expires when issued":        {func(o *Order) { o.Expires = o.IssuedAt }, false},
 		"no id":                      {func(o *Order) { o.ID = ID{} }, false},
 		"no case":                    {func(o *Order) { o.Case = "" }, false},
-		"case too long":              {func(o *Order) { o.Case = strings.Repeat("x", maxCase+1) }, false},
-		"case with a line end":       {func(o *Order) { o.Case = "a\nb" }, false},
+		"case too long":              {func(o *Order) { o.Case = strings.Repeat("7", maxCase+1) }, false},
+		"case with a line end":       {func(o *Order) { o.Case = "1\n2" }, false},
+		"case that is free text":     {func(o *Order) { o.Case = "서울 카페 2" }, false},
+		"case without a digit":       {func(o *Order) { o.Case = "cafe" }, false},
 		"no purpose":                 {func(o *Order) { o.Purpose = "" }, false},
 		"purpose not UTF-8":          {func(o *Order) { o.Purpose = "\xff" }, false},
 		"officer with a space":       {func(o *Order) { o.Officer = "kim lee" }, false},
 		"facility not a name":        {func(o *Order) { o.Facility = "Hongdae 12" }, false},
-		"recipient not an age key":   {func(o *Order) { o.Recipient = "age1xyz" }, false},
-		"recipient an SSH key":       {func(o *Order) { o.Recipient = "ssh-ed25519 AAAA" }, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			o := sample()
 			tt.change(&o)
-			signed, err := Sign(kim, o)
+			_, err := NewDraft(o)
 			if tt.good != (err == nil) {
-				t.Fatalf("Sign = %v, want good = %v", err, tt.good)
+				t.Fatalf("NewDraft = %v, want good = %v", err, tt.good)
 			}
-			if err != nil && (!errors.Is(err, ErrRefused) || signed != nil) {
-				t.Errorf("Sign = %d bytes, %v", len(signed), err)
+			if err != nil && !errors.Is(err, ErrRefused) {
+				t.Errorf("NewDraft = %v", err)
 			}
 		})
 	}
@@ -204,16 +249,11 @@ func TestLimitsOfAnOrder(t *testing.T) {
 
 // The verifying side holds the limits itself, whatever the signing side did.
 func TestLimitsAreHeldWhenReading(t *testing.T) {
-	o := sample()
-	p := testkit.Must(newPlace(o.Facility))(t)
-	digest := p.digest()
-	b := testkit.Must(encMode.Marshal(wireOrder{
-		Format: orderFormat, ID: o.ID[:], Case: o.Case, Officer: o.Officer, Purpose: o.Purpose, Place: digest[:],
-		From: o.To.Add(-MaxWindow - time.Second).Unix(), To: o.To.Unix(), Recipient: o.Recipient, IssuedAt: o.IssuedAt.Unix(), Expires: o.Expires.Unix(),
-	}))(t)
-	signed := testkit.Must(p.enclose(testkit.Must(sign1(kim, contentOrder, b))(t)))(t)
-	raw := testkit.Must(Approve(lee, signed))(t)
-	if _, err := Verify(raw, register(t), now); !errors.Is(err, ErrRefused) {
+	d := testkit.Must(NewDraft(sample()))(t)
+	d.wire.From = sample().To.Add(-MaxWindow - time.Second).Unix()
+	d.digest = testkit.Must(d.wire.digest())(t)
+	raw := testkit.Must(Approve(lee, testkit.Must(d.Sign(kim, certificate(t, d)))(t)))(t)
+	if _, err := Verify(raw, trusted(t), now); !errors.Is(err, ErrRefused) || errors.Is(err, ErrRecipient) {
 		t.Errorf("Verify = %v, want ErrRefused", err)
 	}
 }
@@ -245,6 +285,11 @@ func TestRegisterOfOfficers(t *testing.T) {
 			t.Errorf("%s: taken into the register", name)
 		}
 	}
+	if err := RemoveOfficer(path, "park"); err == nil {
+		t.Error("an officer who is not there was removed")
+	}
+	testkit.Check(t, AppendOfficer(path, Officer{"park", pub(park)}))
+	testkit.Check(t, RemoveOfficer(path, "park"))
 	r, err := ReadOfficers(path)
 	if err != nil || r.Len() != 2 {
 		t.Fatalf("register = %d officers, %v", r.Len(), err)

@@ -8,9 +8,9 @@ import (
 	"filippo.io/age"
 )
 
-// SealVisitAnswer returns the answer encrypted to the order's recipient (age-encryption.org/v1). More than MaxScans
-// scans are refused.
-func SealVisitAnswer(recipient string, a VisitAnswer) ([]byte, error) {
+// SealVisitAnswer returns the answer encrypted to the order's certified recipient (age-encryption.org/v1). More than
+// MaxScans scans are refused.
+func SealVisitAnswer(recipient Certificate, a VisitAnswer) ([]byte, error) {
 	plain, err := encodeVisitAnswer(a)
 	if err != nil {
 		return nil, err
@@ -27,8 +27,8 @@ func OpenVisitAnswer(sealed []byte, authority age.Identity) (VisitAnswer, error)
 	return decodeVisitAnswer(plain)
 }
 
-// SealIssuerAnswer returns the answer encrypted to the order's recipient.
-func SealIssuerAnswer(recipient string, a IssuerAnswer) ([]byte, error) {
+// SealIssuerAnswer returns the answer encrypted to the order's certified recipient.
+func SealIssuerAnswer(recipient Certificate, a IssuerAnswer) ([]byte, error) {
 	plain, err := encodeIssuerAnswer(a)
 	if err != nil {
 		return nil, err
@@ -45,8 +45,11 @@ func OpenIssuerAnswer(sealed []byte, authority age.Identity) (IssuerAnswer, erro
 	return decodeIssuerAnswer(plain)
 }
 
-func seal(recipient string, plain []byte) ([]byte, error) {
-	r, err := age.ParseX25519Recipient(recipient)
+func seal(recipient Certificate, plain []byte) ([]byte, error) {
+	if recipient.raw == "" {
+		return nil, fmt.Errorf("encrypting to the authority: %w", ErrRecipient)
+	}
+	r, err := age.ParseX25519Recipient(recipient.Recipient)
 	if err != nil {
 		return nil, fmt.Errorf("encrypting to the authority: %w", err)
 	}

@@ -16,29 +16,6 @@ const (
 	contentApproval = "application/vnd.kipass.signed-order+cose"
 )
 
-// Sign returns o signed by the officer it names: a tagged COSE_Sign1 (RFC 9052 section 4.2), EdDSA, and the place
-// beside it.
-func Sign(key ed25519.PrivateKey, o Order) ([]byte, error) {
-	p, err := newPlace(o.Facility)
-	if err != nil {
-		return nil, err
-	}
-	return signAt(key, o, p)
-}
-
-// signAt is Sign with a given salt.
-func signAt(key ed25519.PrivateKey, o Order, p place) ([]byte, error) {
-	payload, err := o.marshal(p.digest())
-	if err != nil {
-		return nil, err
-	}
-	signed, err := sign1(key, contentOrder, payload)
-	if err != nil {
-		return nil, err
-	}
-	return p.enclose(signed)
-}
-
 // Approve returns the approved order: a second COSE_Sign1 whose payload is the first, byte for byte. It refuses the key
 // that signed the order. The caller has shown the approving officer what [ReadSigned] returned.
 func Approve(key ed25519.PrivateKey, signed []byte) ([]byte, error) {
@@ -64,17 +41,27 @@ func Approve(key ed25519.PrivateKey, signed []byte) ([]byte, error) {
 	return p.enclose(approval)
 }
 
+// Trusted is what a side that checks orders has been told by its operator.
+type Trusted struct {
+	Officers Officers
+	Root     ed25519.PublicKey // of the authority, which certifies recipients; nil certifies nobody
+}
+
 // ReadSigned checks a signed order that awaits approval.
-func ReadSigned(signed []byte, officers Officers, now time.Time) (Order, error) {
+func ReadSigned(signed []byte, trusted Trusted, now time.Time) (Order, error) {
 	inner, p, err := disclose(signed)
 	if err != nil {
 		return Order{}, err
 	}
-	o, digest, err := readInner(inner, officers, now)
+	o, w, err := readInner(inner, trusted.Officers, now)
 	if err != nil {
 		return Order{}, err
 	}
-	return p.complete(o, digest)
+	if o, err = p.complete(o, [32]byte(w.Particulars)); err != nil {
+		return Order{}, err
+	}
+	a, err := trusted.certified(Approved{Order: o}, w, now)
+	return a.Order, err
 }
 
 // Approved is an order that holds, and who approved it.
@@ -83,61 +70,89 @@ type Approved struct {
 	Approver string
 }
 
-// Verify checks an approved order with its place at now, as the visit server is given it: two good signatures by two
-// different officers of the register, the inner one by the officer the order names, every limit, the place, and the
-// expiry. The error wraps [ErrMalformed] or [ErrRefused].
-func Verify(raw []byte, officers Officers, now time.Time) (Approved, error) {
+// RecipientError says that two officers of the register signed and approved an order, and that it is refused because the
+// authority did not certify its recipient. It wraps [ErrRefused] and [ErrRecipient].
+type RecipientError struct {
+	Order  Approved // without a recipient; the approver is missing where an order awaits approval
+	Reason error
+}
+
+func (e *RecipientError) Error() string {
+	return fmt.Sprintf("%v: %v: %v", ErrRefused, ErrRecipient, e.Reason)
+}
+
+func (e *RecipientError) Unwrap() []error { return []error{ErrRefused, ErrRecipient, e.Reason} }
+
+// Verify checks an approved order with its particulars at now, as the visit server is given it: two good signatures by two
+// different officers of the register, the inner one by the officer the order names, every limit, facility and purpose, the
+// expiry, and a recipient that the authority certified for it. The error wraps [ErrMalformed] or [ErrRefused]; if only the
+// recipient is wrong it is a [*RecipientError].
+func Verify(raw []byte, trusted Trusted, now time.Time) (Approved, error) {
 	approval, p, err := disclose(raw)
 	if err != nil {
 		return Approved{}, err
 	}
-	a, digest, err := verify(approval, officers, now)
+	a, w, err := verify(approval, trusted, now)
 	if err != nil {
 		return Approved{}, err
 	}
-	if a.Order, err = p.complete(a.Order, digest); err != nil {
+	if a.Order, err = p.complete(a.Order, [32]byte(w.Particulars)); err != nil {
 		return Approved{}, err
 	}
+	return trusted.certified(a, w, now)
+}
+
+// VerifyForIssuer is Verify of what [ForIssuer] returned; Facility and Purpose are empty.
+func VerifyForIssuer(raw []byte, trusted Trusted, now time.Time) (Approved, error) {
+	a, w, err := verify(raw, trusted, now)
+	if err != nil {
+		return Approved{}, err
+	}
+	return trusted.certified(a, w, now)
+}
+
+// certified returns the order with its recipient, if the authority certified it.
+func (t Trusted) certified(a Approved, w wireOrder, now time.Time) (Approved, error) {
+	c, err := verifyCertificate(w.Certificate, t.Root, a.Digest, now)
+	if err != nil {
+		return Approved{}, &RecipientError{Order: a, Reason: err}
+	}
+	a.Recipient = c
 	return a, nil
 }
 
-// VerifyWithoutPlace checks what [WithoutPlace] returned, as an issuer is given it; Facility is empty.
-func VerifyWithoutPlace(raw []byte, officers Officers, now time.Time) (Approved, error) {
-	a, _, err := verify(raw, officers, now)
-	return a, err
-}
-
-func verify(raw []byte, officers Officers, now time.Time) (Approved, [32]byte, error) {
+// verify checks everything of an approved order but its particulars and its recipient.
+func verify(raw []byte, trusted Trusted, now time.Time) (Approved, wireOrder, error) {
 	outer, err := parse1(raw, contentApproval)
 	if err != nil {
-		return Approved{}, [32]byte{}, err
+		return Approved{}, wireOrder{}, err
 	}
-	approver, err := outer.verify(officers)
+	approver, err := outer.by(trusted.Officers)
 	if err != nil {
-		return Approved{}, [32]byte{}, fmt.Errorf("approval: %w", err)
+		return Approved{}, wireOrder{}, fmt.Errorf("approval: %w", err)
 	}
-	o, digest, err := readInner(outer.sign1.Payload, officers, now)
+	o, w, err := readInner(outer.sign1.Payload, trusted.Officers, now)
 	if err != nil {
-		return Approved{}, [32]byte{}, err
+		return Approved{}, wireOrder{}, err
 	}
 	if o.Officer == approver.Name {
-		return Approved{}, [32]byte{}, fmt.Errorf("%w: officer %s approved their own order", ErrRefused, o.Officer)
+		return Approved{}, wireOrder{}, fmt.Errorf("%w: officer %s approved their own order", ErrRefused, o.Officer)
 	}
-	return Approved{Order: o, Approver: approver.Name}, digest, nil
+	return Approved{Order: o, Approver: approver.Name}, w, nil
 }
 
-func readInner(signed []byte, officers Officers, now time.Time) (Order, [32]byte, error) {
+func readInner(signed []byte, officers Officers, now time.Time) (Order, wireOrder, error) {
 	msg, err := parse1(signed, contentOrder)
 	if err != nil {
-		return Order{}, [32]byte{}, err
+		return Order{}, wireOrder{}, err
 	}
-	officer, err := msg.verify(officers)
+	officer, err := msg.by(officers)
 	if err != nil {
-		return Order{}, [32]byte{}, err
+		return Order{}, wireOrder{}, err
 	}
-	o, digest, err := unmarshal(msg.sign1.Payload)
+	o, w, err := unmarshal(msg.sign1.Payload)
 	if err != nil {
-		return Order{}, [32]byte{}, err
+		return Order{}, wireOrder{}, err
 	}
 	switch {
 	case o.Officer != officer.Name:
@@ -148,9 +163,9 @@ func readInner(signed []byte, officers Officers, now time.Time) (Order, [32]byte
 		err = fmt.Errorf("%w: order %v is dated %v, in the future", ErrRefused, o.ID, o.IssuedAt.Format(time.RFC3339))
 	}
 	if err != nil {
-		return Order{}, [32]byte{}, err
+		return Order{}, wireOrder{}, err
 	}
-	return o, digest, nil
+	return o, w, nil
 }
 
 type message struct {
@@ -185,19 +200,24 @@ func parse1(raw []byte, content string) (message, error) {
 	return message{kid: KeyID(kid), sign1: m}, nil
 }
 
-func (m message) verify(officers Officers) (Officer, error) {
+// by returns the officer of the register who signed the message.
+func (m message) by(officers Officers) (Officer, error) {
 	officer, ok := officers.ByKey(m.kid)
 	if !ok {
 		return Officer{}, fmt.Errorf("%w: key %v belongs to no officer in the register", ErrRefused, m.kid)
 	}
-	v, err := cose.NewVerifier(cose.AlgorithmEdDSA, officer.Public)
-	if err != nil {
-		return Officer{}, fmt.Errorf("%w: key %v of officer %s: %v", ErrRefused, m.kid, officer.Name, err)
-	}
-	if err := m.sign1.Verify(nil, v); err != nil {
+	if err := m.verify(officer.Public); err != nil {
 		return Officer{}, fmt.Errorf("%w: signature does not match key %v of officer %s", ErrRefused, m.kid, officer.Name)
 	}
 	return officer, nil
+}
+
+func (m message) verify(pub ed25519.PublicKey) error {
+	v, err := cose.NewVerifier(cose.AlgorithmEdDSA, pub)
+	if err != nil {
+		return err
+	}
+	return m.sign1.Verify(nil, v)
 }
 
 func sign1(key ed25519.PrivateKey, content string, payload []byte) ([]byte, error) {

@@ -17,6 +17,11 @@ import (
 
 // These tests use nothing but the file of vectors and the exported functions, as another implementation would.
 
+func (v vectors) trusted(t *testing.T) Trusted {
+	t.Helper()
+	return Trusted{Officers: v.register(t), Root: testkit.Must(ParseRoot(v.Root.Text))(t)}
+}
+
 func (v vectors) register(t *testing.T) Officers {
 	t.Helper()
 	var lines []string
@@ -45,21 +50,24 @@ func TestOrderVectors(t *testing.T) {
 	for _, o := range v.Orders {
 		want := Order{
 			ID: testkit.Must(ParseID(o.ID))(t), Case: o.Case, Officer: o.Officer, Purpose: o.Purpose, Facility: visit.Facility(o.Facility),
-			From: at(o.From), To: at(o.To), Recipient: o.Recipient, IssuedAt: at(o.IssuedAt), Expires: at(o.Expires),
+			From: at(o.From), To: at(o.To), IssuedAt: at(o.IssuedAt), Expires: at(o.Expires),
 		}
-		if got := testkit.Must(ReadSigned(testkit.Unhex(t, o.Signed), v.register(t), at(v.Now)))(t); got != want {
+		got := testkit.Must(ReadSigned(testkit.Unhex(t, o.Signed), v.trusted(t), at(v.Now)))(t)
+		want.Recipient = v.checkRecipient(t, o, got.Recipient)
+		want.Digest = want.Recipient.Digest
+		if got != want {
 			t.Errorf("%s, signed: %+v", o.Name, got)
 		}
-		if got := testkit.Must(Verify(testkit.Unhex(t, o.Approved), v.register(t), at(v.Now)))(t); got != (Approved{want, o.Approver}) {
+		if got := testkit.Must(Verify(testkit.Unhex(t, o.Approved), v.trusted(t), at(v.Now)))(t); got != (Approved{want, o.Approver}) {
 			t.Errorf("%s, approved: %+v", o.Name, got)
 		}
-		placeless := testkit.Must(WithoutPlace(testkit.Unhex(t, o.Approved)))(t)
-		if hex.EncodeToString(placeless) != o.Placeless {
-			t.Errorf("%s, without its place: %x", o.Name, placeless)
+		forIssuer := testkit.Must(ForIssuer(testkit.Unhex(t, o.Approved)))(t)
+		if hex.EncodeToString(forIssuer) != o.ForIssuer {
+			t.Errorf("%s, for an issuer: %x", o.Name, forIssuer)
 		}
-		want.Facility = ""
-		if got := testkit.Must(VerifyWithoutPlace(placeless, v.register(t), at(v.Now)))(t); got != (Approved{want, o.Approver}) {
-			t.Errorf("%s, without its place: %+v", o.Name, got)
+		want.Facility, want.Purpose = "", ""
+		if got := testkit.Must(VerifyForIssuer(forIssuer, v.trusted(t), at(v.Now)))(t); got != (Approved{want, o.Approver}) {
+			t.Errorf("%s, for an issuer: %+v", o.Name, got)
 		}
 		approver := ed25519.NewKeyFromSeed(testkit.Unhex(t, v.Officers[1].Private))
 		if approved := testkit.Must(Approve(approver, testkit.Unhex(t, o.Signed)))(t); hex.EncodeToString(approved) != o.Approved {
@@ -67,15 +75,29 @@ func TestOrderVectors(t *testing.T) {
 		}
 	}
 	for _, r := range v.Refused {
-		want := map[string]error{"malformed": ErrMalformed, "refused": ErrRefused}[r.Why]
+		want := map[string]error{"malformed": ErrMalformed, "refused": ErrRefused, "recipient": ErrRecipient}[r.Why]
 		verify := Verify
 		if r.Issuer {
-			verify = VerifyWithoutPlace
+			verify = VerifyForIssuer
 		}
-		if got, err := verify(testkit.Unhex(t, r.Order), v.register(t), at(r.Now)); want == nil || !errors.Is(err, want) || got != (Approved{}) {
+		if got, err := verify(testkit.Unhex(t, r.Order), v.trusted(t), at(r.Now)); want == nil || !errors.Is(err, want) || errors.Is(err, ErrRecipient) != (want == ErrRecipient) || got != (Approved{}) {
 			t.Errorf("%s: %v, want it %s", r.Name, err, r.Why)
 		}
 	}
+}
+
+// checkRecipient compares a certificate with what the file says of it and returns it.
+func (v vectors) checkRecipient(t *testing.T, o vectorOrder, got Certificate) Certificate {
+	t.Helper()
+	want := Certification{
+		Authority: v.Root.Name, Recipient: o.Recipient, Digest: [32]byte(testkit.Unhex(t, o.Digest)), Entry: o.Entry,
+		NotBefore: time.Unix(o.IssuedAt, 0).UTC(), NotAfter: time.Unix(o.Expires, 0).UTC(),
+	}
+	if got.Certification != want || got.Root.String() != v.Root.KeyID || got.Fingerprint() != o.Fingerprint ||
+		!strings.Contains(o.Payload, o.Certificate) {
+		t.Errorf("%s: its recipient is %+v, %s", o.Name, got, got.Fingerprint())
+	}
+	return got
 }
 
 func TestMessageVectors(t *testing.T) {

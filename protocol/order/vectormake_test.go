@@ -19,7 +19,7 @@ import (
 // sealVectors encrypts the answers with a fixed stream of random bytes.
 func sealVectors(t *testing.T, v *vectors) {
 	cryptotest.SetGlobalRandom(t, 1)
-	recipient := testkit.Must(age.ParseX25519Identity(v.Identity))(t).Recipient().String()
+	recipient := vectorCertificate(t, testkit.Must(NewDraft(sample()))(t))
 	for i := range v.Visits {
 		v.Visits[i].Sealed = hex.EncodeToString(testkit.Must(seal(recipient, testkit.Unhex(t, v.Visits[i].Plain)))(t))
 	}
@@ -30,9 +30,12 @@ func sealVectors(t *testing.T, v *vectors) {
 
 func makeVectors(t *testing.T) vectors {
 	t.Helper()
-	identity := testkit.Must(age.ParseX25519Identity(vectorIdentity))(t)
 	v := vectors{
 		About: "Orders, approvals and the exchange under them, as in protocol/order/SPEC.md.", Now: now.Unix(), Identity: vectorIdentity,
+	}
+	v.Root = vectorRoot{
+		Name: authorityName, Private: hex.EncodeToString(root.Seed()), Public: hex.EncodeToString(pub(root)),
+		Text: FormatRoot(pub(root)), KeyID: KeyIDOf(pub(root)).String(),
 	}
 	for _, o := range []struct {
 		name string
@@ -44,7 +47,6 @@ func makeVectors(t *testing.T) vectors {
 		})
 	}
 	ordinary := sample()
-	ordinary.Recipient = identity.Recipient().String()
 	widest := ordinary
 	widest.ID, widest.Case, widest.Purpose = ID(bytes.Repeat([]byte{0xff}, 16)), strings.Repeat("9", maxCase), strings.Repeat("가", maxPurpose/3)
 	widest.Facility = visit.Facility(strings.Repeat("f", 32))
@@ -56,36 +58,49 @@ func makeVectors(t *testing.T) vectors {
 	return v
 }
 
+// vectorCertificate certifies the recipient whose identity is among the vectors.
+func vectorCertificate(t *testing.T, d Draft) Certificate {
+	t.Helper()
+	c := certification()
+	c.Recipient = testkit.Must(age.ParseX25519Identity(vectorIdentity))(t).Recipient().String()
+	return testkit.Must(d.Certify(root, c))(t)
+}
+
 func orderVector(t *testing.T, name string, o Order, salt byte) vectorOrder {
 	t.Helper()
-	p := place{facility: o.Facility, salt: [16]byte(bytes.Repeat([]byte{salt}, 16))}
-	signed := testkit.Must(signAt(kim, o, p))(t)
+	p := particulars{facility: o.Facility, purpose: o.Purpose, salt: [16]byte(bytes.Repeat([]byte{salt}, 16))}
+	d := testkit.Must(draft(o, p))(t)
+	c := vectorCertificate(t, d)
+	signed := testkit.Must(d.Sign(kim, c))(t)
 	approved := testkit.Must(Approve(lee, signed))(t)
 	return vectorOrder{
 		Name: name, ID: o.ID.String(), Case: o.Case, Officer: o.Officer, Approver: "lee", Purpose: o.Purpose,
 		Facility: string(o.Facility), Salt: hex.EncodeToString(p.salt[:]), From: o.From.Unix(), To: o.To.Unix(),
-		Recipient: o.Recipient, IssuedAt: o.IssuedAt.Unix(), Expires: o.Expires.Unix(),
-		Payload: hex.EncodeToString(testkit.Must(o.marshal(p.digest()))(t)), Signed: hex.EncodeToString(signed),
-		Approved:  hex.EncodeToString(approved),
-		Placeless: hex.EncodeToString(testkit.Must(WithoutPlace(approved))(t)),
+		IssuedAt: o.IssuedAt.Unix(), Expires: o.Expires.Unix(),
+		Recipient: c.Recipient, Fingerprint: c.Fingerprint(), Entry: c.Entry, Digest: hex.EncodeToString(c.Digest[:]),
+		Certificate: hex.EncodeToString([]byte(c.raw)), Payload: hex.EncodeToString(d.payload(t, []byte(c.raw))),
+		Signed: hex.EncodeToString(signed), Approved: hex.EncodeToString(approved),
+		ForIssuer: hex.EncodeToString(testkit.Must(ForIssuer(approved))(t)),
 	}
 }
 
 func refusedVectors(t *testing.T, o Order) (all []vectorRefused) {
 	t.Helper()
-	p := place{facility: o.Facility, salt: [16]byte{1}}
-	payload := testkit.Must(o.marshal(p.digest()))(t)
+	p := particulars{facility: o.Facility, purpose: o.Purpose, salt: [16]byte{1}}
+	d := testkit.Must(draft(o, p))(t)
+	certificate := vectorCertificate(t, d)
+	payload := d.payload(t, []byte(certificate.raw))
 	layer := func(key ed25519.PrivateKey, content string, payload []byte) []byte {
 		return testkit.Must(sign1(key, content, payload))(t)
 	}
 	signedBy := func(key ed25519.PrivateKey) []byte { return layer(key, contentOrder, payload) }
 	good := layer(lee, contentApproval, signedBy(kim))
-	add := func(name, why string, now time.Time, p place, signed []byte) {
+	add := func(name, why string, now time.Time, p particulars, signed []byte) {
 		enclosed := testkit.Must(p.enclose(signed))(t)
 		all = append(all, vectorRefused{Name: name, Why: why, Now: now.Unix(), Order: hex.EncodeToString(enclosed)})
 	}
-	elsewhere, salted := p, p
-	elsewhere.facility = "gangnam-1"
+	elsewhere, otherwise, salted := p, p, p
+	elsewhere.facility, otherwise.purpose = "gangnam-1", "다른 목적"
 	salted.salt[15] = 1
 	flipped := bytes.Clone(good)
 	flipped[len(flipped)-1] ^= 1
@@ -96,14 +111,29 @@ func refusedVectors(t *testing.T, o Order) (all []vectorRefused) {
 	add("an approval within an approval", "malformed", now, p, layer(lee, contentApproval, layer(kim, contentApproval, payload)))
 	add("a bit of the approval's signature flipped", "refused", now, p, flipped)
 	add("another facility beside the signatures", "refused", now, elsewhere, good)
+	add("another purpose beside the signatures", "refused", now, otherwise, good)
 	add("another salt beside the signatures", "refused", now, salted, good)
 	add("expired by a second", "refused", o.Expires.Add(time.Second), p, good)
 	add("dated a second more than 5 minutes in the future", "refused", o.IssuedAt.Add(-MaxAhead-time.Second), p, good)
+	foreign := testkit.Must(d.Certify(otherRoot, certification()))(t)
+	expired := certification()
+	expired.NotAfter = now.Add(-time.Second)
+	for _, c := range []struct {
+		name        string
+		certificate []byte
+	}{
+		{"a recipient without a certificate", []byte{}},
+		{"a recipient certified by another authority", []byte(foreign.raw)},
+		{"a recipient certified for another order", []byte(vectorCertificate(t, testkit.Must(draft(o, otherwise))(t)).raw)},
+		{"a recipient whose certificate expired a second ago", []byte(testkit.Must(d.Certify(root, expired))(t).raw)},
+	} {
+		add(c.name, "recipient", now, p, layer(lee, contentApproval, layer(kim, contentOrder, d.payload(t, c.certificate))))
+	}
 	with := hex.EncodeToString(testkit.Must(p.enclose(good))(t))
 	return append(all,
 		vectorRefused{Name: "a byte after its end", Why: "malformed", Now: now.Unix(), Order: with + "00"},
-		vectorRefused{Name: "without its place, given to the visit server", Why: "malformed", Now: now.Unix(), Order: hex.EncodeToString(good)},
-		vectorRefused{Name: "with its place, given to an issuer", Why: "malformed", Issuer: true, Now: now.Unix(), Order: with},
+		vectorRefused{Name: "as an issuer is given it, given to the visit server", Why: "malformed", Now: now.Unix(), Order: hex.EncodeToString(good)},
+		vectorRefused{Name: "as the visit server is given it, given to an issuer", Why: "malformed", Issuer: true, Now: now.Unix(), Order: with},
 	)
 }
 
@@ -111,10 +141,10 @@ func (v *vectors) messages(t *testing.T) {
 	t.Helper()
 	at, id, code := now.Add(-30*time.Hour), v.Orders[0].ID, func(b byte) visit.CTI { return visit.CTI(bytes.Repeat([]byte{b}, visit.CTISize)) }
 	text := func(c visit.CTI) string { return hex.EncodeToString(c[:]) }
-	q := Question{Order: testkit.Unhex(t, v.Orders[0].Placeless), Codes: []visit.CTI{code(1), code(2)}}
+	q := Question{Order: testkit.Unhex(t, v.Orders[0].ForIssuer), Codes: []visit.CTI{code(1), code(2)}}
 	raw := testkit.Must(EncodeQuestion(q))(t)
 	v.Questions = []vectorMessage{{
-		Name: "two codes", Order: v.Orders[0].Placeless, Question: hex.EncodeToString(raw),
+		Name: "two codes", Order: v.Orders[0].ForIssuer, Question: hex.EncodeToString(raw),
 		Codes: []string{text(code(1)), text(code(2))},
 	}}
 	a := VisitAnswer{Entry: 41, Order: sample().ID, Scans: []Scan{

@@ -21,6 +21,7 @@ type vectors struct {
 	About     string          `json:"about"`
 	Now       int64           `json:"now_s"`     // when orders are checked, unless a vector says otherwise
 	Identity  string          `json:"identity"`  // age identity of the recipient
+	Root      vectorRoot      `json:"root"`      // of the authority
 	Officers  []vectorOfficer `json:"officers"`  // the register
 	Orders    []vectorOrder   `json:"orders"`    // hold
 	Refused   []vectorRefused `json:"refused"`   // do not hold
@@ -29,6 +30,14 @@ type vectors struct {
 	Holders   []vectorHolders `json:"issuer_answers"`
 	Problems  []vectorProblem `json:"problems"`
 	Malformed []vectorBroken  `json:"malformed_questions"`
+}
+
+type vectorRoot struct {
+	Name    string `json:"name"`
+	Private string `json:"private"` // Ed25519 seed (RFC 8032)
+	Public  string `json:"public"`
+	Text    string `json:"text"` // as people pass it on
+	KeyID   string `json:"key_id"`
 }
 
 type vectorOfficer struct {
@@ -50,18 +59,23 @@ type vectorOrder struct {
 	Salt      string `json:"salt"`
 	From      int64  `json:"from_s"`
 	To        int64  `json:"to_s"`
-	Recipient string `json:"recipient"`
 	IssuedAt  int64  `json:"issued_at_s"`
 	Expires   int64  `json:"expires_s"`
-	Payload   string `json:"payload"`
-	Signed    string `json:"signed"`
-	Approved  string `json:"approved"`
-	Placeless string `json:"without_place"`
+	Recipient string `json:"recipient"`
+	// Fingerprint is of the recipient, as an approving officer sees it.
+	Fingerprint string `json:"fingerprint"`
+	Entry       uint64 `json:"log_entry"`
+	Digest      string `json:"digest"` // what the certificate binds the recipient to
+	Certificate string `json:"certificate"`
+	Payload     string `json:"payload"`
+	Signed      string `json:"signed"`
+	Approved    string `json:"approved"`
+	ForIssuer   string `json:"for_issuer"`
 }
 
 type vectorRefused struct {
 	Name   string `json:"name"`
-	Why    string `json:"why"` // "malformed" or "refused"
+	Why    string `json:"why"` // "malformed", "refused", or "recipient": refused for its recipient alone
 	Issuer bool   `json:"issuer"`
 	Now    int64  `json:"now_s"`
 	Order  string `json:"order"` // as the visit server is given it; where issuer is true, as an issuer is
