@@ -38,6 +38,7 @@ type drainOptions struct {
 	server    sender
 	status    *statusBoard
 	heartbeat func() wire.Heartbeat // the gate's present state
+	trust     func() uint64         // version of the trust list that the gate goes by
 	onReceipt func(wire.Receipt)
 	onRevoked func(bool)
 	onUnknown func()
@@ -175,7 +176,9 @@ func (d *drain) step(ctx context.Context) (wait time.Duration, listen bool) {
 
 func (d *drain) send(ctx context.Context, s visit.Segment) {
 	d.batching.begin()
-	r, err := d.server.SendBatch(ctx, wire.Batch{Segment: s, Oldest: min(max(d.source.Oldest(), d.aside+1), s.Records[0].Seq)})
+	r, err := d.server.SendBatch(ctx, wire.Batch{
+		Segment: s, Oldest: min(max(d.source.Oldest(), d.aside+1), s.Records[0].Seq), Trust: d.trust(),
+	})
 	if ctx.Err() != nil {
 		return // whatever was stored is sent again and is no second visit
 	}

@@ -23,7 +23,11 @@ type fakeServer struct {
 	onBeat func() (wire.Receipt, error)
 	terms  wire.Receipt // pacing of the usual receipt
 	held   map[uint64]bool
+	trust  uint64 // of the newest batch
 }
+
+// trustHeld is the version of the gate's trust list.
+const trustHeld = 7
 
 type sentBatch struct {
 	at    time.Duration // since the start
@@ -34,6 +38,7 @@ type sentBatch struct {
 func (s *fakeServer) SendBatch(_ context.Context, b wire.Batch) (wire.Receipt, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.trust = b.Trust
 	s.sends = append(s.sends, sentBatch{time.Since(s.start), b.Segment.Records[0].Seq, len(b.Segment.Records)})
 	if s.onSend != nil {
 		return s.onSend(b)
@@ -84,6 +89,7 @@ func inBubble(t *testing.T, records int, draw func() float64, span time.Duration
 		b.status.now = time.Now
 		d := newDrain(drainOptions{
 			source: b.journal, server: b.server, status: &b.status, draw: draw, log: slog.New(slog.NewTextHandler(&b.log, nil)),
+			trust:     func() uint64 { return trustHeld },
 			onReceipt: func(wire.Receipt) {}, onRevoked: func(r bool) { b.revoked = append(b.revoked, r) },
 			onUnknown: func() {},
 			heartbeat: func() wire.Heartbeat {

@@ -358,3 +358,10 @@ func TestAlertsAreKept(t *testing.T) {
 		t.Errorf("alerts %s", got)
 	}
 }
+
+func TestABatchNamesTheTrustListThatTheGateGoesBy(t *testing.T) {
+	b := inBubble(t, 1, always(1), time.Hour, nil)
+	if b.server.trust != trustHeld || len(b.server.held) != 1 {
+		t.Errorf("trust list %d is named, want %d; %d records", b.server.trust, trustHeld, len(b.server.held))
+	}
+}

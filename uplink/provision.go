@@ -15,6 +15,12 @@ func (u *Uplink) lacks(r wire.Receipt) bool {
 	return r.Trust > trust || r.SealKey != (visit.SealKeyID{}) && r.SealKey != seal
 }
 
+// trust returns the version of the trust list that the gate goes by.
+func (u *Uplink) trust() uint64 {
+	version, _ := u.opts.Provision.Holding()
+	return version
+}
+
 // offer hands a receipt to keepProvisioned without ever waiting for it; only the newest counts.
 func (u *Uplink) offer(r wire.Receipt) {
 	if !u.lacks(r) {

@@ -84,7 +84,7 @@ func (u *Uplink) Run(ctx context.Context) error {
 		u.opts.Logger.Warn("identity", "error", err)
 	}
 	d := newDrain(drainOptions{
-		source: u.opts.Source, server: u.client, status: &u.status, heartbeat: u.opts.Heartbeat, log: u.opts.Logger,
+		source: u.opts.Source, server: u.client, status: &u.status, heartbeat: u.opts.Heartbeat, trust: u.trust, log: u.opts.Logger,
 		onReceipt: u.offer, onRevoked: u.revoked, onUnknown: u.lapsed.raise, renewed: u.renewed, draw: u.opts.Network.Draw,
 	})
 	var g errgroup.Group

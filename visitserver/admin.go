@@ -37,19 +37,21 @@ type command struct {
 
 // commands by name. Results are JSON objects.
 var commands = map[string]command{
-	"facility add":    {[]string{"FACILITY", "[NAME]"}, addFacility},
-	"terminal add":    {[]string{"FACILITY", "GATE"}, addTerminal},
-	"terminal revoke": {[]string{"FACILITY", "GATE"}, revokeTerminal},
-	"trust-root":      {[]string{"PUBKEY"}, setTrustRoot},
-	"trust-list":      {nil, installTrustList},
-	"officer add":     {[]string{"NAME", "PUBKEY"}, addOfficer},
-	"officer remove":  {[]string{"NAME"}, removeOfficer},
-	"officer list":    {nil, listOfficers},
-	"authority-root":  {[]string{"PUBKEY"}, setAuthorityRoot},
-	"manager-token":   {[]string{"FACILITY"}, addManager},
-	"counts":          {[]string{"FACILITY", "DAY"}, showCounts},
-	"destroy":         {[]string{"[" + ConfirmClock + "]"}, destroyDue},
-	"ledger":          {nil, showLedger},
+	"facility add":      {[]string{"FACILITY", "[NAME]"}, addFacility},
+	"terminal add":      {[]string{"FACILITY", "GATE"}, addTerminal},
+	"terminal revoke":   {[]string{"FACILITY", "GATE"}, revokeTerminal},
+	"trust-root":        {[]string{"PUBKEY"}, setTrustRoot},
+	"trust-list":        {nil, installTrustList},
+	"officer add":       {[]string{"NAME", "PUBKEY"}, addOfficer},
+	"officer remove":    {[]string{"NAME"}, removeOfficer},
+	"officer list":      {nil, listOfficers},
+	"authority-root":    {[]string{"PUBKEY"}, setAuthorityRoot},
+	"manager-token":     {[]string{"FACILITY"}, addManager},
+	"counts":            {[]string{"FACILITY", "DAY"}, showCounts},
+	"destroy":           {[]string{"[" + ConfirmClock + "]"}, destroyDue},
+	"ledger":            {nil, showLedger},
+	"alert list":        {nil, listAlerts},
+	"alert acknowledge": {[]string{"FACILITY", "GATE"}, acknowledge},
 }
 
 // Admin returns the operator's interface, to be served on a socket that only the operator can reach.
@@ -225,6 +227,20 @@ func destroyDue(ctx context.Context, s *Server, args []string, _ []byte) (any, e
 	}
 	done, err := s.DestroyDue(ctx)
 	return result(map[string]any{"destroyed": done}, err)
+}
+
+func listAlerts(ctx context.Context, s *Server, _ []string, _ []byte) (any, error) {
+	alerts, err := s.Alerts(ctx)
+	return result(map[string][]Alert{"alerts": alerts}, err)
+}
+
+func acknowledge(ctx context.Context, s *Server, args []string, _ []byte) (any, error) {
+	f, g, err := parseTerminal(args)
+	if err != nil {
+		return nil, err
+	}
+	alerts, err := s.Acknowledge(ctx, f, g)
+	return result(map[string][]Alert{"acknowledged": alerts}, err)
 }
 
 func showLedger(ctx context.Context, s *Server, _ []string, _ []byte) (any, error) {

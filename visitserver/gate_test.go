@@ -59,7 +59,7 @@ func (fx *fixture) enrol(code string, csr []byte) (wire.Enrolment, error) {
 	return ask[wire.Enrolment](fx, fx.client(nil), wire.PathEnrol, wire.TypeEnrol, wire.EnrolRequest{Code: code, CSR: csr}, wire.TypeEnrolment)
 }
 
-// gate enrols a terminal of an existing facility.
+// gate enrols a device as a terminal of an existing facility, with a journal of its own.
 func (fx *fixture) gate(f visit.Facility, g visit.Gate) *gate {
 	fx.t.Helper()
 	key, csr := newKeyAndCSR(fx.t)

@@ -2,6 +2,8 @@ package visitserver
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/visit"
@@ -14,6 +16,8 @@ const (
 	refuseMalformed  = "malformed"
 	refuseTooOld     = "too-old"
 	refuseUnknownKey = "unknown-key"
+	// refuseUnknownIssuer is of a record that names an issuer which was never in a trust list.
+	refuseUnknownIssuer = "unknown-issuer"
 )
 
 // taken is what became of a segment.
@@ -24,10 +28,11 @@ type taken struct {
 	resend  *wire.Resend // nothing was taken: earlier records are needed first
 }
 
-// ingest takes a segment of a terminal's journal, of which the gate can still send all from oldest on. When it returns
-// without error every record is durably stored or refused for good, unless it asks for earlier ones. Visits are made
-// durable first and the journal's row after: a crash in between is a retry, and a retry finds its visits stored.
-func (s *Server) ingest(ctx context.Context, t terminalName, seg visit.Segment, oldest uint64) (taken, error) {
+// ingest takes a batch of a terminal's journal. When it returns without error every record is durably stored or refused
+// for good, unless it asks for earlier ones. Visits are made durable first and the journal's row after: a crash in between
+// is a retry, and a retry finds its visits stored.
+func (s *Server) ingest(ctx context.Context, c caller, b wire.Batch) (taken, error) {
+	t, seg := c.name, b.Segment
 	if len(seg.Records) == 0 {
 		return taken{}, httpserver.BadRequest.With("batch without records")
 	}
@@ -39,14 +44,18 @@ func (s *Server) ingest(ctx context.Context, t terminalName, seg visit.Segment, 
 	if err != nil {
 		return taken{}, err
 	}
-	c := before.journal.compare(seg)
-	if c.alert == AlertGap && oldest < seg.Records[0].Seq {
+	next := before.journal.compare(seg)
+	if next.alert == AlertGap && b.Oldest < seg.Records[0].Seq {
 		resend := s.askAgain(t, seg.Journal, before.journal.Last, seg.Records[0].Seq-1)
 		return taken{settled: visit.Settlement{Journal: seg.Journal}, resend: resend}, nil
 	}
-	in := newIntake(s, t, before, c.known)
+	in := newIntake(s, t, b, before, next.known)
 	for _, rec := range seg.Records {
-		if err := in.take(ctx, seg, rec); err != nil {
+		err := in.take(ctx, seg, rec)
+		if errors.Is(err, errTrustBehind) {
+			return taken{}, errors.Join(httpserver.Busy.With(err.Error()), s.alarm(ctx, t, AlertTrustList))
+		}
+		if err != nil {
 			return taken{}, err
 		}
 	}
@@ -54,22 +63,38 @@ func (s *Server) ingest(ctx context.Context, t terminalName, seg visit.Segment, 
 	if err != nil {
 		return taken{}, err
 	}
-	if c.unsure && fresh > 0 {
-		c.alert = AlertRollback
+	if next.unsure && fresh > 0 {
+		next.alert = AlertRollback
 	}
-	after := progress{
-		gate:    in.gateRow(before.gate),
-		journal: before.journal.advance(seg, c, in.refused, fresh, in.offered-fresh),
-	}
-	if err := s.saveProgress(ctx, t, seg.Journal, before, after); err != nil {
+	after, alerts := in.progress(before, seg, next, fresh, c.row.Enrolled)
+	if err := s.saveProgress(ctx, t, seg.Journal, before, after, alerts); err != nil {
 		return taken{}, err
 	}
-	out := taken{settled: visit.Settlement{Journal: seg.Journal, Through: seg.Through(), Refused: in.refused}, fresh: fresh}
-	if c.alert != "" {
-		out.alerts = []string{c.alert}
-		s.log.Warn("journal jumped", "facility", t.facility, "gate", t.gate, "alert", c.alert, "missing", c.missing)
+	settled := visit.Settlement{Journal: seg.Journal, Through: seg.Through(), Refused: in.refused}
+	return taken{settled: settled, alerts: alerts, fresh: fresh}, nil
+}
+
+// progress returns the rows after the segment, of which so many visits were new, and what there is to alert of.
+func (in *intake) progress(
+	before progress, seg visit.Segment, next continuity, fresh int, enrolled *time.Time,
+) (after progress, alerts []string) {
+	after = progress{gate: before.gate, journal: before.journal.advance(seg, next, in.refused, fresh, in.offered-fresh)}
+	after.gate.Received, after.journal.Placed = in.received, in.last
+	if known := before.journalRaw != nil; fresh > 0 || !known { // a retry that was late is no other device
+		if alert := after.gate.enter(seg.Journal, known, enrolled, in.received); alert != "" {
+			alerts, after.journal.Doubtful = append(alerts, alert), true
+		}
 	}
-	return out, nil
+	if next.alert != "" {
+		alerts = append(alerts, next.alert)
+	}
+	if in.belated && fresh > 0 {
+		alerts = append(alerts, AlertLate)
+	}
+	if in.unnamed {
+		alerts = append(alerts, AlertUnknownIssuer)
+	}
+	return after, alerts
 }
 
 // askAgain asks a gate for records that it has seen settled, up to settled, and the server does not hold.

@@ -9,6 +9,7 @@ import (
 	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/visit"
+	"github.com/kipass/kipass/protocol/wire"
 	"github.com/kipass/kipass/visitserver/rowcipher"
 	"github.com/kipass/kipass/visitserver/store"
 )
@@ -18,23 +19,29 @@ type intake struct {
 	s        *Server
 	name     terminalName
 	received time.Time
-	last     time.Time // newest placing of the gate, not after received
+	last     time.Time // newest placing of the journal, not after received
 	known    uint64    // records up to here are retries
+	trust    uint64    // version of the trust list that the gate has
+	journal  visit.JournalID
+	gate     gateRow // before the segment
 	recent   []visit.Refusal
 
 	opener *visit.Opener // of the epoch that begins at epoch, nil at first
 	epoch  uint64
 
-	days    map[day.Day][]store.Row // in the order of the segment
+	days    map[day.Day][]pending // in the order of the segment
 	refused []visit.Refusal
-	offered int // visits for the store, those it holds already included
+	belated bool // some are of a time for which the gate had reported that all was delivered
+	unnamed bool // some name an issuer that was never in a trust list
+	offered int  // visits for the store, those it holds already included
 }
 
-// newIntake begins a segment whose records up to known were taken before.
-func newIntake(s *Server, t terminalName, before progress, known uint64) *intake {
+// newIntake begins a batch whose records up to known were taken before.
+func newIntake(s *Server, t terminalName, b wire.Batch, before progress, known uint64) *intake {
 	in := &intake{
-		s: s, name: t, received: s.now().UTC().Truncate(time.Millisecond), last: before.gate.Placed,
-		known: known, recent: before.journal.Recent, days: map[day.Day][]store.Row{},
+		s: s, name: t, received: s.now().UTC().Truncate(time.Millisecond), last: before.journal.Placed,
+		known: known, trust: b.Trust, journal: b.Segment.Journal, gate: before.gate,
+		recent: before.journal.Recent, days: map[day.Day][]pending{},
 	}
 	if in.last.IsZero() {
 		in.last = before.gate.Added
@@ -53,6 +60,12 @@ func (in *intake) take(ctx context.Context, seg visit.Segment, rec visit.Sealed)
 		return nil
 	}
 	v, reason := in.open(seg, rec)
+	if reason == "" && !in.s.issuers.ever(v.Issuer) {
+		if in.trust > in.s.trust.Load() {
+			return errTrustBehind
+		}
+		reason, in.unnamed = refuseUnknownIssuer, true
+	}
 	if reason != "" {
 		in.refused = append(in.refused, visit.Refusal{Seq: rec.Seq, Reason: reason})
 		return nil
@@ -69,10 +82,16 @@ func (in *intake) take(ctx context.Context, seg visit.Segment, rec visit.Sealed)
 	if held, err := in.heldElsewhere(ctx, v, p); err != nil || held {
 		return err
 	}
-	return in.add(v, p, key)
+	in.add(v, p, key)
+	return nil
 }
 
-var errTooOld = errors.New("day of visit is destroyed")
+var (
+	errTooOld = errors.New("day of visit is destroyed")
+	// errTrustBehind says that a gate knows a trust list which this server does not: an issuer that is unknown here may
+	// be in it.
+	errTrustBehind = errors.New("the server's trust list is older than the gate's")
+)
 
 // place returns where a visit is put in time and the key of that day; errTooOld if the day is destroyed.
 func (in *intake) place(v visit.Visit) (placement, *rowcipher.Key, error) {
@@ -90,24 +109,21 @@ func (in *intake) place(v visit.Visit) (placement, *rowcipher.Key, error) {
 	return p, key, err
 }
 
-// add seals a visit into a row of its day.
-func (in *intake) add(v visit.Visit, p placement, key *rowcipher.Key) error {
-	row, err := key.Seal(in.name.facility, in.name.gate, p.at, v)
-	if err != nil {
-		return err
-	}
+// add puts a visit to those of its day.
+func (in *intake) add(v visit.Visit, p placement, key *rowcipher.Key) {
 	d := day.Of(p.at)
-	in.days[d] = append(in.days[d], row)
+	record := rowcipher.Record{Visit: v, Received: in.received, Journal: in.journal}
+	in.days[d] = append(in.days[d], pending{Record: record, key: key, at: p.at})
+	in.belated = in.belated || in.gate.belated(v)
 	if !p.moved && p.at.After(in.last) && !p.at.After(in.received) { // an issuer's word alone says nothing of other visits
 		in.last = p.at
 	}
-	return nil
 }
 
-// store makes the rows durable and returns how many of them were new.
+// store makes the visits durable and returns how many of them were new.
 func (in *intake) store(ctx context.Context) (fresh int, err error) {
-	for d, rows := range in.days {
-		n, err := in.s.store.Put(ctx, in.name.facility, d, rows)
+	for d, records := range in.days {
+		n, err := in.storeDay(ctx, d, records)
 		if errors.Is(err, store.ErrRetired) {
 			// The day was destroyed between reading the clock and storing; asked again, its records are too old.
 			return 0, httpserver.Busy.With("a day of visit was destroyed meanwhile; send again")
@@ -120,14 +136,22 @@ func (in *intake) store(ctx context.Context) (fresh int, err error) {
 	return fresh, nil
 }
 
-// gateRow returns the gate's row after the segment.
-func (in *intake) gateRow(before gateRow) gateRow {
-	after := before
-	after.Received = in.received
-	if in.last.After(before.Placed) {
-		after.Placed = in.last
+func (in *intake) storeDay(ctx context.Context, d day.Day, records []pending) (fresh int, err error) {
+	rows := make([]store.Row, len(records))
+	for i, r := range records {
+		if rows[i], err = r.seal(in.name); err != nil {
+			return 0, err
+		}
 	}
-	return after
+	fresh, err = in.s.store.Put(ctx, in.name.facility, d, rows)
+	if err != nil || fresh == len(rows) {
+		return fresh, err
+	}
+	if rows, err = in.separate(ctx, d, records); err != nil || len(rows) == 0 {
+		return fresh, err
+	}
+	more, err := in.s.store.Put(ctx, in.name.facility, d, rows)
+	return fresh + more, err
 }
 
 func (in *intake) open(seg visit.Segment, rec visit.Sealed) (visit.Visit, string) {
@@ -173,36 +197,3 @@ func (s *Server) reallyTooOld(d day.Day) error {
 
 // midnight is how close to a day's edge the same code may be met on either side of it: its life and the largest skew.
 const midnight = time.Minute
-
-// heldElsewhere reports whether a visit is already stored on another day than the one it is placed on: a code read on
-// both sides of midnight, or a record whose time was moved and that comes again later.
-func (in *intake) heldElsewhere(ctx context.Context, v visit.Visit, p placement) (bool, error) {
-	on := day.Of(p.at)
-	from, to := day.Of(p.at.Add(-midnight)), day.Of(p.at.Add(midnight))
-	if p.moved {
-		from, to = day.OldestKept(in.received), day.Of(in.received)
-	}
-	for d := from; d <= to; d++ {
-		if d == on {
-			continue
-		}
-		key, err := in.s.keys.Key(d)
-		if errors.Is(err, daykey.ErrNoKey) || errors.Is(err, daykey.ErrDamaged) {
-			continue // without its key a day holds nothing that can be recognised
-		}
-		if err != nil {
-			return false, err
-		}
-		blind := key.Blind(v.Issuer, v.CTI)
-		for _, r := range in.days[d] {
-			if r.Blind == blind {
-				return true, nil
-			}
-		}
-		held, err := in.s.store.Holds(ctx, in.name.facility, d, blind)
-		if err != nil || held {
-			return held, err
-		}
-	}
-	return false, nil
-}

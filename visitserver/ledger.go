@@ -36,6 +36,7 @@ type GateLedger struct {
 	Received  time.Time       `json:"received,omitzero"` // last batch
 	Heartbeat *HeartbeatRow   `json:"heartbeat,omitempty"`
 	Journals  []JournalLedger `json:"journals"`
+	Alerts    []Alert         `json:"alerts,omitempty"` // that no operator has acknowledged
 }
 
 // JournalLedger is what was taken from one journal. Last = Missing + Stored + Again + Refused as long as there was no
@@ -49,6 +50,8 @@ type JournalLedger struct {
 	Refused uint64         `json:"refused"` // for good
 	Missing uint64         `json:"missing"` // sequences that never came
 	Alerts  map[string]int `json:"alerts,omitempty"`
+	// Doubtful says that it may be the journal of a copy of the gate: see the gate's alerts.
+	Doubtful bool `json:"doubtful,omitempty"`
 }
 
 // Ledger returns the account as it stands.
@@ -108,6 +111,10 @@ func (s *Server) gateLedger(ctx context.Context, key string, row TerminalRow) (G
 		Facility: visit.Facility(f), Gate: visit.Gate(g), Enrolled: row.Enrolled, Revoked: row.Revoked,
 		Journals: []JournalLedger{},
 	}
+	var err error
+	if out.Alerts, err = s.alertsOf(ctx, key+"/"); err != nil {
+		return GateLedger{}, err
+	}
 	var gate gateRow
 	if _, err := load(ctx, s.store, tableGate, key, &gate); err != nil {
 		return GateLedger{}, err
@@ -124,7 +131,7 @@ func (s *Server) gateLedger(ctx context.Context, key string, row TerminalRow) (G
 	err = each(ctx, s, tableJournal, key+"/", func(k string, j JournalRow) error {
 		out.Journals = append(out.Journals, JournalLedger{
 			Journal: strings.TrimPrefix(k, key+"/"), Last: j.Last, Chain: hex.EncodeToString(j.Chain), Stored: j.Stored,
-			Again: j.Again, Refused: j.Refused, Missing: j.Missing, Alerts: j.Alerts,
+			Again: j.Again, Refused: j.Refused, Missing: j.Missing, Alerts: j.Alerts, Doubtful: j.Doubtful,
 		})
 		return nil
 	})

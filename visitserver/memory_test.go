@@ -21,11 +21,11 @@ type memoryStore struct {
 
 	mu     sync.Mutex
 	values map[string]map[string][]byte // by table and key
-	visits map[string]bool
+	visits map[string]store.Row
 }
 
 func newMemoryStore() *memoryStore {
-	return &memoryStore{values: map[string]map[string][]byte{}, visits: map[string]bool{}}
+	return &memoryStore{values: map[string]map[string][]byte{}, visits: map[string]store.Row{}}
 }
 
 func visitName(f visit.Facility, d day.Day, b store.Blind) string {
@@ -36,18 +36,19 @@ func (m *memoryStore) Put(_ context.Context, f visit.Facility, d day.Day, rows [
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, r := range rows {
-		if name := visitName(f, d, r.Blind); !m.visits[name] {
-			m.visits[name] = true
+		if _, held := m.visits[visitName(f, d, r.Blind)]; !held {
+			m.visits[visitName(f, d, r.Blind)] = r
 			fresh++
 		}
 	}
 	return fresh, nil
 }
 
-func (m *memoryStore) Holds(_ context.Context, f visit.Facility, d day.Day, b store.Blind) (bool, error) {
+func (m *memoryStore) Lookup(_ context.Context, f visit.Facility, d day.Day, b store.Blind) (store.Row, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.visits[visitName(f, d, b)], nil
+	row, stored := m.visits[visitName(f, d, b)]
+	return row, stored, nil
 }
 
 func (m *memoryStore) Counts(context.Context, visit.Facility, day.Day) ([]store.Count, error) {

@@ -191,6 +191,7 @@ func (s *Server) refuse(err error, now time.Time) error {
 // moment before they are destroyed.
 func (s *Server) scans(ctx context.Context, o order.Order, now time.Time) ([]order.Scan, error) {
 	var scans []order.Scan
+	doubt := doubts{s: s, facility: o.Facility, journals: map[string]bool{}}
 	for d := max(day.Of(o.From), day.OldestKept(now)); d <= day.Of(o.To); d++ {
 		keys, err := s.keys.Keys(d)
 		if errors.Is(err, daykey.ErrNoKey) {
@@ -210,8 +211,13 @@ func (s *Server) scans(ctx context.Context, o order.Order, now time.Time) ([]ord
 			if err != nil {
 				return nil, err
 			}
+			flags, err := doubt.flags(ctx, d, keys, row, v)
+			if err != nil {
+				return nil, err
+			}
 			scans = append(scans, order.Scan{
 				At: row.At, Facility: o.Facility, Gate: row.Gate, Issuer: v.Issuer, CTI: v.CTI, Clock: v.Clock, Skew: v.Skew,
+				Flags: flags,
 			})
 		}
 	}
@@ -220,11 +226,11 @@ func (s *Server) scans(ctx context.Context, o order.Order, now time.Time) ([]ord
 
 // openRow opens a row under the key of its day that it was sealed under: a day has more than one when a damaged key was
 // replaced and then put right.
-func openRow(keys []*rowcipher.Key, f visit.Facility, row store.Row) (v visit.Visit, err error) {
+func openRow(keys []*rowcipher.Key, f visit.Facility, row store.Row) (r rowcipher.Record, err error) {
 	for _, key := range keys {
-		if v, err = key.Open(f, row); err == nil {
-			return v, nil
+		if r, err = key.Open(f, row); err == nil {
+			return r, nil
 		}
 	}
-	return visit.Visit{}, err
+	return rowcipher.Record{}, err
 }

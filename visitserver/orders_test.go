@@ -128,8 +128,8 @@ func TestAnOrderIsAnsweredWithItsWindowAndLogged(t *testing.T) {
 		t.Fatalf("refused: %s", refused)
 	}
 	want := []order.Scan{
-		{At: visits[1].At.UTC(), Facility: "cafe", Gate: "west", Issuer: "naver", CTI: visits[1].CTI, Clock: visit.ClockSynced, Skew: 2 * time.Second},
-		{At: visits[2].At.UTC(), Facility: "cafe", Gate: "east", Issuer: "pass", CTI: visits[2].CTI, Clock: visit.ClockSynced, Skew: 2 * time.Second},
+		{At: visits[1].At.UTC(), Facility: "cafe", Gate: "west", Issuer: "naver", CTI: visits[1].CTI, Clock: visit.ClockSynced, Skew: 2 * time.Second, Flags: order.Late},
+		{At: visits[2].At.UTC(), Facility: "cafe", Gate: "east", Issuer: "pass", CTI: visits[2].CTI, Clock: visit.ClockSynced, Skew: 2 * time.Second, Flags: order.Late},
 		{At: visits[3].At.UTC(), Facility: "cafe", Gate: "west", Issuer: "naver", CTI: visits[3].CTI, Clock: visit.ClockSynced, Skew: 2 * time.Second},
 	}
 	if len(answer.Scans) != len(want) || answer.Order != o.ID {

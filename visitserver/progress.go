@@ -13,8 +13,12 @@ import (
 // gateRow is what is known of a gate over all its journals.
 type gateRow struct {
 	Added    time.Time `json:"added"`
-	Placed   time.Time `json:"placed"`   // newest proven time of a visit
 	Received time.Time `json:"received"` // last batch taken
+	// Journal is the one in use, and Since when its first batch came.
+	Journal string    `json:"journal,omitempty"`
+	Since   time.Time `json:"since,omitzero"`
+	// Delivered is when the gate last reported that nothing was left to deliver.
+	Delivered time.Time `json:"delivered,omitzero"`
 }
 
 // progress is the row of a gate and that of one of its journals, with the bytes they were read from.
@@ -34,21 +38,30 @@ func journalKey(t terminalName, id visit.JournalID) string { return t.String() +
 // loadProgress reads both rows. One that is damaged counts as missing, which is logged: the gate's visits are taken all
 // the same, and what the row knew is begun anew.
 func (s *Server) loadProgress(ctx context.Context, t terminalName, id visit.JournalID) (p progress, err error) {
-	if p.gateRaw, err = optional(s.store.Get(ctx, tableGate, t.String())); err != nil {
+	if p.gate, p.gateRaw, err = s.loadGate(ctx, t); err != nil {
 		return progress{}, err
 	}
 	if p.journalRaw, err = optional(s.store.Get(ctx, tableJournal, journalKey(t, id))); err != nil {
 		return progress{}, err
-	}
-	if err := json.Unmarshal(p.gateRaw, &p.gate); p.gateRaw != nil && err != nil {
-		p.gate = gateRow{}
-		s.log.Error("row of a gate is damaged and begun anew", "facility", t.facility, "gate", t.gate, "error", err)
 	}
 	if err := p.journal.decode(p.journalRaw); err != nil {
 		p.journal = JournalRow{}
 		s.log.Error("row of a journal is damaged and begun anew", "facility", t.facility, "gate", t.gate, "error", err)
 	}
 	return p, nil
+}
+
+// loadGate reads a gate's row, and the bytes it was read from; one that is damaged counts as missing.
+func (s *Server) loadGate(ctx context.Context, t terminalName) (g gateRow, raw []byte, err error) {
+	raw, err = optional(s.store.Get(ctx, tableGate, t.String()))
+	if err != nil || raw == nil {
+		return gateRow{}, nil, err
+	}
+	if err := json.Unmarshal(raw, &g); err != nil {
+		s.log.Error("row of a gate is damaged and begun anew", "facility", t.facility, "gate", t.gate, "error", err)
+		return gateRow{}, raw, nil
+	}
+	return g, raw, nil
 }
 
 // decode reads a row; nil stands for none.
@@ -65,9 +78,12 @@ func (j *JournalRow) decode(raw []byte) error {
 	return nil
 }
 
-// saveProgress puts new rows in place of those that old holds.
-func (s *Server) saveProgress(ctx context.Context, t terminalName, id visit.JournalID, old, new progress) error {
+// saveProgress puts new rows in place of those that old holds, and raises alerts.
+func (s *Server) saveProgress(ctx context.Context, t terminalName, id visit.JournalID, old, new progress, alerts []string) error {
 	var e edit
+	if err := s.raise(ctx, &e, t, alerts...); err != nil {
+		return err
+	}
 	e.put(tableGate, t.String(), old.gateRaw, new.gate)
 	e.put(tableJournal, journalKey(t, id), old.journalRaw, new.journal)
 	return e.apply(ctx, s.store)

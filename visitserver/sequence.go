@@ -2,6 +2,7 @@ package visitserver
 
 import (
 	"slices"
+	"time"
 
 	"github.com/kipass/kipass/protocol/visit"
 )
@@ -22,6 +23,9 @@ type JournalRow struct {
 	Refused uint64         `json:"refused"`
 	Missing uint64         `json:"missing"` // sequences that never came
 	Alerts  map[string]int `json:"alerts,omitempty"`
+	Placed  time.Time      `json:"placed,omitzero"` // newest proven time of a visit
+	// Doubtful says that the journal may be that of a copy of the gate, and that no operator has looked into it.
+	Doubtful bool `json:"doubtful,omitempty"`
 	// Recent are the refusals among the records the gate may not have seen settled: they are told again when it asks again.
 	Recent []visit.Refusal `json:"recent,omitempty"`
 }

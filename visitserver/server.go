@@ -58,6 +58,7 @@ type Server struct {
 	gates   stripes
 	slots   chan struct{} // holds one for each batch or order in work
 	waiting atomic.Int64  // requests that wait for a slot
+	issuers issuers
 	trust   atomic.Uint64 // version of the trust list in force
 	destroy sync.Mutex    // one destruction at a time
 	held    atomic.Pointer[HeldBack]
@@ -91,6 +92,9 @@ func New(ctx context.Context, p Parts) (*Server, error) {
 	}
 	s.trust.Store(list.version)
 	if _, err := s.trusted(ctx); err != nil {
+		return nil, fmt.Errorf("visit server: %w", err)
+	}
+	if err := s.issuers.load(ctx, s); err != nil {
 		return nil, fmt.Errorf("visit server: %w", err)
 	}
 	retired, err := s.store.Retired(ctx)

@@ -44,7 +44,7 @@ func (s *Server) takeVisits(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer release()
 	// Once begun it is carried through: a gate that hangs up has its visits stored all the same.
-	done, err := s.ingest(context.WithoutCancel(r.Context()), t.name, batch.Segment, batch.Oldest)
+	done, err := s.ingest(context.WithoutCancel(r.Context()), t, batch)
 	if err != nil {
 		return whenFull(err)
 	}
@@ -121,16 +121,22 @@ func (s *Server) keepHeartbeat(ctx context.Context, t terminalName, h wire.Heart
 	if err != nil {
 		return nil, err
 	}
-	var e edit
-	e.put(tableHeartbeat, t.String(), raw, HeartbeatRow{
-		At: s.now().UTC(), Version: h.Version, Backlog: h.Backlog, Quarantine: h.Quarantine, Oldest: h.Oldest,
-		Clock: h.Clock, FreeDisk: h.FreeDisk, Faults: h.Faults,
-	})
-	if err := e.apply(ctx, s.store); err != nil || h.Journal == (visit.JournalID{}) {
+	held, err := s.loadProgress(ctx, t, h.Journal)
+	if err != nil {
 		return nil, err
 	}
-	held, err := s.loadProgress(ctx, t, h.Journal)
-	if err != nil || h.Settled <= held.journal.Last {
+	now := s.now().UTC()
+	behind := h.Journal != (visit.JournalID{}) && h.Settled > held.journal.Last
+	var e edit
+	if h.Backlog == 0 && !behind {
+		held.gate.Delivered = now
+		e.put(tableGate, t.String(), held.gateRaw, held.gate)
+	}
+	e.put(tableHeartbeat, t.String(), raw, HeartbeatRow{
+		At: now, Version: h.Version, Backlog: h.Backlog, Quarantine: h.Quarantine, Oldest: h.Oldest,
+		Clock: h.Clock, FreeDisk: h.FreeDisk, Faults: h.Faults,
+	})
+	if err := e.apply(ctx, s.store); err != nil || !behind {
 		return nil, err
 	}
 	return s.askAgain(t, h.Journal, held.journal.Last, h.Settled), nil

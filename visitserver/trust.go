@@ -75,8 +75,15 @@ func (s *Server) InstallTrustList(ctx context.Context, raw []byte) (uint64, erro
 		return 0, fmt.Errorf("%w: version %d offered, version %d held: %w",
 			token.ErrTrustList, list.Version, held.version, token.ErrRollback)
 	}
-	if err := s.store.Swap(ctx, store.Change{Table: tableTrust, Key: trustNow, Old: held.raw, New: raw}); err != nil {
+	e := edit{changes: []store.Change{{Table: tableTrust, Key: trustNow, Old: held.raw, New: raw}}}
+	if err := s.issuers.remember(ctx, s, &e, list); err != nil {
+		return 0, err
+	}
+	if err := e.apply(ctx, s.store); err != nil {
 		return 0, fmt.Errorf("installing the trust list: %w", err)
+	}
+	if err := s.issuers.load(ctx, s); err != nil {
+		return 0, err
 	}
 	s.trust.Store(list.Version)
 	return list.Version, nil

@@ -81,6 +81,9 @@ func TestAServerFromInitToShutdown(t *testing.T) {
 		{[]string{"trust-root", hex.EncodeToString(pub)}, "set", cli.StatusDone},
 		{[]string{"trust-list", filepath.Join(dir, "missing")}, "", cli.StatusFailed},
 		{[]string{"trust-list", filepath.Join(dir, "audit.vkey")}, "", cli.StatusFailed},
+		{[]string{"alert", "list"}, "alerts", cli.StatusDone},
+		{[]string{"alert", "acknowledge", "cafe", "door"}, "", cli.StatusFailed}, // it has none
+		{[]string{"alert", "acknowledge", "cafe"}, "", cli.StatusUsage},
 		{[]string{"destroy"}, "destroyed", cli.StatusDone},
 		{[]string{"destroy", "--confirm-clock"}, "destroyed", cli.StatusDone},
 		{[]string{"ledger", "--confirm-clock"}, "", cli.StatusUsage},

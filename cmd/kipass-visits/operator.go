@@ -21,6 +21,11 @@ func operatorCommands() []*cobra.Command {
 				"24시간 유효한 일회용 등록 코드를 출력합니다 / "+
 					"print a one-time enrolment code, good for 24 h"),
 			operatorCommand("revoke FACILITY GATE", "게이트를 차단합니다 / shut a gate out")),
+		cli.Group("alert", "복제되었거나 고장난 것으로 보이는 게이트의 경보 / alerts of gates that look copied or broken",
+			operatorCommand("list", "아직 확인되지 않은 경보 / alerts that nobody has acknowledged"),
+			operatorCommand("acknowledge FACILITY GATE",
+				"게이트를 살펴보았음을 감사 기록에 남기고 경보를 끝냅니다 / "+
+					"end a gate's alerts, having looked into them; it is noted in the audit log")),
 		cli.Group("officer", "명령을 내릴 수 있는 보건 당국의 담당관 / officers of the health authority whose orders are obeyed",
 			operatorCommand("add NAME PUBKEY", "담당관을 넣습니다 / add an officer (kipass-officer:…)"),
 			operatorCommand("remove NAME", "담당관을 뺍니다 / remove an officer"),

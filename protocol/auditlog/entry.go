@@ -19,6 +19,8 @@ const (
 	KindOpened      = "opened"      // a contact list was decrypted
 	KindDestruction = "destruction" // data and keys were destroyed
 	KindRegister    = "register"    // somebody or some key was added to a register of the party, or removed
+	// KindAcknowledged is of an operator who has looked into the alerts of a gate.
+	KindAcknowledged = "acknowledged"
 )
 
 // MaxEntry is the longest leaf in bytes.
@@ -35,13 +37,15 @@ type Entry struct {
 	Officer    string    `json:"officer,omitempty"`  // who signed the order
 	Approver   string    `json:"approver,omitempty"` // who approved it
 	Facility   string    `json:"facility,omitempty"`
-	From       time.Time `json:"from,omitzero"` // window, inclusive
-	To         time.Time `json:"to,omitzero"`   // window, exclusive
-	Day        string    `json:"day,omitempty"` // day destroyed, 2006-01-02 in Asia/Seoul
-	Count      uint64    `json:"count"`         // scans that left, codes opened, records destroyed …
+	Gate       string    `json:"gate,omitempty"`
+	Alerts     []string  `json:"alerts,omitempty"` // codes of the alerts acknowledged
+	From       time.Time `json:"from,omitzero"`    // window, inclusive
+	To         time.Time `json:"to,omitzero"`      // window, exclusive
+	Day        string    `json:"day,omitempty"`    // day destroyed, 2006-01-02 in Asia/Seoul
+	Count      uint64    `json:"count"`            // scans that left, codes opened, records destroyed …
 	Refused    uint64    `json:"refused,omitempty"`
-	Digest     string    `json:"digest,omitempty"` // SHA-256, hexadecimal: of the order, or of what was destroyed or written
-	LogEntries []string  `json:"logs,omitempty"`   // entries of other parties' logs this rests on, "origin#number"
+	Digest     string    `json:"digest,omitempty"`   // SHA-256, hexadecimal: of the order, or of what was destroyed or written
+	LogEntries []string  `json:"logs,omitempty"`     // entries of other parties' logs this rests on, "origin#number"
 	Register   string    `json:"register,omitempty"` // which register was changed
 	Name       string    `json:"name,omitempty"`     // who or what was added or removed
 	Key        string    `json:"key,omitempty"`      // identifier of its key, hexadecimal

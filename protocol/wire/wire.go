@@ -48,6 +48,7 @@ const (
 type Batch struct {
 	Segment visit.Segment `cbor:"1,keyasint"`
 	Oldest  uint64        `cbor:"2,keyasint"` // sequence of the oldest record the gate can still send, delivered or not
+	Trust   uint64        `cbor:"3,keyasint"` // version of the trust list that the gate goes by, 0 for none
 }
 
 // Receipt answers a batch or a heartbeat. It is sent only after the server's own commit, and it speaks of the records
@@ -60,7 +61,7 @@ type Receipt struct {
 	Wait       uint32           `cbor:"5,keyasint"`           // milliseconds to wait before the next batch: the fleet's pacing
 	Gather     uint32           `cbor:"6,keyasint"`           // milliseconds to gather scans for, at most MaxGather
 	Heartbeat  uint32           `cbor:"7,keyasint"`           // seconds between heartbeats when nothing is sent
-	Alerts     []string         `cbor:"8,keyasint,omitempty"` // "gap", "fork", "rollback": the server saw the journal jump
+	Alerts     []string         `cbor:"8,keyasint,omitempty"` // what the server saw of the journal and the gate: SPEC.md, Alerts
 	Resend     *Resend          `cbor:"9,keyasint,omitempty"` // nil: the server lacks nothing that it knows of
 }
 

@@ -3,7 +3,6 @@
 package rowcipher
 
 import (
-	"bytes"
 	"crypto/cipher"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -27,6 +26,19 @@ const (
 	blindLabel = "kipass visit row index v1"
 )
 
+// Record is what a row holds: a visit, and how it came to be here.
+type Record struct {
+	visit.Visit
+	Received time.Time       // by the server's clock, in whole milliseconds
+	Journal  visit.JournalID // of the gate
+	// Apart says that the code stands at the facility at another time too, which came first: such a row has a blind index
+	// of its own, made of the time as well, so that neither hides the other.
+	Apart bool
+}
+
+// headSize is what stands before the visit in a row's plaintext: time of receipt (milliseconds since 1970) and journal.
+const headSize = 8 + 16
+
 // Key seals the visits of one day and names their codes. It is safe for concurrent use.
 type Key struct {
 	aead  cipher.AEAD
@@ -48,43 +60,60 @@ func Derive(s daykey.Secret) (*Key, error) {
 
 // Blind returns the blind index of an issuer's code: HMAC-SHA-256 (RFC 2104) cut to 16 bytes, over the issuer's name
 // with a length byte and the cti.
-func (k *Key) Blind(issuer string, cti visit.CTI) store.Blind {
+func (k *Key) Blind(issuer string, cti visit.CTI) store.Blind { return k.digest(issuer, cti, nil) }
+
+// BlindApart returns the blind index of a record that is [Record.Apart]: as Blind, with the gate's time after the cti, in
+// milliseconds since 1970.
+func (k *Key) BlindApart(v visit.Visit) store.Blind {
+	return k.digest(v.Issuer, v.CTI, binary.BigEndian.AppendUint64(nil, uint64(v.At.UnixMilli())))
+}
+
+func (k *Key) digest(issuer string, cti visit.CTI, more []byte) store.Blind {
 	h := k.blind.Get().(hash.Hash)
 	defer k.blind.Put(h)
 	h.Reset()
 	var b [1 + 16 + visit.CTISize]byte
 	n := append(append(append(b[:0], byte(len(issuer))), issuer...), cti[:]...)
 	h.Write(n)
+	h.Write(more)
 	var sum [sha256.Size]byte
 	return store.Blind(h.Sum(sum[:0]))
 }
 
-// Seal returns a row: the visit's canonical encoding under AES-256-GCM with a random nonce, bound to facility, gate,
-// time of placing and blind index.
-func (k *Key) Seal(f visit.Facility, g visit.Gate, at time.Time, v visit.Visit) (store.Row, error) {
-	record, err := v.Marshal()
+// Seal returns a row: time of receipt, journal and the visit's canonical encoding under AES-256-GCM with a random nonce,
+// bound to facility, gate, time of placing and blind index.
+func (k *Key) Seal(f visit.Facility, g visit.Gate, at time.Time, r Record) (store.Row, error) {
+	record, err := r.Visit.Marshal()
 	if err != nil {
 		return store.Row{}, fmt.Errorf("encoding a visit: %w", err)
 	}
-	row := store.Row{At: at.Truncate(time.Millisecond), Blind: k.Blind(v.Issuer, v.CTI), Gate: g}
-	row.Sealed = k.aead.Seal(make([]byte, 0, len(record)+k.aead.Overhead()), nil, record, associatedData(f, row))
+	row := store.Row{At: at.Truncate(time.Millisecond), Blind: k.Blind(r.Issuer, r.CTI), Gate: g}
+	if r.Apart {
+		row.Blind = k.BlindApart(r.Visit)
+	}
+	plain := binary.BigEndian.AppendUint64(make([]byte, 0, headSize+len(record)), uint64(r.Received.UnixMilli()))
+	plain = append(append(plain, r.Journal[:]...), record...)
+	row.Sealed = k.aead.Seal(make([]byte, 0, len(plain)+k.aead.Overhead()), nil, plain, associatedData(f, row))
 	return row, nil
 }
 
-// Open returns the visit of a row. Errors wrap [ErrDamaged].
-func (k *Key) Open(f visit.Facility, row store.Row) (visit.Visit, error) {
-	record, err := k.aead.Open(nil, nil, row.Sealed, associatedData(f, row))
+// Open returns the record of a row. Errors wrap [ErrDamaged].
+func (k *Key) Open(f visit.Facility, row store.Row) (Record, error) {
+	plain, err := k.aead.Open(nil, nil, row.Sealed, associatedData(f, row))
+	if err != nil || len(plain) < headSize {
+		return Record{}, fmt.Errorf("stored visit: %w", ErrDamaged)
+	}
+	v, err := visit.Unmarshal(plain[headSize:])
 	if err != nil {
-		return visit.Visit{}, fmt.Errorf("stored visit: %w", ErrDamaged)
+		return Record{}, fmt.Errorf("stored visit: %w: %v", ErrDamaged, err)
 	}
-	v, err := visit.Unmarshal(record)
-	if err != nil {
-		return visit.Visit{}, fmt.Errorf("stored visit: %w: %v", ErrDamaged, err)
+	r := Record{
+		Visit: v, Received: time.UnixMilli(int64(binary.BigEndian.Uint64(plain))).UTC(), Journal: visit.JournalID(plain[8:headSize]),
 	}
-	if want := k.Blind(v.Issuer, v.CTI); !bytes.Equal(want[:], row.Blind[:]) {
-		return visit.Visit{}, fmt.Errorf("stored visit: %w: it stands under another code's index", ErrDamaged)
+	if r.Apart = row.Blind == k.BlindApart(v); !r.Apart && row.Blind != k.Blind(v.Issuer, v.CTI) {
+		return Record{}, fmt.Errorf("stored visit: %w: it stands under another code's index", ErrDamaged)
 	}
-	return v, nil
+	return r, nil
 }
 
 // associatedData binds a ciphertext to where it stands: facility, gate, time and blind index, each length known.

@@ -28,21 +28,32 @@ func newMaster() []byte {
 	return b
 }
 
-func sample(issuer string) visit.Visit {
-	v := visit.Visit{At: visitDay.Start().Add(time.Hour).UTC(), Issuer: issuer, Clock: visit.ClockSynced}
-	_, _ = rand.Read(v.CTI[:])
-	return v
+func sample(issuer string) Record {
+	at := visitDay.Start().Add(time.Hour).UTC()
+	r := Record{
+		Visit: visit.Visit{At: at, Issuer: issuer, Clock: visit.ClockSynced}, Received: at.Add(time.Minute), Journal: visit.JournalID{7},
+	}
+	_, _ = rand.Read(r.CTI[:])
+	return r
 }
 
 func TestAKeyOpensWhatItSealedAlsoAfterOpeningAgain(t *testing.T) {
 	dir, master := t.TempDir(), newMaster()
 	k := testkit.Must(newRing(t, dir, master).Make(visitDay))(t)
 	v := sample("naver")
+	for _, apart := range []bool{true, false} {
+		v.Apart = apart
+		row := testkit.Must(k.Seal("cafe", "door", v.At, v))(t)
+		again := testkit.Must(newRing(t, dir, master).Key(visitDay))(t)
+		if got, err := again.Open("cafe", row); err != nil || got != v {
+			t.Errorf("opened another visit: %v", err)
+		}
+		if apart == (again.Blind(v.Issuer, v.CTI) == row.Blind) || apart != (again.BlindApart(v.Visit) == row.Blind) {
+			t.Errorf("apart %v: it stands under another index", apart)
+		}
+	}
 	row := testkit.Must(k.Seal("cafe", "door", v.At, v))(t)
 	again := testkit.Must(newRing(t, dir, master).Key(visitDay))(t)
-	if got, err := again.Open("cafe", row); err != nil || got != v {
-		t.Errorf("opened another visit: %v", err)
-	}
 	if again.Blind(v.Issuer, v.CTI) != row.Blind || again.Blind("pass", v.CTI) == row.Blind {
 		t.Error("blind index is not of issuer and code")
 	}

@@ -65,11 +65,11 @@ type Visits interface {
 	// Put stores the rows of one facility and day and returns how many of them were new: a row whose identity is already
 	// stored is left as it was first put. On return everything given is durable, whoever put it. Errors wrap [ErrRetired].
 	Put(ctx context.Context, f visit.Facility, d day.Day, rows []Row) (fresh int, err error)
-	// Holds reports whether a visit is stored.
-	Holds(ctx context.Context, f visit.Facility, d day.Day, b Blind) (bool, error)
 	// Window yields the rows of one facility and day with from ≤ At < to, ascending by At.
 	Window(ctx context.Context, f visit.Facility, d day.Day, from, to time.Time) iter.Seq2[Row, error]
-	// Find returns where a code was seen on a day, ascending by facility.
+	// Lookup returns the row of a visit, if it is stored. One that is damaged on the disk counts as not stored.
+	Lookup(ctx context.Context, f visit.Facility, d day.Day, b Blind) (row Row, stored bool, err error)
+	// Find returns where a code was seen on a day, ascending by facility. Rows that are damaged on the disk are not found.
 	Find(ctx context.Context, d day.Day, b Blind) ([]Sighting, error)
 }
 

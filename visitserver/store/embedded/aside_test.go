@@ -40,7 +40,7 @@ func TestADamagedTableHoldsNoVisitUp(t *testing.T) {
 	s = testkit.Must(Open(dir, Options{Logger: slog.New(slog.NewTextHandler(log, nil))}))(t)
 	defer func() { testkit.Check(t, s.Close()) }()
 	for _, r := range rows[:3] {
-		if _, err := s.Holds(t.Context(), "cafe", benchDay, r.Blind); err != nil {
+		if _, _, err := s.Lookup(t.Context(), "cafe", benchDay, r.Blind); err != nil {
 			t.Errorf("looking a visit up: %v", err)
 		}
 	}
@@ -48,7 +48,7 @@ func TestADamagedTableHoldsNoVisitUp(t *testing.T) {
 	if n, err := s.Put(t.Context(), "cafe", benchDay, fresh); n < 1 || err != nil {
 		t.Errorf("put %d, %v", n, err)
 	}
-	if held, err := s.Holds(t.Context(), "cafe", benchDay, fresh[3].Blind); !held || err != nil {
+	if _, held, err := s.Lookup(t.Context(), "cafe", benchDay, fresh[3].Blind); !held || err != nil {
 		t.Errorf("the new visit is held: %v, %v", held, err)
 	}
 	if n := log.Count("database is damaged"); n != 1 {

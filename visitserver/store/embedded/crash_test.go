@@ -108,7 +108,7 @@ func checkImage(t *testing.T, i int, img image) {
 		seen[r.Blind] = true
 	}
 	for b := range img.acked {
-		if held, err := s.Holds(t.Context(), "cafe", benchDay, b); err != nil || !held || !seen[b] {
+		if _, held, err := s.Lookup(t.Context(), "cafe", benchDay, b); err != nil || !held || !seen[b] {
 			t.Errorf("image %d has lost an acknowledged visit: %v", i, err)
 		}
 	}

@@ -156,25 +156,45 @@ func (s *Store) addCounts(db *pebble.DB, b *pebble.Batch, f visit.Facility, d da
 	return nil
 }
 
-// Holds implements store.Visits.
-func (s *Store) Holds(ctx context.Context, f visit.Facility, d day.Day, b store.Blind) (known bool, err error) {
+// Lookup implements store.Visits.
+func (s *Store) Lookup(ctx context.Context, f visit.Facility, d day.Day, b store.Blind) (row store.Row, stored bool, err error) {
 	if err := ctx.Err(); err != nil {
-		return false, err
+		return store.Row{}, false, err
 	}
 	err = s.use(d, false, func(db *pebble.DB) error {
 		if db == nil {
 			return nil
 		}
-		known, err = has(db, indexKey(nil, b, f))
+		at, err := get(db, indexKey(nil, b, f))
+		if err == nil {
+			row, err = indexed(db, f, b, at)
+			stored = err == nil
+		}
+		if errors.Is(err, pebble.ErrNotFound) {
+			return nil
+		}
 		return err
 	})
 	if s.unreadable(d, err) {
-		return false, nil
+		return store.Row{}, false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("looking a visit of %s up: %w", f, err)
+		return store.Row{}, false, fmt.Errorf("looking a visit of %s up: %w", f, err)
 	}
-	return known, nil
+	return row, stored, nil
+}
+
+// indexed returns the row that an entry of the index, whose value is at, speaks of.
+func indexed(db *pebble.DB, f visit.Facility, b store.Blind, at []byte) (store.Row, error) {
+	if len(at) != 8 {
+		return store.Row{}, fmt.Errorf("index entry of %d bytes is damaged", len(at))
+	}
+	key := rowKey(nil, f, binary.BigEndian.Uint64(at), b)
+	value, err := get(db, key)
+	if err != nil {
+		return store.Row{}, err
+	}
+	return readRow(key, value)
 }
 
 // Window implements store.Visits.
@@ -218,15 +238,7 @@ func (s *Store) Find(ctx context.Context, d day.Day, b store.Blind) (found []sto
 		prefix := indexKey(nil, b, "")
 		return scan(ctx, db, prefix, after(prefix), func(k, v []byte) (bool, error) {
 			f := visit.Facility(k[len(prefix):])
-			if len(v) != 8 {
-				return false, fmt.Errorf("index entry of %d bytes is damaged", len(v))
-			}
-			key := rowKey(nil, f, binary.BigEndian.Uint64(v), b)
-			value, err := get(db, key)
-			if err != nil {
-				return false, err
-			}
-			r, err := readRow(key, value)
+			r, err := indexed(db, f, b, v)
 			if err != nil {
 				return false, err
 			}
@@ -234,21 +246,13 @@ func (s *Store) Find(ctx context.Context, d day.Day, b store.Blind) (found []sto
 			return true, nil
 		})
 	})
+	if s.unreadable(d, err) {
+		return found, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("looking a code up on %v: %w", d, err)
 	}
 	return found, nil
-}
-
-func has(db *pebble.DB, key []byte) (bool, error) {
-	_, closer, err := db.Get(key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	return true, closer.Close()
 }
 
 // get returns a copy of a value.

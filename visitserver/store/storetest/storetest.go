@@ -114,8 +114,9 @@ func testOnce(t *testing.T, s store.Store, reopen func(store.Store) store.Store)
 		row  store.Row
 		held bool
 	}{{a, true}, {NewRow("g1", at(9, 0), 3), false}} {
-		if held, err := s.Holds(t.Context(), "cafe", visitDay, c.row.Blind); err != nil || held != c.held {
-			t.Errorf("holds: %v, %v; want %v", held, err, c.held)
+		got, held, err := s.Lookup(t.Context(), "cafe", visitDay, c.row.Blind)
+		if err != nil || held != c.held || held && !same(got, c.row) {
+			t.Errorf("looked up %v, %v, %v; want held %v", got, held, err, c.held)
 		}
 	}
 }
@@ -258,8 +259,11 @@ func testRetire(t *testing.T, s store.Store, reopen func(store.Store) store.Stor
 			t.Errorf("%s: put gave %v, want ErrRetired", when, err)
 		}
 		want(t, when, whole(t, s, "cafe"))
-		if held, err := s.Holds(t.Context(), "cafe", visitDay, row.Blind); err != nil || held {
+		if _, held, err := s.Lookup(t.Context(), "cafe", visitDay, row.Blind); err != nil || held {
 			t.Errorf("%s: still holds a row: %v, %v", when, held, err)
+		}
+		if found, err := s.Find(t.Context(), visitDay, row.Blind); err != nil || len(found) != 0 {
+			t.Errorf("%s: still finds a row: %v, %v", when, found, err)
 		}
 		wantCounts(t, s, "cafe", store.Count{Gate: "g1", Hour: 9, N: 1}, store.Count{Gate: "g2", Hour: 10, N: 1})
 		if again, err := s.Retire(t.Context(), visitDay); err != nil || again != wantTally {

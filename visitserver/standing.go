@@ -1,0 +1,31 @@
+package visitserver
+
+import (
+	"time"
+
+	"github.com/kipass/kipass/protocol/visit"
+)
+
+// enter takes a segment's journal for the one in use at the gate, and returns an alert if that is not as it should be.
+// A gate has one journal for as long as its device lives. Another one is expected after an enrolment, which an operator
+// has allowed; without one it is that of a copy, or of a device whose journal was lost. known says that the journal has
+// been heard of before; enrolled is the gate's last enrolment.
+func (g *gateRow) enter(id visit.JournalID, known bool, enrolled *time.Time, received time.Time) (alert string) {
+	switch {
+	case g.Journal == id.String():
+		return ""
+	case g.Journal == "":
+	case known:
+		alert = AlertParallel
+	case enrolled == nil || !enrolled.After(g.Since):
+		alert = AlertNewJournal
+	}
+	g.Journal, g.Since = id.String(), received
+	return alert
+}
+
+// belated reports whether a visit, by a clock that was sure of it, is of a time for which the gate had reported that
+// nothing was left to deliver. Clocks may differ by maxAhead.
+func (g gateRow) belated(v visit.Visit) bool {
+	return v.Clock != visit.ClockUntrusted && v.At.Before(g.Delivered.Add(-maxAhead))
+}
