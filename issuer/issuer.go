@@ -26,7 +26,7 @@ import (
 )
 
 // Registrar decides whether someone may be registered under a phone number. Checking the number by a message sent to it
-// is a Registrar of its own; see [OpenRegistration] and [OperatorToken] for those that exist.
+// is a Registrar of its own; see [OpenRegistration] and, for tokens, [Registers.AddToken].
 type Registrar interface {
 	// Admit returns an error wrapping ErrIdentity if proof does not show that the applicant has that phone.
 	Admit(ctx context.Context, id Identity, proof string) error
@@ -151,6 +151,9 @@ func (i *Issuer) Register(ctx context.Context, q RegisterRequest) (bearer string
 	}
 	id, err := NewIdentity(q.Name, q.Phone)
 	if err != nil {
+		return "", err
+	}
+	if _, err := i.trusted(); err != nil { // no token admits anybody that the log does not tell of
 		return "", err
 	}
 	if err := i.opts.Registrar.Admit(ctx, id, q.Proof); err != nil {

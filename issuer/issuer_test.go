@@ -16,6 +16,7 @@ import (
 	"github.com/kipass/kipass/internal/daykey"
 	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/internal/testkit"
+	"github.com/kipass/kipass/protocol/auditlog"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
@@ -90,15 +91,51 @@ func TestUnknownBearerGetsNoCode(t *testing.T) {
 	}
 }
 
-func TestOperatorVouchesForThePhone(t *testing.T) {
-	r := NewOperatorToken("secret")
-	if err := r.Admit(t.Context(), Identity{}, "secret"); err != nil {
-		t.Error(err)
-	}
-	for _, proof := range []string{"", "secre", "secrett"} {
-		if err := r.Admit(t.Context(), Identity{}, proof); !errors.Is(err, ErrIdentity) {
-			t.Errorf("proof %q: %v", proof, err)
+func TestWhoeverHasATokenVouchesForThePhone(t *testing.T) {
+	f := newFixture(t)
+	desk, booth := testkit.Must(f.operator().AddToken("desk-1"))(t), testkit.Must(f.operator().AddToken("booth"))(t)
+	r := tokenRegistrar{f.registers}
+	admits := func(what string, proofs map[string]bool) {
+		t.Helper()
+		for proof, want := range proofs {
+			if err := r.Admit(t.Context(), Identity{}, proof); (err == nil) != want || err != nil && !errors.Is(err, ErrIdentity) {
+				t.Errorf("%s: a token of %d characters: %v, want admitted %v", what, len(proof), err, want)
+			}
 		}
+	}
+	admits("two tokens", map[string]bool{desk: true, booth: true, "": false, desk[1:]: false, desk + "t": false})
+	for _, name := range []string{"desk-1", "", "Desk 2", "카페", strings.Repeat("a", maxTokenName+1)} {
+		if _, err := f.operator().AddToken(name); err == nil {
+			t.Errorf("a token is called %q", name)
+		}
+	}
+	testkit.Check(t, f.operator().RevokeToken("desk-1"))
+	admits("one revoked", map[string]bool{desk: false, booth: true})
+	if err := f.operator().RevokeToken("desk-1"); err == nil {
+		t.Error("a token is revoked twice")
+	}
+	testkit.Check(t, f.operator().RevokeToken("booth"))
+	admits("none left", map[string]bool{booth: false, "": false})
+	// Somebody who registers makes the log tell of what was changed meanwhile: nothing, in the end.
+	again := testkit.Must(f.operator().AddToken("desk-1"))(t)
+	testkit.Must(f.Register(t.Context(), RegisterRequest{Name: testName, Phone: testPhone, Consent: true, Proof: again}))(t)
+	var told []string
+	for _, e := range f.logged(t, auditlog.KindRegister) {
+		if e.Register == auditlog.RegisterTokens {
+			told = append(told, fmt.Sprint(e.Name, " ", e.Removed, " ", len(e.Key)))
+		}
+	}
+	if got := strings.Join(told, ", "); got != "desk-1 false 16" {
+		t.Errorf("logged are %s", got)
+	}
+	entries := testkit.Must(os.ReadFile(filepath.Join(f.dir, "audit", auditlog.EntriesFile)))(t)
+	register := testkit.Must(os.ReadFile(f.registers.tokensPath()))(t)
+	if bytes.Contains(entries, []byte(again)) || bytes.Contains(register, []byte(again)) {
+		t.Error("a token is kept in the clear")
+	}
+	testkit.Check(t, os.WriteFile(f.registers.tokensPath(), []byte("desk-1 00"), 0o600))
+	if err := r.Admit(t.Context(), Identity{}, again); err == nil || errors.Is(err, ErrIdentity) {
+		t.Errorf("a damaged register: %v, want an error of the issuer's own", err)
 	}
 }
 

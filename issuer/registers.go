@@ -18,6 +18,7 @@ type registers struct{ dir string }
 
 func (r registers) officersPath() string { return filepath.Join(r.dir, officersFile) }
 func (r registers) rootPath() string     { return filepath.Join(r.dir, authorityFile) }
+func (r registers) tokensPath() string   { return filepath.Join(r.dir, tokensFile) }
 
 // sync makes the audit log tell of all registers as they stand, and returns whose orders are obeyed.
 func (r registers) sync(audit *auditlog.Log, now time.Time) (order.Trusted, error) {
@@ -33,9 +34,14 @@ func (r registers) sync(audit *auditlog.Log, now time.Time) (order.Trusted, erro
 	if root != nil {
 		roots["root"] = order.KeyIDOf(root).String()
 	}
+	tokens, err := readTokens(r.tokensPath())
+	if err != nil {
+		return order.Trusted{}, err
+	}
 	err = errors.Join(
 		audit.SyncRegister(auditlog.RegisterOfficers, officers.Keys(), now),
-		audit.SyncRegister(auditlog.RegisterAuthority, roots, now))
+		audit.SyncRegister(auditlog.RegisterAuthority, roots, now),
+		audit.SyncRegister(auditlog.RegisterTokens, tokens.keys(), now))
 	if err != nil {
 		return order.Trusted{}, err
 	}

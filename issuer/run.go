@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -81,14 +79,14 @@ func registrarOf(c Config) (Registrar, error) {
 		c.Logger.Warn("registration is open: phone numbers are not checked; not for real visitors")
 		return OpenRegistration{}, nil
 	case RegisterByToken:
-		text, err := os.ReadFile(filepath.Join(secretDirOf(c.Dir, c.SecretDir), RegistrationFile))
+		all, err := readTokens(registers{c.Dir}.tokensPath())
 		if err != nil {
-			return nil, fmt.Errorf("reading the registration token: %w", err)
+			return nil, err
 		}
-		if token := strings.TrimSpace(string(text)); token != "" {
-			return NewOperatorToken(token), nil
+		if len(all) == 0 {
+			c.Logger.Warn("nobody can be registered: there is no token, see kipass-issuer token add")
 		}
-		return nil, errors.New("the registration token is empty")
+		return tokenRegistrar{registers{c.Dir}}, nil
 	default:
 		return nil, fmt.Errorf("registration %q: must be %q or %q", c.Registration, RegisterByToken, RegisterOpen)
 	}

@@ -146,8 +146,8 @@ func TestServiceFromConsentToContact(t *testing.T) {
 func TestServiceRefuses(t *testing.T) {
 	f := newFixture(t)
 	r := serve(t, f, RegisterByToken)
-	proof := testkit.Must(os.ReadFile(filepath.Join(f.dir, "secret", RegistrationFile)))(t)
-	good := `{"name":"` + testName + `","phone":"` + testPhone + `","consent":true,"proof":"` + strings.TrimSpace(string(proof)) + `"}`
+	proof := testkit.Must(f.operator().AddToken("desk-1"))(t)
+	good := `{"name":"` + testName + `","phone":"` + testPhone + `","consent":true,"proof":"` + proof + `"}`
 	for name, tt := range map[string]struct {
 		body   string
 		status int
@@ -171,7 +171,11 @@ func TestServiceRefuses(t *testing.T) {
 		t.Errorf("another content type: %s %s", resp.Status, b)
 	}
 	if status, bearer := r.register(t, good); status != http.StatusCreated || len(bearer) != 43 {
-		t.Errorf("with the operator's token: %d", status)
+		t.Errorf("with the token: %d", status)
+	}
+	testkit.Check(t, f.operator().RevokeToken("desk-1"))
+	if status, code := r.register(t, good); status != http.StatusForbidden || code != "bad-identity" {
+		t.Errorf("with a token that was revoked: %d %s", status, code)
 	}
 	resp, b = r.post(t, PathCodes, "", "", nil)
 	asked := resp.Header.Get("WWW-Authenticate")

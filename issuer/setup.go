@@ -26,6 +26,7 @@ const (
 	aboutFile     = "issuer.json"
 	officersFile  = "officers"
 	authorityFile = "authority" // root key of the health authority
+	tokensFile    = "tokens"    // of those who register holders
 	// CAFile is the certificate that whoever talks to the issuer trusts, PEM.
 	CAFile = "ca.pem"
 
@@ -33,8 +34,6 @@ const (
 	signingFile = "signing.key"
 	logKeyFile  = "audit.key"
 	caKeyFile   = "ca.key"
-	// RegistrationFile holds the operator's registration token, in the folder of secrets.
-	RegistrationFile = "registration.token"
 )
 
 // keyLife is how long a signing key is offered for the trust list.
@@ -128,9 +127,6 @@ func makeSecrets(dir string) error {
 		if err := writeKey(filepath.Join(dir, name), key); err != nil {
 			return err
 		}
-	}
-	if err := write(filepath.Join(dir, RegistrationFile), []byte(newBearer()+"\n"), 0o600); err != nil {
-		return fmt.Errorf("writing the registration token: %w", err)
 	}
 	return nil
 }

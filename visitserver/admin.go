@@ -46,7 +46,9 @@ var commands = map[string]command{
 	"officer remove":    {[]string{"NAME"}, removeOfficer},
 	"officer list":      {nil, listOfficers},
 	"authority-root":    {[]string{"PUBKEY"}, setAuthorityRoot},
-	"manager-token":     {[]string{"FACILITY"}, addManager},
+	"manager add":       {[]string{"FACILITY", "NAME"}, addManager},
+	"manager revoke":    {[]string{"FACILITY", "NAME"}, revokeManager},
+	"manager list":      {[]string{"FACILITY"}, listManagers},
 	"counts":            {[]string{"FACILITY", "DAY"}, showCounts},
 	"destroy":           {[]string{"[" + ConfirmClock + "]"}, destroyDue},
 	"ledger":            {nil, showLedger},
@@ -194,11 +196,28 @@ func addManager(ctx context.Context, s *Server, args []string, _ []byte) (any, e
 	if err != nil {
 		return nil, err
 	}
-	text, err := s.AddManagerToken(ctx, f)
+	text, err := s.AddManager(ctx, f, args[1])
 	if err != nil {
 		return nil, err
 	}
-	return map[string]string{"facility": string(f), "token": text}, nil
+	return map[string]string{"facility": string(f), "manager": args[1], "token": text}, nil
+}
+
+func revokeManager(ctx context.Context, s *Server, args []string, _ []byte) (any, error) {
+	f, err := visit.ParseFacility(args[0])
+	if err != nil {
+		return nil, err
+	}
+	return result(map[string]string{"facility": string(f), "revoked": args[1]}, s.RevokeManager(ctx, f, args[1]))
+}
+
+func listManagers(ctx context.Context, s *Server, args []string, _ []byte) (any, error) {
+	f, err := visit.ParseFacility(args[0])
+	if err != nil {
+		return nil, err
+	}
+	all, err := s.Managers(ctx, f)
+	return result(map[string]any{"facility": string(f), "managers": all}, err)
 }
 
 func showCounts(ctx context.Context, s *Server, args []string, _ []byte) (any, error) {

@@ -2,25 +2,13 @@ package visitserver
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/visit"
 )
-
-const tableManager = "manager" // by SHA-256 of the token
-
-type managerRow struct {
-	Facility visit.Facility `json:"facility"`
-	Added    time.Time      `json:"added"`
-}
 
 // DayCounts is what a facility's manager sees of a day.
 type DayCounts struct {
@@ -35,25 +23,6 @@ type HourCount struct {
 	Gate   visit.Gate `json:"gate"`
 	Hour   int        `json:"hour"` // 0 to 23, Asia/Seoul
 	Visits uint64     `json:"visits"`
-}
-
-func hashToken(token string) string {
-	h := sha256.Sum256([]byte("kipass manager " + token))
-	return hex.EncodeToString(h[:])
-}
-
-// AddManagerToken returns a new token with which a facility's counts can be read. It is kept as a hash only.
-func (s *Server) AddManagerToken(ctx context.Context, f visit.Facility) (string, error) {
-	if _, err := s.store.Get(ctx, tableFacility, string(f)); err != nil {
-		return "", fmt.Errorf("facility %s: %w", f, err)
-	}
-	text := rand.Text()
-	var e edit
-	e.put(tableManager, hashToken(text), nil, managerRow{Facility: f, Added: s.now().UTC()})
-	if err := e.apply(ctx, s.store); err != nil {
-		return "", err
-	}
-	return text, nil
 }
 
 // counts answers GET /v1/facilities/{facility}/counts?day=2006-01-02. A token of another facility is as good as none:

@@ -92,6 +92,18 @@ func (s *Server) trusted(ctx context.Context) (order.Trusted, error) {
 		s.audit.SyncRegister(auditlog.RegisterAuthority, keyOf("root", root), s.now()))
 }
 
+// logRegisters makes the audit log tell of every register as it stands: a change that was not logged, because the server was
+// killed in between, is.
+func (s *Server) logRegisters(ctx context.Context) error {
+	if _, err := s.trusted(ctx); err != nil {
+		return err
+	}
+	if err := s.logTrustRoot(ctx); err != nil {
+		return err
+	}
+	return s.logManagers(ctx)
+}
+
 // keyOf is a register of at most one key, by its name.
 func keyOf(name string, key ed25519.PublicKey) map[string]string {
 	if key == nil {

@@ -55,14 +55,15 @@ type Server struct {
 	heartbeat time.Duration // asked of each gate
 	space     Space         // nil: there is always space
 
-	gates   stripes
-	slots   chan struct{} // holds one for each batch or order in work
-	waiting atomic.Int64  // requests that wait for a slot
-	issuers issuers
-	trust   atomic.Uint64 // version of the trust list in force
-	destroy sync.Mutex    // one destruction at a time
-	held    atomic.Pointer[HeldBack]
-	step    func(string) // told after each durable step of a destruction
+	gates    stripes
+	slots    chan struct{} // holds one for each batch or order in work
+	waiting  atomic.Int64  // requests that wait for a slot
+	issuers  issuers
+	trust    atomic.Uint64 // version of the trust list in force
+	destroy  sync.Mutex    // one destruction at a time
+	managing sync.Mutex    // one change of managers at a time
+	held     atomic.Pointer[HeldBack]
+	step     func(string) // told after each durable step of a destruction
 }
 
 // New makes a server of its parts.
@@ -91,7 +92,7 @@ func New(ctx context.Context, p Parts) (*Server, error) {
 		return nil, fmt.Errorf("visit server: %w", err)
 	}
 	s.trust.Store(list.version)
-	if _, err := s.trusted(ctx); err != nil {
+	if err := s.logRegisters(ctx); err != nil {
 		return nil, fmt.Errorf("visit server: %w", err)
 	}
 	if err := s.issuers.load(ctx, s); err != nil {

@@ -1,13 +1,18 @@
 package visitserver
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/kipass/kipass/protocol/auditlog"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
@@ -40,7 +45,7 @@ func readCounts(t *testing.T, fx *fixture, f visit.Facility, token, day string) 
 
 func managerToken(fx *fixture, f visit.Facility) string {
 	var out struct{ Token string }
-	fx.admin(&out, "manager-token", string(f))
+	fx.admin(&out, "manager add", string(f), strings.ToLower(rand.Text()))
 	return out.Token
 }
 
@@ -75,6 +80,73 @@ func TestVisitsAreStoredOnceAndCounted(t *testing.T) {
 	row := fx.ledger().Gates[0].Journals[0]
 	if row.Last != 3 || row.Stored != 2 || row.Again != 1 || row.Refused != 0 || row.Missing != 0 {
 		t.Errorf("ledger %+v, want last 3 = 2 stored and 1 again", row)
+	}
+}
+
+func TestAManagersTokenEndsAtOnceAndEveryChangeIsLogged(t *testing.T) {
+	fx := newFixture(t)
+	fx.facility("cafe")
+	fx.facility("club")
+	tokens := map[string]string{}
+	var told []string
+	for _, step := range []struct{ command, facility, name, logged string }{
+		{"manager add", "cafe", "owner", "cafe/owner false"},
+		{"manager add", "cafe", "deputy", "cafe/deputy false"},
+		{"manager add", "club", "owner", "club/owner false"},
+		{"manager revoke", "cafe", "owner", "cafe/owner true"},
+	} {
+		var out struct{ Token string }
+		fx.admin(&out, step.command, step.facility, step.name)
+		told = append(told, step.logged)
+		var got []string
+		for _, e := range entriesOf(t, fx, auditlog.KindRegister) {
+			got = append(got, fmt.Sprint(e.Name, " ", e.Removed))
+			if e.Register != auditlog.RegisterManagers || len(e.Key) != 16 {
+				t.Errorf("%s: entry %+v", step.command, e)
+			}
+		}
+		if !slices.Equal(got, told) {
+			t.Errorf("%s: logged are %v, want %v", step.command, got, told)
+		}
+		if step.command == "manager revoke" {
+			continue
+		}
+		tokens[step.facility+"/"+step.name] = out.Token
+		if status, _ := readCounts(t, fx, visit.Facility(step.facility), out.Token, "2020-07-01"); status != http.StatusOK {
+			t.Errorf("%s of %s reads with status %d", step.name, step.facility, status)
+		}
+	}
+	fx.restart()
+	var list struct{ Managers map[string]string }
+	if fx.admin(&list, "manager list", "cafe"); len(list.Managers) != 1 || list.Managers["deputy"] == "" {
+		t.Errorf("managers of cafe are %v", list.Managers)
+	}
+	if n := len(entriesOf(t, fx, auditlog.KindRegister)); n != len(told) {
+		t.Errorf("a restart logs %d changes", n-len(told))
+	}
+	for name, c := range map[string]struct {
+		token  string
+		status int
+	}{
+		"a manager who left":  {tokens["cafe/owner"], http.StatusUnauthorized},
+		"a manager who stays": {tokens["cafe/deputy"], http.StatusOK}, "of another facility": {tokens["club/owner"], http.StatusUnauthorized},
+	} {
+		if status, _ := readCounts(t, fx, "cafe", c.token, "2020-07-01"); status != c.status {
+			t.Errorf("%s: status %d, want %d", name, status, c.status)
+		}
+	}
+	for what, args := range map[string][]string{
+		"a name twice": {"manager add", "cafe", "deputy"}, "a manager of no facility": {"manager add", "nowhere", "owner"},
+		"a name that is free text": {"manager add", "cafe", "카페 주인"}, "nobody revoked": {"manager revoke", "cafe", "owner"},
+	} {
+		if err := fx.tryAdmin(nil, AdminRequest{Command: args[0], Args: args[1:]}); err == nil {
+			t.Errorf("%s: taken", what)
+		}
+	}
+	root, _ := generated(t)
+	fx.admin(nil, "trust-root", hex.EncodeToString(root))
+	if e := entriesOf(t, fx, auditlog.KindRegister); e[len(e)-1].Register != auditlog.RegisterTrust {
+		t.Errorf("the root of the trust list: logged is %+v", e[len(e)-1])
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/kipass/kipass/protocol/auditlog"
 	"github.com/kipass/kipass/protocol/publickey"
 	"github.com/kipass/kipass/protocol/token"
 	"github.com/kipass/kipass/protocol/wire"
@@ -26,7 +27,15 @@ func (s *Server) SetTrustRoot(ctx context.Context, root ed25519.PublicKey) error
 	if err := s.store.Swap(ctx, store.Change{Table: tableTrust, Key: trustRoot, New: root}); err != nil {
 		return fmt.Errorf("setting the root key of the trust list (it can be set once): %w", err)
 	}
-	return nil
+	return s.logTrustRoot(ctx)
+}
+
+func (s *Server) logTrustRoot(ctx context.Context) error {
+	root, err := optional(s.store.Get(ctx, tableTrust, trustRoot))
+	if err != nil {
+		return err
+	}
+	return s.audit.SyncRegister(auditlog.RegisterTrust, keyOf("root", root), s.now())
 }
 
 type storedTrust struct {

@@ -13,7 +13,7 @@ import (
 func initCommand() *cobra.Command {
 	data, secrets := "", ""
 	var about issuer.About
-	short := "자료 폴더를 만듭니다: 키, TLS 인증 기관, 등록 토큰 / make the data folder: keys, TLS authority, registration token"
+	short := "자료 폴더를 만듭니다: 키와 TLS 인증 기관 / make the data folder: keys and TLS authority"
 	cmd := cli.Command("init", short, func(cmd *cobra.Command, _ []string) error {
 		if len(about.Hosts) == 0 {
 			about.Hosts = []string{"127.0.0.1", "localhost"}

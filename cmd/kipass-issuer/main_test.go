@@ -44,6 +44,15 @@ func TestFolder(t *testing.T) {
 	if list := run(cli.StatusDone, "officer", "list", "--data", dir); list != "" {
 		t.Errorf("officers %q are left", list)
 	}
+	if token := run(cli.StatusDone, "token", "add", "--data", dir, "--secrets", secrets, "desk-1"); len(strings.TrimSpace(token)) != 43 {
+		t.Errorf("a token of %d characters", len(token))
+	}
+	if list := run(cli.StatusDone, "token", "list", "--data", dir); !strings.HasPrefix(list, "desk-1 ") {
+		t.Errorf("tokens %q", list)
+	}
+	run(cli.StatusFailed, "token", "add", "--data", dir, "--secrets", secrets, "desk-1")
+	run(cli.StatusDone, "token", "revoke", "--data", dir, "--secrets", secrets, "desk-1")
+	run(cli.StatusFailed, "token", "revoke", "--data", dir, "--secrets", secrets, "desk-1")
 	metadata := run(cli.StatusDone, "public-key", "--data", dir, "--secrets", secrets, "--url", "https://issuer.test")
 	about := testkit.Must(token.ReadMetadata(strings.NewReader(metadata)))(t)
 	if about.Name != "naver" || about.Display != "네이버" || about.URL != "https://issuer.test" || len(about.Keys) != 1 {

@@ -33,8 +33,8 @@ func serveCommand() *cobra.Command {
 	flags := cli.FlagsOf(cmd)
 	flags.Listen(&opts.listen)
 	flags.Choice(&opts.registration, "registration", []string{issuer.RegisterByToken, issuer.RegisterOpen},
-		"방문자를 등록하는 방법, token은 운영자의 토큰을 가진 쪽이 전화번호를 보증, open은 확인 없이 시험용 / "+
-			"how holders are registered: token (whoever has the operator's token vouches for the phone) or open (unchecked, for trials)")
+		"방문자를 등록하는 방법, token은 토큰을 가진 쪽(token add)이 전화번호를 보증, open은 확인 없이 시험용 / "+
+			"how holders are registered: token (whoever has a token, see token add, vouches for the phone) or open (unchecked, for trials)")
 	flags.Bool(&opts.confirmClock, "confirm-clock",
 		"지금 시계가 맞으니, 시계가 너무 앞서서 미룬 파기를 합니다, 이번 시작에만 / "+
 			"the clock is right as it stands: destroy the days held back because it jumped ahead; for this start only")

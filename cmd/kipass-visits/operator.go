@@ -36,9 +36,10 @@ func operatorCommands() []*cobra.Command {
 		operatorCommand("trust-root PUBKEY", "운영자의 루트 공개 키를 한 번 정합니다, 32바이트, hex 또는 base64 / "+
 			"set the scheme operator's public root key, once (32 bytes, hex or base64)"),
 		trustListCommand(),
-		operatorCommand("manager-token FACILITY",
-			"시설의 인원수를 읽는 토큰을 출력합니다 / "+
-				"print a token with which the facility's counts are read"),
+		cli.Group("manager", "시설의 인원수를 읽는 관리자 / those who read a facility's counts",
+			operatorCommand("add FACILITY NAME", "관리자의 토큰을 출력합니다 / print a token with which the facility's counts are read"),
+			operatorCommand("revoke FACILITY NAME", "토큰을 바로 끝냅니다 / end a token at once"),
+			operatorCommand("list FACILITY", "관리자 명부 / the managers of a facility")),
 		operatorCommand("counts FACILITY DAY",
 			"시간과 게이트별 인원수, DAY는 2006-01-02처럼 / "+
 				"counts per hour and gate, DAY as 2006-01-02"),
