@@ -69,14 +69,20 @@ func Decide(f Facts) visit.Outcome {
 	}
 }
 
-// freshness judges a genuine code at a moment. While the clock is untrusted only what is known for certain counts: a code
-// that had expired by then is expired, any other is let through and its visit marked as of unproven time.
-func freshness(c token.Code, at clock.Reading, known Clock) token.Freshness {
+// freshness judges a genuine code at a moment, and returns the reading by which its visit is to be recorded. While the
+// clock is untrusted only what is known for certain counts: a code that had expired by then is expired, any other is let
+// through and its visit marked as of unproven time. A clock that is a mere suspicion condemns no code either, unless
+// visits of unproven time are not wanted (strict).
+func freshness(c token.Code, at clock.Reading, known Clock, strict bool) (token.Freshness, clock.Reading) {
 	if at.State != visit.ClockUntrusted {
-		return c.Fresh(at.Now, at.Skew)
+		f := c.Fresh(at.Now, at.Skew)
+		if f == token.Fresh || strict || !at.Suspect {
+			return f, at
+		}
+		at = at.Unproven()
 	}
-	if known.MayBeFresh(c.Issuer(), c.IssuedAt(), token.Lifetime) {
-		return token.Fresh
+	if known.MayBeFresh(c.Issuer(), c.IssuedAt()) {
+		return token.Fresh, at
 	}
-	return token.Expired
+	return token.Expired, at
 }

@@ -122,19 +122,47 @@ func TestFreshness(t *testing.T) {
 	code := genuine(t, pub, key, issued)
 	const skew = 2 * time.Second
 	for rule, c := range map[string]struct {
-		at    clock.Reading
-		floor time.Time
-		want  token.Freshness
+		at     clock.Reading
+		floor  time.Time
+		strict bool
+		want   token.Freshness
+		state  visit.ClockState // by which the visit is recorded
 	}{
-		"a synced clock judges by its time":                   {clock.Reading{Now: issued.Add(time.Minute), State: visit.ClockSynced, Skew: skew}, time.Time{}, token.Expired},
-		"holdover too":                                        {clock.Reading{Now: issued.Add(-time.Minute), State: visit.ClockHoldover, Skew: skew}, time.Time{}, token.NotYetValid},
-		"a synced clock does not ask the floor":               {clock.Reading{Now: issued, State: visit.ClockSynced, Skew: skew}, issued.Add(time.Hour), token.Fresh},
-		"an untrusted clock is not believed to be late":       {clock.Reading{Now: issued.Add(time.Hour)}, time.Time{}, token.Fresh},
-		"an untrusted clock is not believed to be early":      {clock.Reading{Now: issued.Add(-time.Hour)}, time.Time{}, token.Fresh},
-		"an untrusted clock refuses what the floor disproves": {clock.Reading{Now: issued}, issued.Add(time.Minute), token.Expired},
+		"a synced clock judges by its time": {
+			at: clock.Reading{Now: issued.Add(time.Minute), State: visit.ClockSynced, Skew: skew}, want: token.Expired, state: visit.ClockSynced,
+		},
+		"holdover too": {
+			at: clock.Reading{Now: issued.Add(-time.Minute), State: visit.ClockHoldover, Skew: skew}, want: token.NotYetValid, state: visit.ClockHoldover,
+		},
+		"a synced clock does not ask the floor": {
+			at: clock.Reading{Now: issued, State: visit.ClockSynced, Skew: skew}, floor: issued.Add(time.Hour), want: token.Fresh, state: visit.ClockSynced,
+		},
+		"an untrusted clock is not believed to be late":  {at: clock.Reading{Now: issued.Add(time.Hour)}, want: token.Fresh},
+		"an untrusted clock is not believed to be early": {at: clock.Reading{Now: issued.Add(-time.Hour)}, want: token.Fresh},
+		"an untrusted clock refuses what the floor disproves": {
+			at: clock.Reading{Now: issued}, floor: issued.Add(time.Minute), want: token.Expired,
+		},
+		"a suspicion vouches for a code": {
+			at: clock.Reading{Now: issued, State: visit.ClockHoldover, Suspect: true, Skew: skew}, want: token.Fresh, state: visit.ClockHoldover,
+		},
+		"a suspicion does not condemn an old code": {
+			at: clock.Reading{Now: issued.Add(9 * time.Hour), State: visit.ClockHoldover, Suspect: true, Skew: skew}, want: token.Fresh,
+		},
+		"a suspicion does not condemn a code made ahead": {
+			at: clock.Reading{Now: issued.Add(-time.Minute), State: visit.ClockHoldover, Suspect: true, Skew: skew}, want: token.Fresh,
+		},
+		"under a suspicion the floor condemns": {
+			at:    clock.Reading{Now: issued.Add(time.Hour), State: visit.ClockHoldover, Suspect: true, Skew: skew},
+			floor: issued.Add(time.Minute), want: token.Expired,
+		},
+		"a suspicion has to do for who wants no unproven times": {
+			at:     clock.Reading{Now: issued.Add(time.Hour), State: visit.ClockHoldover, Suspect: true, Skew: skew},
+			strict: true, want: token.Expired, state: visit.ClockHoldover,
+		},
 	} {
-		if got := freshness(code, c.at, &fixedClock{floor: c.floor}); got != c.want {
-			t.Errorf("%s: %v, want %v", rule, got, c.want)
+		got, by := freshness(code, c.at, &fixedClock{floor: c.floor}, c.strict)
+		if got != c.want || by.State != c.state {
+			t.Errorf("%s: %v by a clock that is %v, want %v by one that is %v", rule, got, by.State, c.want, c.state)
 		}
 	}
 }

@@ -35,12 +35,12 @@ type Trust interface {
 	Stale(now time.Time) bool
 }
 
-// Clock tells the time and how well it is known, and learns from genuine codes that it is at least their time of issue.
+// Clock tells the time and how well it is known, and learns about it from genuine codes: ago is how long ago one was read.
 // MayBeFresh is all it can say of a code while it is untrusted.
 type Clock interface {
 	Read() clock.Reading
-	Evidence(issuer string, iat time.Time)
-	MayBeFresh(issuer string, iat time.Time, life time.Duration) bool
+	Evidence(issuer string, iat time.Time, ago time.Duration)
+	MayBeFresh(issuer string, iat time.Time) bool
 }
 
 // Display is the visitor's screen. Show never blocks. An outcome is begun to be shown before the moment by or never; zero
@@ -76,6 +76,7 @@ type Gate struct {
 	opts        Options
 	dispatchers []*dispatcher
 	replays     *replay.Set
+	refusals    refusals
 	claimed     chan struct{}  // receives when there are codes that will be to forget
 	appends     sync.WaitGroup // those under way in the journal, and the scans that wait for them
 

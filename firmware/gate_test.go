@@ -195,7 +195,7 @@ func (c *fixedClock) Read() clock.Reading {
 	return clock.Reading{Now: time.Now().Add(c.off), State: c.state, Skew: 2 * time.Second, Floor: c.floor}
 }
 
-func (c *fixedClock) Evidence(_ string, iat time.Time) {
+func (c *fixedClock) Evidence(_ string, iat time.Time, _ time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if iat.After(c.floor) {
@@ -203,10 +203,10 @@ func (c *fixedClock) Evidence(_ string, iat time.Time) {
 	}
 }
 
-func (c *fixedClock) MayBeFresh(_ string, iat time.Time, life time.Duration) bool {
+func (c *fixedClock) MayBeFresh(_ string, iat time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.floor.After(iat.Add(life))
+	return !c.floor.After(iat.Add(token.Lifetime))
 }
 
 func (c *fixedClock) set(s visit.ClockState) {

@@ -121,8 +121,8 @@ type rightClock struct{}
 func (rightClock) Read() clock.Reading {
 	return clock.Reading{Now: time.Now(), State: visit.ClockSynced, Skew: 2 * time.Second}
 }
-func (rightClock) Evidence(string, time.Time)                       {}
-func (rightClock) MayBeFresh(string, time.Time, time.Duration) bool { return true }
+func (rightClock) Evidence(string, time.Time, time.Duration) {}
+func (rightClock) MayBeFresh(string, time.Time) bool         { return true }
 
 // BenchmarkTwoLanes takes turns: a round with one lane at full pace, a round with two, on one gate with a real journal.
 // The figure to hold is two/one, the p99 of the time from a code's last byte to its cue with both lanes at work over that

@@ -23,7 +23,7 @@ var errStalled = fmt.Errorf("the disk has not taken a visit within %v", answerLi
 func (g *Gate) record(ctx context.Context, journal Journal, code token.Code, at clock.Reading, f drivers.Read, facts Facts) Facts {
 	limited, cancel := context.WithDeadline(ctx, f.At.Add(answerLimit))
 	defer cancel()
-	keep := token.Lifetime + 2*at.Skew
+	keep := token.Lifetime + 2*clock.MaxSkew // the clock may lose its trust meanwhile
 	if at.State == visit.ClockUntrusted {
 		keep = untrustedKeep
 	}

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/drivers"
-	"github.com/kipass/kipass/firmware/clock"
+	"github.com/kipass/kipass/firmware/health"
 	"github.com/kipass/kipass/protocol/token"
 	"github.com/kipass/kipass/protocol/visit"
 )
@@ -76,10 +76,19 @@ func (w *way) announce(ctx context.Context) {
 
 // evaluate finds the outcome of a scan, at once or, where its visit is to be journalled, in a goroutine of its own.
 func (g *Gate) evaluate(ctx context.Context, s scan) {
-	at := g.opts.Clock.Read()
+	code, err := verify(s.read.Data, g.opts.Trust)
+	facts := Facts{Authenticity: authenticityOf(err)}
+	if facts.Authenticity == Genuine {
+		g.opts.Clock.Evidence(code.Issuer(), code.IssuedAt(), time.Since(s.read.At))
+	} else {
+		g.opts.Logger.Debug("refused", "read", s.read, "error", err)
+	}
+	at := g.opts.Clock.Read()                   // after the evidence, which may change it
 	at.Now = at.Now.Add(-time.Since(s.read.At)) // the moment it was read, however long it has waited
 	journal := g.service(at)
-	facts, code := g.examine(s.read, at, journal != nil)
+	if facts.InService = journal != nil; facts.Authenticity == Genuine {
+		facts.Freshness, at = freshness(code, at, g.opts.Clock, g.opts.RefuseUntrusted)
+	}
 	wanted := facts
 	wanted.Durable = true
 	if Decide(wanted) != visit.Admitted {
@@ -87,22 +96,6 @@ func (g *Gate) evaluate(ctx context.Context, s scan) {
 		return
 	}
 	g.appends.Go(func() { s.outcome <- Decide(g.record(ctx, journal, code, at, s.read, facts)) })
-}
-
-// examine gathers the facts that are known without the journal.
-func (g *Gate) examine(f drivers.Read, at clock.Reading, inService bool) (Facts, token.Code) {
-	facts := Facts{InService: inService}
-	if !inService {
-		return facts, token.Code{}
-	}
-	code, err := verify(f.Data, g.opts.Trust)
-	if facts.Authenticity = authenticityOf(err); facts.Authenticity != Genuine {
-		g.opts.Logger.Debug("refused", "read", f, "error", err)
-		return facts, token.Code{}
-	}
-	g.opts.Clock.Evidence(code.Issuer(), code.IssuedAt())
-	facts.Freshness = freshness(code, at, g.opts.Clock)
-	return facts, code
 }
 
 func verify(text []byte, trust token.Keyring) (token.Code, error) {
@@ -123,6 +116,7 @@ func (g *Gate) announce(o visit.Outcome, f drivers.Read) {
 	if !o.Green() {
 		by = time.Time{}
 	}
+	g.count(o, f)
 	cue := cueOf(o, f.Reader, f.At, by, g.opts.Languages)
 	for _, d := range g.dispatchers {
 		d.offer(cue)
@@ -136,4 +130,14 @@ func (g *Gate) announce(o visit.Outcome, f drivers.Read) {
 	}
 	g.opts.Logger.Log(context.Background(), level, "scan", "outcome", o.String(), "reader", f.Reader,
 		"duration", time.Since(f.At).Round(10*time.Microsecond))
+}
+
+// count notes when every code is refused, and when one is admitted again.
+func (g *Gate) count(o visit.Outcome, f drivers.Read) {
+	switch all, as, changed := g.refusals.note(o, f.Data, f.At); {
+	case all:
+		g.opts.Board.Set(health.AllRefused, "", as)
+	case changed:
+		g.opts.Board.Clear(health.AllRefused, "")
+	}
 }

@@ -20,8 +20,8 @@ func (s *Station) Provision(w wire.Provision) error {
 	return s.provisioner.Apply(w.SealKey, w.TrustList)
 }
 
-// latest implements uplink.Options.Now.
-func (s *Station) latest() time.Time { return s.clock.Read().Latest() }
+// now implements uplink.Options.Now.
+func (s *Station) now() time.Time { return s.clock.Read().Now }
 
 // trustedTime is what the journal's retention goes by.
 func (s *Station) trustedTime() (at time.Time, trusted bool) {

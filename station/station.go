@@ -79,7 +79,7 @@ func New(opts Options) (*Station, error) {
 func (s *Station) assemble() (err error) {
 	sources := s.opts.Clock
 	sources.Skew = s.opts.Config.Clock.Skew.Duration
-	sources.Floor, sources.OnEvidence = s.opts.Journal.TimeFloor(), s.opts.Journal.RaiseTimeFloor
+	sources.Floor, sources.OnEvidence = s.opts.Journal.TimeFloor(), s.opts.Journal.KeepTimeFloor
 	sources.LookEvery = s.opts.LookEvery
 	s.clock = clock.New(sources)
 	var display firmware.Display
@@ -117,7 +117,7 @@ func (s *Station) newUplink() (*uplink.Uplink, error) {
 	return uplink.New(uplink.Options{
 		Server: server, CA: s.opts.Authorities, Facility: config.Place.Facility, Gate: config.Place.Name,
 		Code: config.Server.EnrolmentCode.Reveal(), Identity: s.opts.Identity, Source: s.opts.Journal, Provision: s,
-		Heartbeat: s.heartbeat, OnServerTime: s.clock.ServerTime, OnStatus: s.setDelivery, Now: s.latest,
+		Heartbeat: s.heartbeat, OnServerTime: s.clock.ServerTime, OnStatus: s.setDelivery, Now: s.now,
 		Logger: s.opts.Logger, Network: s.opts.Network,
 	})
 }

@@ -3,12 +3,32 @@
 //
 // Once a source has vouched for the time, the package counts on from there by the monotonic clock, which nobody can set;
 // the uncertainty grows by [Drift]. Nothing here sets the system's clock, so no capability is needed.
+//
+// # Evidence
+//
+// Kernel, visit server and each issuer are independent sources; any of them can be wrong, ahead or behind. An issuer speaks
+// through its genuine codes: two successive ones that agree are its vote (witness). What two sources agree on is evidence
+// (agree); of several such groups the largest counts, and of two as large none. Evidence works in both directions, and nothing that one
+// source said is kept for ever:
+//
+//   - The floor, which is kept across restarts, is moved by agreement alone, up or down; a synced kernel that has no
+//     agreement against it lowers it. It is ignored while the clock is trusted.
+//   - A kernel that is synced is believed up to an hour (reach) from what others agree on: within that, disagreement is
+//     told (Reading.Doubt) and changes nothing.
+//   - The server and the clock in holdover are believed until at least two, and not fewer than agree with them, agree on
+//     something else. While nobody agrees on anything, they may not be off what was agreed on earlier in the same run.
+//   - After a restart nothing is known of the time off: a single source may then be ahead of the floor by offReach,
+//     but the server and a battery clock not behind it.
+//   - A battery clock that nothing supports is a suspicion (Reading.Suspect): it can vouch for a code, not condemn one.
+//
+// One issuer alone, whatever dates it signs, changes none of this for others.
 package clock
 
 import (
 	"sync"
 	"time"
 
+	"github.com/kipass/kipass/protocol/token"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
@@ -27,26 +47,39 @@ const (
 	roundTrip      = 2 * time.Second  // half of it is within the allowance; half of what is more is added to δ
 	longestTrip    = 20 * time.Second // a slower answer tells nothing about the time
 	rtcUncertainty = 8 * time.Second  // of a battery-kept clock after the device was off
-	issuerReach    = time.Hour        // how far one issuer alone may push the floor
 	stepLimit      = time.Second      // wall and monotonic clock may part by this between two looks,
 	slewLimit      = 600              // and by these parts per million of the time between: the kernel slews at 500
+
+	margin     = 2 * time.Second      // by which the clocks of sources that agree may differ
+	remembered = 12 * time.Hour       // how long a source's word is a vote; the monotonic clock drifts by margin meanwhile
+	reach      = time.Hour            // how far a synced kernel is believed past what others agree on
+	offReach   = 400 * 24 * time.Hour // and any source after a restart: a device may lie in a drawer for a year
+)
+
+// Sources.
+const (
+	SourceKernel = "kernel"
+	SourceServer = "server"
+	SourceRTC    = "rtc"
+	SourceNone   = "none"
 )
 
 // Reading is the gate's knowledge of the time at one moment.
 type Reading struct {
-	Now    time.Time        // best estimate of the real time
-	State  visit.ClockState // how good it is
-	Skew   time.Duration    // δ: the allowance for judging a code at Now
-	Floor  time.Time        // real time is hardly earlier than this, zero if nothing is known; to be kept across restarts
-	Source string           // what the time rests on: "kernel", "server", "rtc" or "none"
+	Now       time.Time        // best estimate of the real time
+	State     visit.ClockState // how good it is
+	Skew      time.Duration    // δ: the allowance for judging a code at Now
+	Floor     time.Time        // real time is hardly earlier than this, zero if nothing is known; not after Now
+	Source    string           // what the time rests on
+	Suspect   bool             // it rests on a battery clock alone, which nothing supports and nothing contradicts
+	Confirmed bool             // the clock is trusted, and two independent sources (kernel, server, issuers) agree with it
+	Doubt     string           // what contradicts the clock, or made it untrusted; empty for nothing
 }
 
-// Latest returns the best estimate, or what is known for certain where that is later.
-func (r Reading) Latest() time.Time {
-	if r.Floor.After(r.Now) {
-		return r.Floor
-	}
-	return r.Now
+// Unproven returns the reading as one of a clock that is not trusted.
+func (r Reading) Unproven() Reading {
+	r.State, r.Skew, r.Suspect, r.Confirmed = visit.ClockUntrusted, MaxSkew, false, false
+	return r
 }
 
 // KernelTime is what the kernel says of its clock.
@@ -57,7 +90,7 @@ type KernelTime struct {
 // Options of a clock. The functions are the sources; nil means the system's.
 type Options struct {
 	Skew      time.Duration              // δ while synced, 0 to MaxConfigSkew; cut to it
-	Floor     time.Time                  // newest genuine time of issue known from before the restart, zero for none
+	Floor     time.Time                  // what OnEvidence was told last before the restart, zero for none
 	Now       func() time.Time           // the wall clock
 	Monotonic func() time.Duration       // a clock that nobody sets and that runs on during suspend (CLOCK_BOOTTIME)
 	Kernel    func() (KernelTime, error) // adjtimex(2)
@@ -65,7 +98,8 @@ type Options struct {
 	Steps     StepNotifier               // tells of wall clock steps as they happen
 	LookEvery time.Duration              // how often Run looks at the kernel; 0 stands for 16 s
 
-	// OnEvidence is told the floor after each genuine code, to be kept across restarts. It must not block; nil is told nothing.
+	// OnEvidence is told after each genuine code what time has passed for certain, to be kept across restarts. It may be
+	// earlier than what was told before. It must not block; nil is told nothing.
 	OnEvidence func(floor time.Time)
 }
 
@@ -73,12 +107,14 @@ type Options struct {
 type Clock struct {
 	opts Options
 
-	mu     sync.Mutex
-	anchor anchor
-	jumped bool          // the wall clock was stepped since a source last vouched for the time
-	wall   time.Time     // wall clock at the last look
-	mono   time.Duration // monotonic clock at the last look
-	floor  floor
+	mu        sync.Mutex
+	anchor    anchor
+	jumped    bool          // the wall clock was stepped since a source last vouched for the time
+	wall      time.Time     // wall clock at the last look
+	mono      time.Duration // monotonic clock at the last look
+	server    anchor        // what the server said last, believed or not
+	witnesses map[string]*witness
+	known     known
 }
 
 // anchor is a moment for which a source vouched.
@@ -90,20 +126,13 @@ type anchor struct {
 	seen   time.Duration // monotonic time when the source last confirmed it
 }
 
+// zero is the real time at which the monotonic clock stood at zero.
+func (a anchor) zero() time.Time { return a.at.Add(-a.mono) }
+
 func (a anchor) estimate(mono time.Duration) time.Time { return a.at.Add(mono - a.mono) }
 
 // drift is the uncertainty that has grown since.
 func (a anchor) drift(mono time.Duration) time.Duration { return (mono - a.mono) / 1_000_000 * Drift }
-
-// Sources.
-const (
-	sourceKernel = "kernel"
-	sourceServer = "server"
-	sourceRTC    = "rtc"
-	sourceNone   = "none"
-
-	issuerPrefix = "issuer " // before the names of issuers among the floor's sources
-)
 
 // New returns a clock that has looked at the kernel once.
 func New(opts Options) *Clock {
@@ -126,10 +155,13 @@ func New(opts Options) *Clock {
 	if opts.Steps == nil {
 		opts.Steps = notifySteps
 	}
-	c := &Clock{opts: opts, floor: newFloor(opts.Floor)}
+	c := &Clock{opts: opts, witnesses: map[string]*witness{}}
 	c.wall, c.mono = c.look()
-	if opts.RTC() && !c.wall.Before(opts.Floor) {
-		c.anchor = anchor{source: sourceRTC, at: c.wall, mono: c.mono, extra: rtcUncertainty, seen: c.mono}
+	if !opts.Floor.IsZero() {
+		c.known = known{zero: opts.Floor.Round(0).Add(-c.mono), mono: c.mono}
+	}
+	if opts.RTC() {
+		c.anchor = anchor{source: SourceRTC, at: c.wall, mono: c.mono, extra: rtcUncertainty, seen: c.mono}
 	}
 	c.Read()
 	return c
@@ -138,6 +170,72 @@ func New(opts Options) *Clock {
 // look reads both clocks.
 func (c *Clock) look() (wall time.Time, mono time.Duration) {
 	return c.opts.Now().Round(0), c.opts.Monotonic()
+}
+
+// ServerTime takes in that the visit server's clock showed t when it made an answer that has just arrived, rtt after the
+// request was sent. The server's connection must be authentic. A kernel that is synced is believed rather than the server.
+func (c *Clock) ServerTime(t time.Time, rtt time.Duration) {
+	if rtt < 0 || rtt > longestTrip {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, mono := c.look()
+	next := anchor{source: SourceServer, at: t.Round(0).Add(rtt / 2), mono: mono, extra: max(0, rtt-roundTrip) / 2, seen: mono}
+	if old := c.server; old.source != "" {
+		uncertain := old.extra + old.drift(mono)
+		differ := old.estimate(mono).Sub(next.at).Abs()
+		if uncertain < next.extra && differ <= uncertain+next.extra+roundTrip {
+			old.seen = mono // a slow answer confirms what a quick one told more exactly
+			next = old
+		}
+	}
+	c.server = next
+	r := c.read()
+	if r.Source == SourceKernel && r.State == visit.ClockSynced {
+		return
+	}
+	if c.doubt(next, mono) != "" && c.anchor.source != "" && c.doubt(c.anchor, mono) == "" {
+		return // what is known is better
+	}
+	c.jumped, c.anchor = false, next
+}
+
+// Evidence takes in that a genuine code of issuer with the time of issue iat was read, so long ago.
+func (c *Clock) Evidence(issuer string, iat time.Time, ago time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.witnesses[issuer]
+	if w == nil {
+		w = &witness{}
+		c.witnesses[issuer] = w
+	}
+	_, mono := c.look()
+	w.hear(iat, mono-ago)
+	c.read()
+	if c.opts.OnEvidence != nil && !c.known.zero.IsZero() {
+		c.opts.OnEvidence(c.known.at(c.mono))
+	}
+}
+
+// MayBeFresh is all that can be said of a genuine code's age under an untrusted clock: whether a code of issuer with time
+// of issue iat may still be valid, because it is not older than what is known for certain. That is what two independent
+// sources agreed on, or the issuer's own newer codes: an issuer that dates its codes ahead of time shuts out nobody's
+// codes but its own. Call it after [Clock.Evidence] of the same code.
+func (c *Clock) MayBeFresh(issuer string, iat time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, mono := c.look()
+	latest := iat.Add(token.Lifetime + MaxSkew)
+	if c.known.at(mono).Add(-c.known.drift(mono)).After(latest) {
+		return false
+	}
+	if w := c.witnesses[issuer]; w != nil {
+		if v, ok := w.vote(issuer, mono); ok && v.from.Add(mono).After(latest) {
+			return false
+		}
+	}
+	return true
 }
 
 // Read judges the clock now.
@@ -154,76 +252,23 @@ func (c *Clock) read() Reading {
 		c.jumped = true
 	}
 	c.wall, c.mono = wall, mono
+
+	var kernel anchor
 	if k, err := c.opts.Kernel(); err == nil && k.MaxError >= 0 && k.MaxError < kernelError {
-		c.jumped = false
-		c.anchor = anchor{source: sourceKernel, at: wall, mono: mono, seen: mono}
-		c.floor.support(sourceKernel, wall)
-		return Reading{Now: wall, State: visit.ClockSynced, Skew: c.opts.Skew, Floor: c.floor.time(), Source: sourceKernel}
+		kernel = anchor{source: SourceKernel, at: wall, mono: mono, seen: mono}
 	}
-	a := c.anchor
-	r := Reading{Now: wall, State: visit.ClockUntrusted, Skew: MaxSkew, Floor: c.floor.time(), Source: sourceNone}
-	if a.source != "" {
-		r.Now, r.Source = a.estimate(mono), a.source
-		skew := c.opts.Skew + a.extra + a.drift(mono)
-		switch {
-		case c.jumped || skew > MaxSkew:
-		case a.source == sourceServer && mono-a.seen <= serverHolds:
-			r.State, r.Skew = visit.ClockSynced, skew
-		case c.floor.confirmed().After(r.Now.Add(skew)):
-			// Two who cannot have agreed on it say that it is later than this clock can be.
-		default:
-			r.State, r.Skew = visit.ClockHoldover, skew
+	votes := c.votes(kernel, mono)
+	agreed := agree(votes)
+	c.known.learn(agreed, mono)
+	doubt := ""
+	if kernel.source != "" {
+		var believed bool
+		if believed, doubt = c.judgeKernel(kernel, votes); believed {
+			c.jumped, c.anchor = false, kernel
+			return c.finish(Reading{
+				Now: wall, State: visit.ClockSynced, Skew: c.opts.Skew, Source: SourceKernel, Doubt: doubt,
+			}, agreed)
 		}
 	}
-	if r.State == visit.ClockUntrusted && r.Now.Before(r.Floor) {
-		r.Now = r.Floor
-	}
-	return r
-}
-
-// ServerTime takes in that the visit server's clock showed t when it made an answer that has just arrived, rtt after the
-// request was sent. The server's connection must be authentic. A kernel that is synced is believed rather than the server.
-func (c *Clock) ServerTime(t time.Time, rtt time.Duration) {
-	if rtt < 0 || rtt > longestTrip {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.floor.support(sourceServer, t)
-	r := c.read()
-	if r.Source == sourceKernel && r.State == visit.ClockSynced {
-		return
-	}
-	c.jumped = false
-	next := anchor{source: sourceServer, at: t.Round(0).Add(rtt / 2), mono: c.mono, extra: max(0, rtt-roundTrip) / 2, seen: c.mono}
-	if old := c.anchor; old.source == sourceServer {
-		known := old.extra + old.drift(c.mono)
-		differ := old.estimate(c.mono).Sub(next.at).Abs()
-		if known < next.extra && differ <= known+next.extra+roundTrip {
-			old.seen = c.mono // a slow answer confirms what a quick one told more exactly
-			next = old
-		}
-	}
-	c.anchor = next
-}
-
-// Evidence takes in that a genuine code of issuer carries the time of issue iat: real time is at least that. An issuer
-// alone can push the floor no more than an hour past the newest time that another issuer or source supports.
-func (c *Clock) Evidence(issuer string, iat time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.floor.support(issuerPrefix+issuer, iat)
-	if c.opts.OnEvidence != nil {
-		c.opts.OnEvidence(c.read().Floor)
-	}
-}
-
-// MayBeFresh is all that can be said of a genuine code's age under an untrusted clock: whether a code of issuer with time
-// of issue iat and the given life may still be valid, because it is not older than what is known for certain. That is what
-// two independent sources support, or the issuer's own newer codes: an issuer that dates its codes ahead of time
-// shuts out nobody's codes but its own. Call it before [Clock.Evidence] of the same code, or after: the answer is the same.
-func (c *Clock) MayBeFresh(issuer string, iat time.Time, life time.Duration) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return !c.floor.under(issuerPrefix + issuer).After(iat.Add(life + MaxSkew))
+	return c.finish(c.count(doubt), agreed)
 }

@@ -69,8 +69,10 @@ func (m *Monitor) Run(ctx context.Context) {
 // Look brings the board up to date once.
 func (m *Monitor) Look() {
 	at := m.Clock.Read()
-	m.Board.set(ClockUntrusted, at.State == visit.ClockUntrusted, "")
-	m.Board.set(TrustStale, m.Trust.Version() > 0 && m.Trust.Stale(at.Latest()), "")
+	untrusted := at.State == visit.ClockUntrusted
+	m.Board.set(ClockUntrusted, untrusted, at.Doubt)
+	m.Board.set(ClockDoubted, !untrusted && at.Doubt != "", at.Doubt)
+	m.Board.set(TrustStale, m.Trust.Version() > 0 && m.Trust.Stale(at.Now), "")
 	stats := m.Journal.Stats()
 	m.Board.set(JournalFull, stats.Full != nil, text(stats.Full))
 	replaced := strings.Join(slices.Concat([]string{stats.Damage}, stats.Replaced), " ")

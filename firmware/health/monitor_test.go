@@ -61,17 +61,18 @@ func TestMonitorNotesAndForgets(t *testing.T) {
 		want   Code
 		detail string
 	}{
-		"an untrusted clock":    {func(f *fixture) { f.at.State = visit.ClockUntrusted }, ClockUntrusted, ""},
-		"an expired trust list": {func(f *fixture) { f.at.Now = f.expiry.Add(1) }, TrustStale, ""},
-		"a list that had expired by what is known for certain": {func(f *fixture) {
-			f.at.Now, f.at.Floor = time.Unix(0, 0), f.expiry.Add(1)
-		}, TrustStale, ""},
-		"a full disk":                {func(f *fixture) { f.stats.Full = journal.ErrFull }, JournalFull, "journal has no space left"},
-		"a damaged journal":          {func(f *fixture) { f.stats.Damage = "torn" }, JournalReplaced, "torn"},
-		"a file set aside":           {func(f *fixture) { f.stats.Replaced = []string{"old.damaged"} }, JournalReplaced, " old.damaged"},
-		"refused records":            {func(f *fixture) { f.stats.Quarantined = 3 }, Quarantined, "3"},
-		"records past their day":     {func(f *fixture) { f.stats.Destroyed = 12 }, Undelivered, "12"},
-		"a journal that still fails": {func(f *fixture) { f.stats.Failed, f.probe = errors.New("once"), errors.New("again") }, JournalFailed, "again"},
+		"an untrusted clock": {func(f *fixture) { f.at.State = visit.ClockUntrusted }, ClockUntrusted, ""},
+		"a clock that lost its trust": {func(f *fixture) {
+			f.at.State, f.at.Doubt = visit.ClockUntrusted, "two issuers"
+		}, ClockUntrusted, "two issuers"},
+		"a clock that is contradicted": {func(f *fixture) { f.at.Doubt = "two issuers" }, ClockDoubted, "two issuers"},
+		"an expired trust list":        {func(f *fixture) { f.at.Now = f.expiry.Add(1) }, TrustStale, ""},
+		"a full disk":                  {func(f *fixture) { f.stats.Full = journal.ErrFull }, JournalFull, "journal has no space left"},
+		"a damaged journal":            {func(f *fixture) { f.stats.Damage = "torn" }, JournalReplaced, "torn"},
+		"a file set aside":             {func(f *fixture) { f.stats.Replaced = []string{"old.damaged"} }, JournalReplaced, " old.damaged"},
+		"refused records":              {func(f *fixture) { f.stats.Quarantined = 3 }, Quarantined, "3"},
+		"records past their day":       {func(f *fixture) { f.stats.Destroyed = 12 }, Undelivered, "12"},
+		"a journal that still fails":   {func(f *fixture) { f.stats.Failed, f.probe = errors.New("once"), errors.New("again") }, JournalFailed, "again"},
 	} {
 		t.Run(rule, func(t *testing.T) {
 			f := newFixture(t)

@@ -166,7 +166,7 @@ func TestTheTimeFloorThatFailsToPersistOnClose(t *testing.T) {
 			j, err := Open(opts)
 			testkit.Check(t, err)
 			s.mustAppend(j, 2)
-			j.RaiseTimeFloor(seoulNoon)
+			j.KeepTimeFloor(seoulNoon)
 			*f = faulty{count: 1, err: fault.err, persisted: fault.persisted, panics: fault.panics}
 			if err := j.Close(); err == nil {
 				t.Fatal("Close does not tell")

@@ -101,7 +101,7 @@ func (j *Journal) openFile() error {
 		j.report(c.altered)
 	}
 	j.db, j.file = db, file
-	j.RaiseTimeFloor(c.state.floorTime())
+	j.floor.CompareAndSwap(0, c.state.floor) // at the start; later this process knows better
 	_, live := j.fill()
 	j.mu.Lock()
 	j.state, j.live = c.state, live

@@ -62,7 +62,7 @@ type Journal struct {
 	log     *slog.Logger
 	lock    *os.File
 	key     atomic.Pointer[visit.SealPublicKey]
-	floor   atomic.Int64 // seconds since 1970; only rises
+	floor   atomic.Int64 // seconds since 1970
 	signal  chan struct{}
 	closing chan struct{}
 	closed  sync.Once
@@ -189,18 +189,12 @@ func (j *Journal) notify() {
 // SetSealKey names the server's key for records to come; it begins a new epoch with the next append.
 func (j *Journal) SetSealKey(k visit.SealPublicKey) { j.key.Store(&k) }
 
-// TimeFloor returns the newest genuine time of issue the journal knows of, zero for none. Real time cannot be earlier.
+// TimeFloor returns the time that had passed for certain, as it was kept last; zero for none.
 func (j *Journal) TimeFloor() time.Time { return state{floor: j.floor.Load()}.floorTime() }
 
-// RaiseTimeFloor remembers t, in whole seconds, if it is newer. It becomes durable with the next commit or on Close.
-func (j *Journal) RaiseTimeFloor(t time.Time) {
-	for {
-		held := j.floor.Load()
-		if t.Unix() <= held || j.floor.CompareAndSwap(held, t.Unix()) {
-			return
-		}
-	}
-}
+// KeepTimeFloor remembers t, in whole seconds, in place of what was known before, which may have been wrong in either
+// direction. It becomes durable with the next commit or on Close.
+func (j *Journal) KeepTimeFloor(t time.Time) { j.floor.Store(t.Unix()) }
 
 // Close waits for the commit under way, makes the time floor durable and releases the files. Appends that were not
 // yet taken up fail with [ErrClosed].
@@ -216,7 +210,7 @@ func (j *Journal) Close() error {
 
 func (j *Journal) release() error {
 	var err error
-	if j.db != nil && j.suspect == nil && j.floor.Load() > j.state.floor {
+	if j.db != nil && j.suspect == nil && j.floor.Load() != j.state.floor {
 		next := j.state
 		err = j.update(&next, func(*bolt.Tx) error { return nil })
 	}

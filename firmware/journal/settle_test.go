@@ -224,20 +224,21 @@ func TestWaitTellsOfAppendsAndOfWhatWasLeft(t *testing.T) {
 	}
 }
 
-func TestTheTimeFloorOnlyRisesAndSurvives(t *testing.T) {
+func TestTheTimeFloorIsWhatItWasSetToLastAndSurvives(t *testing.T) {
 	s := newFixture(t)
 	j := s.open()
 	if !j.TimeFloor().IsZero() {
 		t.Fatal("a new journal has a floor")
 	}
-	j.RaiseTimeFloor(seoulNoon)
-	j.RaiseTimeFloor(seoulNoon.Add(-time.Hour))
+	j.KeepTimeFloor(seoulNoon.Add(time.Hour))
+	s.mustAppend(j, 1)
+	j.KeepTimeFloor(seoulNoon)
 	testkit.Check(t, j.Close())
 	j = s.open()
 	if !j.TimeFloor().Equal(seoulNoon) {
 		t.Fatalf("floor is %v", j.TimeFloor())
 	}
-	j.RaiseTimeFloor(seoulNoon.Add(time.Minute))
+	j.KeepTimeFloor(seoulNoon.Add(time.Minute))
 	s.mustAppend(j, 1) // makes it durable
 	testkit.Check(t, os.WriteFile(filepath.Join(s.dir, "copy"), mustRead(t, filepath.Join(s.dir, fileName)), 0o600))
 	testkit.Check(t, j.Close())

@@ -45,7 +45,7 @@ type state struct {
 	destroyed uint64   // undelivered records destroyed after the retention
 	purged    uint64   // quarantined records destroyed after the retention
 	removed   uint64   // records taken out of the file since it was written anew: free pages may still show them
-	floor     int64    // newest genuine time of issue, seconds since 1970, 0 for none
+	floor     int64    // time that had passed for certain, seconds since 1970, 0 for none
 }
 
 func (s state) backlog() uint64     { return s.head.Seq - s.tail.Seq }

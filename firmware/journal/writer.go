@@ -215,7 +215,7 @@ func (j *Journal) update(next *state, change func(*bolt.Tx) error) error {
 			if err := change(tx); err != nil {
 				return err
 			}
-			next.floor = max(next.floor, j.floor.Load())
+			next.floor = j.floor.Load()
 			return tx.Bucket(bucketMeta).Put(keyState, next.encode())
 		})
 	})
