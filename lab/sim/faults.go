@@ -1,0 +1,86 @@
+package sim
+
+import (
+	"time"
+)
+
+// fault is one thing that goes wrong.
+type fault struct {
+	name   string
+	weight int
+	strike func(w *world, g *gateParty)
+}
+
+// between draws a time.
+func (w *world) between(least, most time.Duration) time.Duration {
+	return least + time.Duration(w.rng.Int64N(int64(most-least)))
+}
+
+// faults is everything that goes wrong, with how often it does.
+var faults = []fault{
+	{"gate restarted", 2, func(w *world, g *gateParty) { g.off(w.between(time.Second, 20*time.Second), false) }},
+	{"gate's power cut", 3, func(w *world, g *gateParty) {
+		g.disk.change(func(d *gateDisk) { d.cutIn, d.after = 1+w.rng.IntN(6), w.rng.IntN(2) == 0 })
+	}},
+	{"gate off for the night", 1, func(w *world, g *gateParty) { g.off(w.between(time.Hour, 9*time.Hour), true) }},
+	{"network down", 4, func(w *world, g *gateParty) {
+		g.weather.change(func(c *conditions) { c.down = true })
+		w.after(w.between(time.Minute, 3*24*time.Hour), func() { g.weather.change(func(c *conditions) { c.down = false }) })
+	}},
+	{"captive portal", 1, func(w *world, g *gateParty) {
+		g.weather.change(func(c *conditions) { c.portal = true })
+		w.after(w.between(time.Minute, 5*time.Hour), func() { g.weather.change(func(c *conditions) { c.portal = false }) })
+	}},
+	{"slow network", 2, func(w *world, g *gateParty) {
+		delay := w.between(50*time.Millisecond, 20*time.Second)
+		g.weather.change(func(c *conditions) { c.delay = delay })
+		w.after(w.between(time.Hour, 24*time.Hour), func() { g.weather.change(func(c *conditions) { c.delay = 0 }) })
+	}},
+	{"requests twice", 2, func(w *world, g *gateParty) { g.weather.change(func(c *conditions) { c.twice = 1 + w.rng.IntN(5) }) }},
+	{"answers lost", 3, func(w *world, g *gateParty) { g.weather.change(func(c *conditions) { c.lost = 1 + w.rng.IntN(5) }) }},
+	{"slow disk", 2, func(w *world, g *gateParty) {
+		slow := w.between(100*time.Millisecond, 9*time.Second)
+		g.disk.change(func(d *gateDisk) { d.slow = slow })
+		w.after(w.between(time.Minute, time.Hour), func() { g.disk.change(func(d *gateDisk) { d.slow = 0 }) })
+	}},
+	{"full disk", 2, func(w *world, g *gateParty) {
+		g.disk.change(func(d *gateDisk) { d.full = true })
+		w.after(w.between(time.Minute, 6*time.Hour), func() { g.disk.change(func(d *gateDisk) { d.full = false }) })
+	}},
+	{"disk fails", 2, func(w *world, g *gateParty) { g.disk.change(func(d *gateDisk) { d.broken = 1 + w.rng.IntN(4) }) }},
+	{"server restarted", 2, func(w *world, _ *gateParty) { w.visits.off(w.between(time.Second, time.Hour)) }},
+	{"server's power cut", 4, func(w *world, _ *gateParty) {
+		w.visits.mu.Lock()
+		defer w.visits.mu.Unlock()
+		w.visits.cutIn = 1 + w.rng.IntN(12)
+	}},
+}
+
+// strike lets one fault happen.
+func (w *world) strike() {
+	total := 0
+	for _, f := range faults {
+		total += f.weight
+	}
+	n := w.rng.IntN(total)
+	for _, f := range faults {
+		if n -= f.weight; n < 0 {
+			g := w.gates[w.rng.IntN(len(w.gates))]
+			w.trace("FAULT %s (%s)", f.name, g.name)
+			w.report.Faults[f.name]++
+			f.strike(w, g)
+			return
+		}
+	}
+}
+
+// calm ends every fault that lasts.
+func (w *world) calm() {
+	for _, g := range w.gates {
+		g.weather.change(func(c *conditions) { *c = conditions{} })
+		g.disk.change(func(d *gateDisk) { d.slow, d.full, d.broken, d.cutIn = 0, false, 0, 0 })
+	}
+	w.visits.mu.Lock()
+	defer w.visits.mu.Unlock()
+	w.visits.cutIn = 0
+}

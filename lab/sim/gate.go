@@ -1,0 +1,253 @@
+package sim
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/kipass/kipass/configs"
+	"github.com/kipass/kipass/drivers"
+	"github.com/kipass/kipass/firmware"
+	"github.com/kipass/kipass/firmware/health"
+	"github.com/kipass/kipass/firmware/journal"
+	"github.com/kipass/kipass/station"
+	"github.com/kipass/kipass/uplink"
+	"github.com/kipass/kipass/visitserver"
+)
+
+// lookEvery is how often a gate's parts look after each other: seldom, for the sake of speed.
+const lookEvery = time.Minute
+
+// gateParty is one gate with its machine.
+type gateParty struct {
+	w       *world
+	name    string
+	config  configs.Gate
+	pool    *x509.CertPool
+	clock   *wallClock
+	weather weather
+	disk    *gateDisk
+	reader  *reader
+	lamp    *lamp
+	rng     *rand.Rand // of jitter; drawn by the gate's own goroutines
+
+	board   *health.Board
+	journal *journal.Journal
+	started time.Time
+	cancel  context.CancelFunc // nil while the gate is off
+	ended   chan error
+}
+
+const gateConfig = `version = 1
+[gate]
+facility = %q
+name = %q
+state = %q
+[server]
+url = "https://%s"
+enrolment_code = %q
+[trust]
+root = %q
+[[reader]]
+name = "front"
+device = "/dev/null"
+[speaker]
+enabled = false
+[journal]
+free_floor = "1MiB"
+`
+
+func newGate(w *world, n int) (*gateParty, error) {
+	g := &gateParty{
+		w: w, name: fmt.Sprintf("gate-%d", n), clock: newWallClock(), disk: newGateDisk(),
+		rng: rand.New(rand.NewPCG(w.opts.Seed, uint64(100+n))),
+	}
+	g.reader = newReader()
+	g.lamp = &lamp{g: g, pulses: map[string]time.Time{}}
+	var terminal struct{ Code string }
+	err := w.visits.operate(visitserver.AdminRequest{Command: "terminal add", Args: []string{facility, g.name}}, &terminal)
+	if err != nil {
+		return nil, err
+	}
+	text := fmt.Sprintf(gateConfig, facility, g.name, w.path(g.name), serverHost, terminal.Code, w.scheme.public())
+	if g.config, err = configs.Parse(g.name+".toml", []byte(text)); err != nil {
+		return nil, err
+	}
+	ca, err := os.ReadFile(filepath.Join(w.visits.folder.Dir, "server-ca.pem"))
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(ca)
+	root, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	g.pool = x509.NewCertPool()
+	g.pool.AddCert(root)
+	return g, g.start()
+}
+
+// start starts the gate's program.
+func (g *gateParty) start() error {
+	identity, err := uplink.OpenIdentity(filepath.Join(g.config.Place.State, "identity"))
+	if err != nil {
+		return err
+	}
+	g.disk.restore()
+	g.journal, err = journal.Open(journal.Options{
+		Dir: filepath.Join(g.config.Place.State, "journal"), Facility: g.config.Place.Facility, Gate: g.config.Place.Name,
+		FreeFloor: uint64(g.config.Journal.FreeFloor.Bytes), Logger: g.w.log, System: g.disk.system(),
+	})
+	if err != nil {
+		return fmt.Errorf("opening the journal: %w", err)
+	}
+	g.board = health.NewBoard(time.Now, g.w.log)
+	network := uplink.Network{Dial: g.w.net.Dial, Draw: g.rng.Float64}
+	if !g.w.opts.TLS {
+		network.Transport = func(certificate func() *tls.Certificate) http.RoundTripper {
+			return &link{weather: &g.weather, handler: &g.w.visits.handler, certificate: certificate}
+		}
+	}
+	s, err := station.New(station.Options{
+		Config: g.config, Version: "sim", Identity: identity, Journal: g.journal,
+		Readers: []drivers.Reader{g.reader}, Indicators: []firmware.Lane{{Indicator: g.lamp}},
+		Authorities: g.pool, Board: g.board, Logger: g.w.log, Clock: g.clock.sources(), LookEvery: lookEvery, Network: network,
+	})
+	if err != nil {
+		return errors.Join(err, g.journal.Close())
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	g.cancel, g.ended = cancel, make(chan error, 1)
+	g.started = time.Now()
+	g.w.report.Starts++
+	go func() { g.ended <- s.Run(ctx, func(string) {}) }()
+	return nil
+}
+
+// stop ends the program as SIGTERM does, or clears away what the end of its machine has left of it.
+func (g *gateParty) stop() {
+	if g.cancel == nil {
+		return
+	}
+	g.cancel()
+	g.cancel = nil
+	err := <-g.ended
+	if e := g.journal.Close(); err == nil && !g.disk.isDead() {
+		err = e
+	}
+	if err != nil && !g.disk.isDead() {
+		g.w.trace("%s ended with %v", g.name, err)
+	}
+}
+
+// off ends the gate's program, or its machine with it, for a while.
+func (g *gateParty) off(d time.Duration, machine bool) {
+	if err := g.restart(d, machine); err != nil {
+		g.w.break_("%s does not start again: %v", g.name, err)
+	}
+}
+
+// trusted tells whether the gate has every means to know the time.
+func (g *gateParty) trusted() bool {
+	g.clock.mu.Lock()
+	defer g.clock.mu.Unlock()
+	return g.clock.offset == 0 && g.clock.synced
+}
+
+// failedSince tells whether the gate was off, or was cut off its power, since a moment.
+func (g *gateParty) failedSince(t time.Time) bool {
+	return g.cancel == nil || g.disk.isDead() || !g.started.Before(t)
+}
+
+// restart starts the gate again after a while. A power cut begins its machine's running time anew.
+func (g *gateParty) restart(off time.Duration, machine bool) error {
+	g.stop()
+	time.Sleep(off)
+	if machine {
+		g.clock.boot()
+	}
+	return g.start()
+}
+
+// reader is a reader that delivers what the crowd shows.
+type reader struct{ frames chan drivers.Read }
+
+func newReader() *reader { return &reader{frames: make(chan drivers.Read)} }
+
+// Run implements drivers.Reader.
+func (r *reader) Run(ctx context.Context, emit func(drivers.Read)) error {
+	for {
+		select {
+		case f := <-r.frames:
+			emit(f)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Check implements drivers.Checker.
+func (r *reader) Check() error   { return nil }
+func (r *reader) String() string { return "crowd (front)" }
+
+// show lets the reader deliver a text; false if the gate is off. It returns when its last byte arrived.
+func (r *reader) show(text string) (at time.Time, ok bool) {
+	at = time.Now()
+	select {
+	case r.frames <- drivers.Read{Data: []byte(text), At: at, Reader: "front"}:
+		return at, true
+	case <-time.After(time.Millisecond):
+		return at, false
+	}
+}
+
+// shown is what a gate showed for one presentation.
+type shown struct {
+	at, began time.Time
+	light     drivers.Light
+	pulse     bool
+	clip      string
+}
+
+// lamp is the gate's lights, voice and relay in one.
+type lamp struct {
+	g  *gateParty
+	mu sync.Mutex
+	// last is what was shown since the crowd last asked.
+	last   []shown
+	pulses map[string]time.Time // codes that opened the relay, see promises.go
+}
+
+// Show implements drivers.Indicator.
+func (l *lamp) Show(_ context.Context, c drivers.Cue) error {
+	s := shown{at: time.Now(), began: c.Began, light: c.Light, pulse: c.Relay}
+	if len(c.Clips) > 0 {
+		s.clip = c.Clips[len(c.Clips)-1]
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last = append(l.last, s)
+	return nil
+}
+
+// Halt implements drivers.Indicator.
+func (l *lamp) Halt() error    { return nil }
+func (l *lamp) String() string { return "lamp" }
+
+// take returns what was shown since it was last asked.
+func (l *lamp) take() []shown {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.last
+	l.last = nil
+	return s
+}

@@ -1,0 +1,157 @@
+package sim
+
+import (
+	"container/heap"
+	"fmt"
+	"time"
+
+	"github.com/kipass/kipass/protocol/day"
+)
+
+// event is something the world does at a time of its own.
+type event struct {
+	at time.Time
+	n  int // order of events of one time
+	do func()
+}
+
+// agenda is a heap of events.
+type agenda struct {
+	events []event
+	count  int
+}
+
+func (a *agenda) Len() int { return len(a.events) }
+func (a *agenda) Less(i, j int) bool {
+	x, y := a.events[i], a.events[j]
+	return x.at.Before(y.at) || x.at.Equal(y.at) && x.n < y.n
+}
+func (a *agenda) Swap(i, j int) { a.events[i], a.events[j] = a.events[j], a.events[i] }
+func (a *agenda) Push(e any)    { a.events = append(a.events, e.(event)) }
+func (a *agenda) Pop() any {
+	last := a.events[len(a.events)-1]
+	a.events = a.events[:len(a.events)-1]
+	return last
+}
+
+// at puts something on the agenda.
+func (w *world) at(t time.Time, do func()) {
+	w.agenda.count++
+	heap.Push(&w.agenda, event{t, w.agenda.count, do})
+}
+
+func (w *world) after(d time.Duration, do func()) { w.at(time.Now().Add(d), do) }
+
+// live plays the days, one event after the other.
+func (w *world) live() error {
+	for n := range w.opts.Days {
+		w.at(w.begun.Add(time.Duration(n)*24*time.Hour+time.Minute), w.plan)
+	}
+	end := w.begun.Add(time.Duration(w.opts.Days) * 24 * time.Hour)
+	for w.agenda.Len() > 0 {
+		e := heap.Pop(&w.agenda).(event)
+		if e.at.After(end) {
+			break
+		}
+		time.Sleep(time.Until(e.at))
+		if err := w.tend(); err != nil {
+			return err
+		}
+		e.do()
+		w.answered()
+	}
+	return nil
+}
+
+// tend starts again what has lost its power.
+func (w *world) tend() error {
+	if cut, err := w.visits.afterCut(); cut {
+		w.trace("the visit server lost its power and is started again")
+		if err != nil {
+			return fmt.Errorf("visit server after a power cut: %w", err)
+		}
+	}
+	for _, g := range w.gates {
+		if !g.disk.isDead() {
+			continue
+		}
+		w.trace("%s lost its power and is started again", g.name)
+		if err := g.restart(w.between(20*time.Second, time.Hour), true); err != nil {
+			return fmt.Errorf("%s after a power cut: %w", g.name, err)
+		}
+	}
+	return nil
+}
+
+// plan draws a day: who comes, what goes wrong, and when it is looked after. It is called at nine in the morning.
+func (w *world) plan() {
+	for _, g := range w.gates {
+		for range 4 + w.rng.IntN(12) {
+			w.after(w.between(time.Hour, 15*time.Hour), func() { w.crowd.visitor(g) })
+		}
+		if w.rng.IntN(4) == 0 { // around midnight, when one day's key ends and another's begins
+			w.after(15*time.Hour-w.between(time.Second, 30*time.Second), func() { w.crowd.visitor(g) })
+		}
+	}
+	if !w.opts.Calm {
+		for range w.rng.IntN(4) {
+			w.after(w.between(time.Hour, 20*time.Hour), w.strike)
+		}
+	}
+	w.after(18*time.Hour, w.inspect)
+}
+
+// inspect holds the system to its promises, in the quiet of the night.
+func (w *world) inspect() {
+	w.lifetimes()
+	if err := w.tombstones(); err != nil {
+		w.break_("the visit server's ledger: %v", err)
+	}
+	if w.rng.IntN(3) == 0 && w.delivered() {
+		back := min(w.rng.IntN(27), int(time.Since(w.begun)/(24*time.Hour)))
+		today := day.Of(time.Now()).Start()
+		from := today.AddDate(0, 0, -back-1).Add(3 * time.Hour)
+		w.whoWasThere(from, from.Add(24*time.Hour))
+	}
+}
+
+// delivered tells whether every gate is on and has nothing left to deliver.
+func (w *world) delivered() bool {
+	for _, g := range w.gates {
+		if g.cancel == nil || g.disk.isDead() || g.journal.Stats().Backlog > 0 {
+			return false
+		}
+	}
+	return w.visits.handler.Load() != nil || w.opts.TLS
+}
+
+// settle ends all faults, lets everything be delivered, and takes stock.
+func (w *world) settle() error {
+	w.calm()
+	if err := w.tend(); err != nil {
+		return err
+	}
+	for _, g := range w.gates {
+		if g.cancel == nil {
+			if err := g.start(); err != nil {
+				return err
+			}
+		}
+	}
+	w.calm()
+	for wait := 0; !w.delivered(); wait++ {
+		if wait == 48 {
+			w.break_("two days after the last fault not everything is delivered")
+			break
+		}
+		time.Sleep(time.Hour)
+	}
+	w.answered()
+	w.lifetimes()
+	if err := w.tombstones(); err != nil {
+		return err
+	}
+	today := day.Of(time.Now()).Start()
+	w.whoWasThere(today.AddDate(0, 0, -13), time.Now())
+	return w.stored()
+}

@@ -1,0 +1,162 @@
+package sim
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kipass/kipass/inquiry"
+	"github.com/kipass/kipass/issuer"
+	"github.com/kipass/kipass/protocol/order"
+)
+
+// issuerParty is one issuer of codes.
+type issuerParty struct {
+	name    string
+	dir     string
+	about   issuer.About
+	key     ed25519.PublicKey
+	clock   *wallClock
+	service *issuer.Issuer
+	handler atomic.Pointer[http.Handler]
+	stop    context.CancelFunc
+	ended   sync.WaitGroup
+}
+
+func newIssuer(w *world, name string) (*issuerParty, error) {
+	i := &issuerParty{name: name, dir: w.path("issuer-" + name), clock: newWallClock()}
+	if err := issuer.Init(i.dir, "", issuer.About{Name: name, Hosts: []string{name}}, time.Now()); err != nil {
+		return nil, err
+	}
+	for _, o := range w.authority.officers() {
+		if err := issuer.AddOfficer(i.dir, o); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if i.about, i.key, err = issuer.Describe(i.dir, ""); err != nil {
+		return nil, err
+	}
+	i.service, err = issuer.Open(i.dir, "", issuer.Options{Registrar: issuer.OpenRegistration{}, Now: i.clock.now, Logger: w.log})
+	if err != nil {
+		return nil, err
+	}
+	if err := i.service.ConfirmClock(); err != nil {
+		return nil, err
+	}
+	handler := i.service.Handler()
+	i.handler.Store(&handler)
+	ctx, stop := context.WithCancel(context.Background())
+	i.stop = stop
+	i.ended.Go(func() { i.service.DestroyLoop(ctx) })
+	return i, nil
+}
+
+func (i *issuerParty) close() {
+	i.stop()
+	i.ended.Wait()
+	_ = i.service.Close()
+}
+
+// authorityParty is the health authority with two officers. Its clock is right.
+type authorityParty struct {
+	w    *world
+	dir  string
+	kept *inquiry.Authority
+	keys []ed25519.PrivateKey
+}
+
+var officerNames = []string{"kim", "lee"}
+
+func newAuthority(w *world) (*authorityParty, error) {
+	a := &authorityParty{w: w, dir: w.path("authority")}
+	for range officerNames {
+		_, key, err := ed25519.GenerateKey(nil)
+		if err != nil {
+			return nil, err
+		}
+		a.keys = append(a.keys, key)
+	}
+	if err := inquiry.Init(a.dir); err != nil {
+		return nil, err
+	}
+	var err error
+	if a.kept, err = inquiry.Open(a.dir, time.Now); err != nil {
+		return nil, err
+	}
+	for _, o := range a.officers() {
+		if err := a.kept.AddOfficer(o); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+func (a *authorityParty) officers() (all []order.Officer) {
+	for n, key := range a.keys {
+		all = append(all, order.Officer{Name: officerNames[n], Public: key.Public().(ed25519.PublicKey)})
+	}
+	return all
+}
+
+func (a *authorityParty) close() { _ = a.kept.Close() }
+
+// inquire asks who was at the facility in a window, as two officers would, and destroys the order when it has the list.
+func (a *authorityParty) inquire(from, to time.Time) (inquiry.ContactList, inquiry.Summary, error) {
+	w := a.w
+	fail := func(err error) (inquiry.ContactList, inquiry.Summary, error) {
+		return inquiry.ContactList{}, inquiry.Summary{}, err
+	}
+	id, signed, err := a.kept.Order(a.keys[0], inquiry.Request{
+		Case: fmt.Sprintf("2000-%04d", w.report.Orders), Officer: officerNames[0], Purpose: "contact tracing",
+		Facility: facility, From: from, To: to, Valid: 24 * time.Hour,
+	})
+	if err != nil {
+		return fail(err)
+	}
+	w.report.Orders++
+	approved, err := a.kept.Approve(a.keys[1], signed)
+	if err != nil {
+		return fail(err)
+	}
+	var sky weather
+	summary, err := a.kept.Run(context.Background(), approved, inquiry.Config{
+		Visits: inquiry.Endpoint{URL: "https://visits", Transport: &link{weather: &sky, handler: &w.visits.handler}},
+		Issuers: func(name string) (inquiry.Endpoint, error) {
+			for _, i := range w.issuers {
+				if i.name == name {
+					return inquiry.Endpoint{URL: "https://" + name, Transport: &link{weather: &sky, handler: &i.handler}}, nil
+				}
+			}
+			return inquiry.Endpoint{}, errors.New("no such issuer")
+		},
+		Progress: func(string) {},
+	})
+	if err != nil {
+		return fail(err)
+	}
+	list, err := a.kept.Contacts(id)
+	if err != nil {
+		return fail(err)
+	}
+	return list, summary, a.kept.Destroy(id)
+}
+
+// dated lists the days a folder has entries of, by their names.
+func dated(folder string) (names []string) {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		names = append(names, filepath.Base(e.Name()))
+	}
+	return names
+}

@@ -1,0 +1,195 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/kipass/kipass/drivers"
+	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/visit"
+)
+
+const (
+	// lateAfter is the age of a frame from which nothing is green and no relay pulses for it.
+	lateAfter = 3 * time.Second
+	// kept is how long after its day a visit is kept, and grace is what may be added while a clock has to prove itself.
+	grace = 2 * 24 * time.Hour
+	// answerBy is when a presentation that has had no answer is held to have none.
+	answerBy = time.Minute
+	// oldest is the age at which no gate may take a code for a fresh one, whatever its clock.
+	oldest = time.Hour
+)
+
+// judge holds one thing that a gate showed to the promises made to visitors.
+func (w *world) judge(p *presentation, s shown) {
+	green := s.light == drivers.Green
+	if age := s.at.Sub(s.began); (green || s.pulse) && age > lateAfter {
+		w.break_("%s is green or opens %v after the code was read", p.gate.name, age)
+	}
+	if len(p.shown) > 1 {
+		w.break_("%s gives a presentation %d outcomes", p.gate.name, len(p.shown))
+	}
+	if green {
+		w.report.Green++
+	}
+	if p.ticket == nil {
+		if green || s.pulse {
+			w.break_("%s is green for a foreign code", p.gate.name)
+		}
+		return
+	}
+	if s.pulse {
+		w.report.Pulses++
+		if before, ok := p.gate.lamp.pulses[p.ticket.id]; ok {
+			w.break_("%s opens for one code twice, %v apart", p.gate.name, s.at.Sub(before))
+		}
+		p.gate.lamp.pulses[p.ticket.id] = s.at
+	}
+	outcome := p.outcome()
+	if green && p.gate.trusted() && s.began.Sub(p.ticket.iat) > oldest {
+		w.break_("%s is green for a code %v old", p.gate.name, s.began.Sub(p.ticket.iat))
+	}
+	switch {
+	case outcome == visit.Admitted.String():
+		if w.crowd.admitted[p.ticket.id] == nil {
+			w.crowd.admitted[p.ticket.id] = p
+		}
+		delete(w.crowd.unsure, p.ticket.id)
+	case green:
+		if w.crowd.admitted[p.ticket.id] == nil && w.crowd.unsure[p.ticket.id] == nil {
+			w.break_("%s tells a visitor that is not recorded: %s", p.gate.name, outcome)
+		}
+	case outcome == visit.OutOfService.String() && w.crowd.admitted[p.ticket.id] == nil:
+		w.crowd.unsure[p.ticket.id] = p
+	}
+}
+
+// answered closes the presentations of the past: each had its outcome, unless its gate failed meanwhile.
+func (w *world) answered() {
+	for _, g := range w.gates {
+		w.crowd.collect(g)
+	}
+	for key, p := range w.crowd.open {
+		if time.Since(p.at) < answerBy {
+			continue
+		}
+		delete(w.crowd.open, key)
+		if len(p.shown) > 0 {
+			continue
+		}
+		if !p.gate.failedSince(p.at) {
+			w.break_("%s leaves a visitor without an answer", p.gate.name)
+		}
+		if p.ticket != nil && w.crowd.admitted[p.ticket.id] == nil {
+			w.crowd.unsure[p.ticket.id] = p
+		}
+	}
+}
+
+// lifetimes holds every party to the end of what it keeps: nothing goes before its time, nothing stays after it.
+func (w *world) lifetimes() {
+	w.kept("the visit server", w.visits.keys())
+	for _, i := range w.issuers {
+		w.kept("issuer "+i.name, dated(i.dir+"/days"))
+	}
+	for _, g := range w.gates {
+		if g.cancel == nil {
+			continue
+		}
+		if n := g.journal.Stats().Destroyed; n > 0 && w.young(28*24*time.Hour) {
+			w.break_("%s has destroyed %d undelivered visits before their time", g.name, n)
+		}
+	}
+}
+
+// young tells whether the world is younger than that.
+func (w *world) young(age time.Duration) bool { return time.Since(w.begun) < age }
+
+// kept looks at the days a party has keys of, by the names of their files.
+func (w *world) kept(party string, names []string) {
+	for _, name := range names {
+		d, err := day.Parse(name[:min(len(name), len("2006-01-02"))])
+		if err != nil {
+			continue
+		}
+		if late := time.Since(d.DestroyAt()); late > grace {
+			w.break_("%s still has the key of %v, %v too late", party, d, late)
+		}
+	}
+}
+
+// tombstones holds the days that the visit server says are gone to their time.
+func (w *world) tombstones() error {
+	l, err := w.visits.ledger()
+	if err != nil {
+		return err
+	}
+	w.report.Destroyed = len(l.Destroyed)
+	for _, t := range l.Destroyed {
+		d, err := day.Parse(t.Day)
+		if err != nil {
+			return err
+		}
+		if time.Now().Before(d.DestroyAt()) {
+			w.break_("the visit server has destroyed %v, %v too early", d, time.Until(d.DestroyAt()))
+		}
+	}
+	return nil
+}
+
+// whoWasThere asks as the health authority does and holds the answer against the truth: everybody who was shown green in
+// the window, and nobody else.
+func (w *world) whoWasThere(from, to time.Time) {
+	list, _, err := w.authority.inquire(from, to)
+	if err != nil {
+		w.break_("an inquiry fails: %v", err)
+		return
+	}
+	found := map[string]bool{}
+	for _, c := range list.Contacts {
+		found[c.Phone] = true
+	}
+	w.report.Contacts += len(found)
+	was, may := map[string]bool{}, map[string]bool{}
+	for _, p := range w.crowd.admitted {
+		if !p.at.Before(from) && p.at.Before(to) {
+			was[p.ticket.holder.phone] = true
+		}
+	}
+	for _, p := range w.crowd.unsure {
+		may[p.ticket.holder.phone] = true
+	}
+	missing, extra := 0, 0
+	for phone := range was {
+		if !found[phone] {
+			missing++
+		}
+	}
+	for phone := range found {
+		if !was[phone] && !may[phone] {
+			extra++
+		}
+	}
+	w.trace("inquiry %s to %s: %d contacts, truth %d", from.Format("01-02 15:04"), to.Format("01-02 15:04"), len(found), len(was))
+	if missing > 0 {
+		w.break_("%d of %d persons who were there %s to %s are not found", missing, len(was), from, to)
+	}
+	if extra > 0 || len(list.Unknown) > 0 {
+		w.break_("%d persons were not there and %d visits nobody can tell of, %s to %s", extra, len(list.Unknown), from, to)
+	}
+}
+
+// stored holds what the visit server has ever stored against the truth: each green once.
+func (w *world) stored() error {
+	l, err := w.visits.ledger()
+	if err != nil {
+		return err
+	}
+	for _, f := range l.Facilities {
+		w.report.Stored += f.Stored
+	}
+	least := uint64(len(w.crowd.admitted))
+	if most := least + uint64(len(w.crowd.unsure)); w.report.Stored < least || w.report.Stored > most {
+		w.break_("%d visits are stored, %d were shown green and %d may be recorded", w.report.Stored, least, len(w.crowd.unsure))
+	}
+	return nil
+}

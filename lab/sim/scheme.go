@@ -1,0 +1,44 @@
+package sim
+
+import (
+	"crypto/ed25519"
+	"encoding/hex"
+	"time"
+
+	"github.com/kipass/kipass/protocol/token"
+)
+
+// scheme is the operator of the scheme, who signs the trust list.
+type scheme struct {
+	root    ed25519.PrivateKey
+	version uint64
+	trust   *token.Trust // what everybody is told, for reading the codes of the crowd
+}
+
+func newScheme() *scheme {
+	public, root, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		panic(err)
+	}
+	return &scheme{root: root, trust: token.NewTrust(public)}
+}
+
+func (s *scheme) public() string { return hex.EncodeToString(s.root.Public().(ed25519.PublicKey)) }
+
+// sign makes the next trust list, of these issuers.
+func (s *scheme) sign(issuers []*issuerParty) ([]byte, error) {
+	s.version++
+	now := time.Now().UTC().Truncate(time.Second)
+	list := token.TrustList{Version: s.version, IssuedAt: now, Expires: now.Add(365 * 24 * time.Hour)}
+	for _, i := range issuers {
+		list.Issuers = append(list.Issuers, token.Issuer{
+			Name: i.name, Display: i.name, URL: "https://" + i.name,
+			Keys: []token.IssuerKey{{Issuer: i.name, Public: i.key, NotBefore: i.about.NotBefore, NotAfter: i.about.NotAfter}},
+		})
+	}
+	raw, err := token.SignTrustList(s.root, list)
+	if err != nil {
+		return nil, err
+	}
+	return raw, s.trust.Update(raw)
+}

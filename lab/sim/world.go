@@ -1,0 +1,172 @@
+// Package sim runs whole gates, a visit server, issuers and a health authority in one process under synthetic time
+// (testing/synctest): two months pass in seconds, while power is cut, disks fail, clocks are wrong and networks break
+// as a seed draws it. Everything is the real thing – firmware, journal on bbolt, uplink, handlers, Pebble, wire encodings –
+// but the readers, the lights, the clocks of the parties, and what carries their bytes.
+//
+// After every step and at the end it holds the system to its promises, see promises.go. One seed is one run: a seed that
+// fails fails again, and its trace tells what happened.
+package sim
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/kipass/kipass/internal/testkit/memnet"
+)
+
+// Options of a run.
+type Options struct {
+	Seed  uint64
+	Days  int       // of the run; 0: drawn, 3 to 60
+	Gates int       // of one facility; 0: one
+	TLS   bool      // gates reach the server over mutual TLS on a network in memory, not directly
+	Calm  bool      // nothing goes wrong
+	Trace io.Writer // what happens, a line an event; nil: nowhere
+	Log   io.Writer // what the programs log; nil: nowhere
+}
+
+// Report counts what a run was made of.
+type Report struct {
+	Days                 int
+	Shown, Green, Pulses int // presentations of anything, green lights, pulses of the relay
+	Stored               uint64
+	Orders, Contacts     int // inquiries, and contacts they gave
+	Faults               map[string]int
+	Destroyed            int // days destroyed at the visit server
+	Starts               int // of gates and visit server
+	Alarms               map[string]int
+	Broken               []string // promises, in words
+}
+
+// world is everything in a run.
+type world struct {
+	t      *testing.T
+	opts   Options
+	rng    *rand.Rand // of the world's own course; only the goroutine of run draws from it
+	dir    string
+	begun  time.Time
+	report Report
+	log    *slog.Logger
+	net    *memnet.Network
+
+	scheme    *scheme
+	issuers   []*issuerParty
+	visits    *visitParty
+	authority *authorityParty
+	gates     []*gateParty
+	crowd     *crowd
+	agenda    agenda
+}
+
+// facility is the one place of the world.
+const facility = "arena"
+
+// Run plays one seed. It must be called in a bubble of testing/synctest.
+func Run(t *testing.T, opts Options) Report {
+	w := &world{
+		t: t, opts: opts, rng: rand.New(rand.NewPCG(opts.Seed, 1)), begun: time.Now(), net: memnet.New(),
+		log: slog.New(slog.DiscardHandler),
+	}
+	if opts.Log != nil {
+		w.log = slog.New(slog.NewTextHandler(opts.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	w.report.Faults, w.report.Alarms = map[string]int{}, map[string]int{}
+	if w.opts.Days == 0 {
+		w.opts.Days = 3 + w.rng.IntN(58)
+	}
+	if w.opts.Gates == 0 {
+		w.opts.Gates = 1
+	}
+	w.report.Days = w.opts.Days
+	w.dir = folder(t)
+	defer os.RemoveAll(w.dir)
+	if err := w.play(); err != nil {
+		w.break_("the run itself: %v", err)
+	}
+	return w.report
+}
+
+// folder makes the folder of a run, in memory where there is such a file system: nothing in it need outlive the run.
+func folder(t *testing.T) string {
+	if dir, err := os.MkdirTemp("/dev/shm", "kipass-sim-"); err == nil {
+		return dir
+	}
+	return t.TempDir()
+}
+
+func (w *world) play() error {
+	defer w.close()
+	for _, step := range []func() error{w.found, w.live, w.settle} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// found sets every party up, in the order in which an operator would.
+func (w *world) found() (err error) {
+	w.scheme = newScheme()
+	if w.authority, err = newAuthority(w); err != nil {
+		return fmt.Errorf("authority: %w", err)
+	}
+	for _, name := range []string{"naver", "pass"} {
+		i, err := newIssuer(w, name)
+		if err != nil {
+			return fmt.Errorf("issuer %s: %w", name, err)
+		}
+		w.issuers = append(w.issuers, i)
+	}
+	if w.visits, err = newVisits(w); err != nil {
+		return fmt.Errorf("visit server: %w", err)
+	}
+	for n := range w.opts.Gates {
+		g, err := newGate(w, n)
+		if err != nil {
+			return fmt.Errorf("gate %d: %w", n, err)
+		}
+		w.gates = append(w.gates, g)
+	}
+	w.crowd = newCrowd(w)
+	return nil
+}
+
+// close ends every party, so that the bubble can end.
+func (w *world) close() {
+	for _, g := range w.gates {
+		g.stop()
+	}
+	if w.visits != nil {
+		w.visits.stop()
+	}
+	for _, i := range w.issuers {
+		i.close()
+	}
+	if w.authority != nil {
+		w.authority.close()
+	}
+}
+
+func (w *world) path(parts ...string) string {
+	return filepath.Join(append([]string{w.dir}, parts...)...)
+}
+
+// trace tells what happens.
+func (w *world) trace(format string, args ...any) {
+	if w.opts.Trace != nil {
+		fmt.Fprintf(w.opts.Trace, "%s %s\n", time.Now().UTC().Format("01-02 15:04:05.000"), fmt.Sprintf(format, args...))
+	}
+}
+
+// break_ notes that a promise does not hold.
+func (w *world) break_(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	w.trace("BROKEN %s", text)
+	w.report.Broken = append(w.report.Broken, fmt.Sprintf("day %d: %s", int(time.Since(w.begun)/(24*time.Hour)), text))
+}
