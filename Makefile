@@ -27,6 +27,10 @@ SCANS ?= 200
 OUTAGE ?= 0s
 KILL ?= 0s
 
+# Of `make sim`: SEED plays one seed and tells all that happens, SEEDS plays many from FIRST on.
+SEEDS ?= 200
+FIRST ?= 1
+
 # Of `make fuzz`: for how long each target runs.
 FUZZTIME ?= 20s
 
@@ -41,7 +45,7 @@ needs = packages=$$(packaging/missing $(1)) || { \
 	echo "kipass: 없는 Debian 패키지 / missing Debian packages: $$packages → make deps" >&2; \
 	$(MAKE) --no-print-directory deps NEEDS="$$packages"; }
 
-.PHONY: help deps run check test test-arm fuzz bench hil build man cross sounds lint
+.PHONY: help deps run check test test-arm fuzz sim bench hil build man cross sounds lint
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -69,6 +73,10 @@ test-arm: ## the gate's drivers and journal on arm64 and arm v7, emulated by qem
 fuzz: ## every fuzz target for a while: make fuzz FUZZTIME=20s ONLY=token
 	@$(call needs,$(BUILD_NEEDS))
 	@GO="$(GO)" lab/fuzz $(FUZZTIME) "$(ONLY)"
+
+sim: build ## weeks of gates and servers under synthetic time, with faults: make sim SEEDS=200 FIRST=1, or make sim SEED=7
+	@$(GO) test -c -o $(BIN)/kipass-sim ./lab/sim
+	@$(BIN)/kipass-lab sim $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --first $(FIRST))
 
 bench: build ## our figures against bare limits taken in the same run
 	@$(BIN)/kipass-lab bench

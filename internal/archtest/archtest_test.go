@@ -36,7 +36,7 @@ var rules = []struct {
 	{"cmd/kipass-issuer", join(protocol, internal, "internal/cli", "issuer/"), "the issuer's main may wire the issuer, and places must stay out of it"},
 	{"cmd/kipass-inquiry", join(protocol, internal, "internal/cli", "inquiry/"), "the authority joins answers over HTTP and holds no other party's store"},
 	{"cmd/kipass-scheme", join(internal, nil, "internal/cli", "protocol/token", "protocol/publickey"), "the scheme operator handles trust lists only"},
-	{"cmd/kipass-lab", join(internal, nil, "internal/cli", "lab/chain", "lab/bench"), "the lab's main starts rooms of the lab"},
+	{"cmd/kipass-lab", join(internal, nil, "internal/cli", "lab/chain", "lab/bench", "lab/sim/seeds"), "the lab's main starts rooms of the lab"},
 	{"cmd/kipass-hil", join(internal, nil, "internal/cli", "lab/hil"), "the main of the hardware tests starts that room of the lab"},
 	{"protocol/day", nil, "the calendar is below every format"},
 	{"protocol/publickey", nil, "what a key is lies below every register of keys"},
@@ -72,6 +72,8 @@ var rules = []struct {
 	{"lab/internal/", nil, "what the lab's rooms share knows none of them"},
 	{"lab/chain", labRoom(), "the lab's rooms do not import each other"},
 	{"lab/bench", labRoom(), "the lab's rooms do not import each other"},
+	{"lab/sim/seeds", nil, "the seeds are played in processes of their own"},
+	{"lab/sim", labRoom("internal/testkit/memnet"), "the lab's rooms do not import each other"},
 	{"lab/hil/", labRoom("lab/hil/"), "the lab's rooms do not import each other"},
 }
 

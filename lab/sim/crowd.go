@@ -87,7 +87,7 @@ func (c *crowd) fetch(h *holder) (*ticket, error) {
 			return nil, err
 		}
 		cti := code.CTI()
-		return &ticket{id: fmt.Sprintf("%s/%x", h.issuer.name, cti[:]), holder: h, text: issued.Text, iat: code.IssuedAt()}, nil
+		return &ticket{id: fmt.Sprintf("%s/%x", h.issuer.name, cti[:]), holder: c.really(h), text: issued.Text, iat: code.IssuedAt()}, nil
 	}
 }
 

@@ -3,13 +3,10 @@ package sim
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -32,7 +29,6 @@ type gateParty struct {
 	w       *world
 	name    string
 	config  configs.Gate
-	pool    *x509.CertPool
 	clock   *wallClock
 	weather weather
 	disk    *gateDisk
@@ -82,17 +78,6 @@ func newGate(w *world, n int) (*gateParty, error) {
 	if g.config, err = configs.Parse(g.name+".toml", []byte(text)); err != nil {
 		return nil, err
 	}
-	ca, err := os.ReadFile(filepath.Join(w.visits.folder.Dir, "server-ca.pem"))
-	if err != nil {
-		return nil, err
-	}
-	block, _ := pem.Decode(ca)
-	root, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return nil, err
-	}
-	g.pool = x509.NewCertPool()
-	g.pool.AddCert(root)
 	return g, g.start()
 }
 
@@ -111,7 +96,7 @@ func (g *gateParty) start() error {
 		return fmt.Errorf("opening the journal: %w", err)
 	}
 	g.board = health.NewBoard(time.Now, g.w.log)
-	network := uplink.Network{Dial: g.w.net.Dial, Draw: g.rng.Float64}
+	network := uplink.Network{Dial: g.weather.dial(g.w.net), Draw: g.rng.Float64}
 	if !g.w.opts.TLS {
 		network.Transport = func(certificate func() *tls.Certificate) http.RoundTripper {
 			return &link{weather: &g.weather, handler: &g.w.visits.handler, certificate: certificate}
@@ -120,7 +105,7 @@ func (g *gateParty) start() error {
 	s, err := station.New(station.Options{
 		Config: g.config, Version: "sim", Identity: identity, Journal: g.journal,
 		Readers: []drivers.Reader{g.reader}, Indicators: []firmware.Lane{{Indicator: g.lamp}},
-		Authorities: g.pool, Board: g.board, Logger: g.w.log, Clock: g.clock.sources(), LookEvery: lookEvery, Network: network,
+		Authorities: g.w.visits.roots, Board: g.board, Logger: g.w.log, Clock: g.clock.sources(), LookEvery: lookEvery, Network: network,
 	})
 	if err != nil {
 		return errors.Join(err, g.journal.Close())
@@ -220,8 +205,9 @@ type shown struct {
 
 // lamp is the gate's lights, voice and relay in one.
 type lamp struct {
-	g  *gateParty
-	mu sync.Mutex
+	g     *gateParty
+	mu    sync.Mutex
+	count int
 	// last is what was shown since the crowd last asked.
 	last   []shown
 	pulses map[string]time.Time // codes that opened the relay, see promises.go
@@ -229,13 +215,19 @@ type lamp struct {
 
 // Show implements drivers.Indicator.
 func (l *lamp) Show(_ context.Context, c drivers.Cue) error {
+	l.g.w.sabotaged(slowLamp, func() { time.Sleep(lateAfter + time.Second) })
 	s := shown{at: time.Now(), began: c.Began, light: c.Light, pulse: c.Relay}
 	if len(c.Clips) > 0 {
 		s.clip = c.Clips[len(c.Clips)-1]
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.count++
+	if l.g.w.opts.Sabotage == deadLamp && l.count%5 == 0 {
+		return nil
+	}
 	l.last = append(l.last, s)
+	l.g.w.sabotaged(doubleLamp, func() { l.last = append(l.last, s) })
 	return nil
 }
 

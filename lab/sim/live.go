@@ -99,6 +99,8 @@ func (w *world) plan() {
 		}
 	}
 	w.after(18*time.Hour, w.inspect)
+	w.sabotaged(lyingDisk, w.lie)
+	w.sabotaged(hastyServer, func() { w.after(17*time.Hour, w.visits.haste) })
 }
 
 // inspect holds the system to its promises, in the quiet of the night.

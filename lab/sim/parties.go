@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -55,7 +56,19 @@ func newIssuer(w *world, name string) (*issuerParty, error) {
 	i.handler.Store(&handler)
 	ctx, stop := context.WithCancel(context.Background())
 	i.stop = stop
-	i.ended.Go(func() { i.service.DestroyLoop(ctx) })
+	i.ended.Go(func() {
+		for tick := time.NewTicker(lookSeldom); ; {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				tick.Stop()
+				return
+			}
+			if err := i.service.Destroy(); err != nil {
+				w.log.Error("destroying days of codes", "error", err)
+			}
+		}
+	})
 	return i, nil
 }
 
@@ -127,8 +140,14 @@ func (a *authorityParty) inquire(from, to time.Time) (inquiry.ContactList, inqui
 		return fail(err)
 	}
 	var sky weather
+	var carry http.RoundTripper = &link{weather: &sky, handler: &w.visits.handler}
+	if w.opts.TLS {
+		carry = &http.Transport{
+			DialContext: w.net.Dial, DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: w.visits.roots},
+		}
+	}
 	summary, err := a.kept.Run(context.Background(), approved, inquiry.Config{
-		Visits: inquiry.Endpoint{URL: "https://visits", Transport: &link{weather: &sky, handler: &w.visits.handler}},
+		Visits: inquiry.Endpoint{URL: "https://visits", Transport: carry},
 		Issuers: func(name string) (inquiry.Endpoint, error) {
 			for _, i := range w.issuers {
 				if i.name == name {

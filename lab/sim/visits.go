@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,7 +31,9 @@ import (
 const (
 	serverHost      = "visits"
 	operatorAddress = "operator:80"
-	heartbeat       = time.Hour // asked of gates: a run of two months has little to say to each other
+	// lookSeldom is how often gates and server tell each other that they live, and how often servers look for days to
+	// destroy: less often than in earnest, for a run of two months has to end in seconds.
+	lookSeldom = time.Hour
 )
 
 // visitParty is the visit server: its folder on a file system of the machine, its store on one in memory that forgets
@@ -41,11 +44,13 @@ type visitParty struct {
 	files   *vfs.MemFS
 	clock   *wallClock
 	handler atomic.Pointer[http.Handler]
+	roots   *x509.CertPool // of its certificate
 
 	mu      sync.Mutex
 	cutIn   int  // operations of the store until the power is cut; 0: never
 	dead    bool // the power was cut, and the server has not been started since
 	started time.Time
+	public  *cutListener
 	cancel  context.CancelFunc
 	ended   chan error
 	rng     *rand.Rand // of what a cut leaves
@@ -59,6 +64,12 @@ func newVisits(w *world) (*visitParty, error) {
 	if err := v.folder.Init([]string{serverHost}, time.Now()); err != nil {
 		return nil, err
 	}
+	ca, err := os.ReadFile(filepath.Join(v.folder.Dir, "server-ca.pem"))
+	if err != nil {
+		return nil, err
+	}
+	v.roots = x509.NewCertPool()
+	v.roots.AppendCertsFromPEM(ca)
 	if err := v.start(); err != nil {
 		return nil, err
 	}
@@ -104,10 +115,11 @@ func (v *visitParty) start() error {
 	if err != nil {
 		return err
 	}
-	public, err := v.w.net.Listen(serverHost + ":443")
+	listener, err := v.w.net.Listen(serverHost + ":443")
 	if err != nil {
 		return err
 	}
+	public := &cutListener{Listener: listener}
 	operator, err := v.w.net.Listen(operatorAddress)
 	if err != nil {
 		return err
@@ -115,12 +127,15 @@ func (v *visitParty) start() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	v.clock.boot()
 	v.mu.Lock()
-	v.started, v.dead, v.cancel, v.ended = time.Now(), false, cancel, make(chan error, 1)
+	v.public, v.started, v.dead, v.cancel, v.ended = public, time.Now(), false, cancel, make(chan error, 1)
 	v.mu.Unlock()
 	ready := make(chan struct{})
+	wake := time.NewTicker(lookSeldom)
+	v.w.sabotaged(noDestroyer, func() { wake.Reset(1000 * 24 * time.Hour) })
 	config := visitserver.Config{
 		Folder: v.folder, Secrets: secrets, Store: &cutStore{db, v}, Public: public, Operator: operator, Logger: v.w.log,
-		Now: v.clock.now, Elapsed: v.clock.running, Ready: func() { close(ready) }, Heartbeat: heartbeat,
+		Now: v.clock.now, Elapsed: v.clock.running, Ready: func() { close(ready) }, Heartbeat: lookSeldom,
+		Wake: wake.C,
 	}
 	if !v.w.opts.TLS {
 		config.Serve = func(ctx context.Context, public http.Handler) error {
@@ -130,7 +145,10 @@ func (v *visitParty) start() error {
 			return nil
 		}
 	}
-	go func() { v.ended <- errors.Join(visitserver.Run(ctx, config), db.Close()) }()
+	go func() {
+		defer wake.Stop()
+		v.ended <- errors.Join(visitserver.Run(ctx, config), db.Close())
+	}()
 	v.w.report.Starts++
 	select {
 	case <-ready:
@@ -179,6 +197,16 @@ func (v *visitParty) cutPower() {
 	v.folder.Dir = image
 	v.dead = true
 	v.handler.Store(nil)
+	v.public.cut()
+}
+
+// haste lets the server believe for a moment that all it has is old.
+func (v *visitParty) haste() {
+	v.clock.set(40*24*time.Hour, true)
+	if err := v.operate(visitserver.AdminRequest{Command: "destroy", Args: []string{visitserver.ConfirmClock}}, nil); err != nil {
+		v.w.trace("in haste: %v", err)
+	}
+	v.clock.set(0, true)
 }
 
 // afterCut clears away the server whose power was cut and starts another on the image; false if there was no cut.
@@ -230,6 +258,15 @@ func (c *cutStore) around(do func() error) error {
 }
 
 func (c *cutStore) Put(ctx context.Context, f visit.Facility, d day.Day, rows []store.Row) (n int, err error) {
+	if c.v.w.opts.Sabotage == forgetfulStore {
+		return len(rows), nil
+	}
+	c.v.w.sabotaged(doubleStore, func() {
+		for _, r := range rows {
+			r.Blind[0]++
+			_, _ = c.Store.Put(ctx, f, d, []store.Row{r})
+		}
+	})
 	err = c.around(func() error { n, err = c.Store.Put(ctx, f, d, rows); return err })
 	return n, err
 }

@@ -53,18 +53,22 @@ var vocabulary = map[string]string{
 	"yes":          "bool",     // do not ask
 
 	// the lab
-	"baud":    "N",    // bit/s
-	"bin":     "DIR",  // the programs
-	"cycles":  "N",    // power cuts
-	"kernel":  "FILE", // the kernel that is started
-	"kill":    "DURATION",
-	"logs":    "DIR",
-	"only":    "NAME", // not all, but what is called so
-	"outage":  "DURATION",
-	"pace":    "DURATION",
-	"replugs": "N",
-	"scans":   "N",
-	"seed":    "N", // repeats a run
-	"sound":   "capture|device",
-	"sources": "DIR",
+	"baud":     "N",    // bit/s
+	"bin":      "DIR",  // the programs
+	"cycles":   "N",    // power cuts
+	"days":     "N",    // of a simulation
+	"first":    "N",    // seed of several
+	"parallel": "N",    // how many at once
+	"seeds":    "N",    // how many
+	"kernel":   "FILE", // the kernel that is started
+	"kill":     "DURATION",
+	"logs":     "DIR",
+	"only":     "NAME", // not all, but what is called so
+	"outage":   "DURATION",
+	"pace":     "DURATION",
+	"replugs":  "N",
+	"scans":    "N",
+	"seed":     "N", // repeats a run
+	"sound":    "capture|device",
+	"sources":  "DIR",
 }

@@ -1,0 +1,63 @@
+package sim
+
+import (
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Sabotage breaks one part of a run on purpose: a promise that nothing can break is held by nothing.
+type Sabotage string
+
+// What can be broken.
+const (
+	lyingDisk      Sabotage = "a gate's disk loses what it had said to be written"
+	forgetfulStore Sabotage = "the server's store says that it has taken what it has not"
+	doubleStore    Sabotage = "the server's store takes every visit twice"
+	hastyServer    Sabotage = "the server destroys days before their time"
+	noDestroyer    Sabotage = "the server destroys nothing"
+	slowLamp       Sabotage = "the lights come late"
+	deadLamp       Sabotage = "the lights fail now and then"
+	doubleLamp     Sabotage = "the lights and the relay do everything twice"
+	wrongHolder    Sabotage = "the codes are somebody else's"
+)
+
+// sabotaged does something if this is what is broken in this run.
+func (w *world) sabotaged(what Sabotage, do func()) {
+	if w.opts.Sabotage == what {
+		do()
+	}
+}
+
+// lie lets a gate work all day without a network, and its disk forget that day when its power is cut.
+func (w *world) lie() {
+	g := w.gates[0]
+	dir := filepath.Join(g.config.Place.State, "journal")
+	g.stop()
+	before := w.path("before")
+	w.must(os.RemoveAll(before))
+	w.must(os.CopyFS(before, os.DirFS(dir)))
+	g.weather.change(func(c *conditions) { c.down = true })
+	w.must(g.start())
+	w.after(17*time.Hour, func() {
+		g.stop()
+		w.must(os.RemoveAll(dir))
+		w.must(os.CopyFS(dir, os.DirFS(before)))
+		g.weather.change(func(c *conditions) { c.down = false })
+		w.must(g.start())
+	})
+}
+
+func (w *world) must(err error) {
+	if err != nil {
+		w.break_("sabotage: %v", err)
+	}
+}
+
+// really is who shows a holder's codes.
+func (c *crowd) really(h *holder) *holder {
+	if c.w.opts.Sabotage == wrongHolder {
+		return &holder{issuer: h.issuer, phone: h.phone + "0"}
+	}
+	return h
+}
