@@ -138,6 +138,17 @@ func (c *crowd) visitor(g *gateParty) {
 	}
 }
 
+// visitorWho lets somebody come with a code and do something of their own with it.
+func (c *crowd) visitorWho(g *gateParty, do func(*ticket)) {
+	t, err := c.fetch(c.holders[c.w.rng.IntN(len(c.holders))])
+	if err != nil {
+		c.w.break_("an issuer gives no code: %v", err)
+		return
+	}
+	time.Sleep(2 * time.Second)
+	do(t)
+}
+
 var foreign = []string{
 	"8801062518210", "https://example.kr/menu?table=7", strings.Repeat("MECARD:N:x;", 12), "KIP1:", "]Q1HELLO",
 }

@@ -19,6 +19,11 @@ func (w *world) between(least, most time.Duration) time.Duration {
 // faults is everything that goes wrong, with how often it does.
 var faults = []fault{
 	{"gate restarted", 2, func(w *world, g *gateParty) { g.off(w.between(time.Second, 20*time.Second), false) }},
+	{"gate killed", 2, func(w *world, g *gateParty) {
+		if g.memory != "" {
+			w.killBetween(g)
+		}
+	}},
 	{"gate's power cut", 3, func(w *world, g *gateParty) {
 		g.disk.change(func(d *gateDisk) { d.cutIn, d.after = 1+w.rng.IntN(6), w.rng.IntN(2) == 0 })
 	}},
@@ -54,6 +59,15 @@ var faults = []fault{
 		defer w.visits.mu.Unlock()
 		w.visits.cutIn = 1 + w.rng.IntN(12)
 	}},
+}
+
+// killBetween kills a gate's program between the two times that somebody shows one code.
+func (w *world) killBetween(g *gateParty) {
+	w.crowd.visitorWho(g, func(t *ticket) {
+		w.crowd.show(g, t, t.text, 2600*time.Millisecond)
+		g.kill(time.Second)
+		w.crowd.show(g, t, t.text, 3*time.Second)
+	})
 }
 
 // strike lets one fault happen.

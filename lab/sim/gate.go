@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/kipass/kipass/firmware"
 	"github.com/kipass/kipass/firmware/health"
 	"github.com/kipass/kipass/firmware/journal"
+	"github.com/kipass/kipass/firmware/replay"
 	"github.com/kipass/kipass/station"
 	"github.com/kipass/kipass/uplink"
 	"github.com/kipass/kipass/visitserver"
@@ -38,6 +40,8 @@ type gateParty struct {
 
 	board   *health.Board
 	journal *journal.Journal
+	replays *replay.Set
+	memory  string // folder of what is remembered while the machine is on; empty: nothing is
 	started time.Time
 	cancel  context.CancelFunc // nil while the gate is off
 	ended   chan error
@@ -67,6 +71,12 @@ func newGate(w *world, n int) (*gateParty, error) {
 		w: w, name: fmt.Sprintf("gate-%d", n), clock: newWallClock(), disk: newGateDisk(),
 		rng: rand.New(rand.NewPCG(w.opts.Seed, uint64(100+n))),
 	}
+	if replay.Volatile(w.dir) == nil {
+		g.memory = w.path(g.name + "-memory")
+		if err := os.Mkdir(g.memory, 0o700); err != nil {
+			return nil, err
+		}
+	}
 	g.reader = newReader()
 	g.lamp = &lamp{g: g, pulses: map[string]time.Time{}}
 	var terminal struct{ Code string }
@@ -95,6 +105,9 @@ func (g *gateParty) start() error {
 	if err != nil {
 		return fmt.Errorf("opening the journal: %w", err)
 	}
+	if g.replays, err = replay.Open(replay.Options{Dir: g.memory, Name: g.name, Uptime: g.clock.running}); err != nil {
+		return errors.Join(err, g.journal.Close())
+	}
 	g.board = health.NewBoard(time.Now, g.w.log)
 	network := uplink.Network{Dial: g.weather.dial(g.w.net), Draw: g.rng.Float64}
 	if !g.w.opts.TLS {
@@ -104,7 +117,7 @@ func (g *gateParty) start() error {
 	}
 	s, err := station.New(station.Options{
 		Config: g.config, Version: "sim", Identity: identity, Journal: g.journal,
-		Readers: []drivers.Reader{g.reader}, Indicators: []firmware.Lane{{Indicator: g.lamp}},
+		Readers: []drivers.Reader{g.reader}, Indicators: []firmware.Lane{{Indicator: g.lamp}}, Replays: g.replays,
 		Authorities: g.w.visits.roots, Board: g.board, Logger: g.w.log, Clock: g.clock.sources(), LookEvery: lookEvery, Network: network,
 	})
 	if err != nil {
@@ -129,6 +142,7 @@ func (g *gateParty) stop() {
 	if e := g.journal.Close(); err == nil && !g.disk.isDead() {
 		err = e
 	}
+	_ = g.replays.Close()
 	if err != nil && !g.disk.isDead() {
 		g.w.trace("%s ended with %v", g.name, err)
 	}
@@ -153,12 +167,25 @@ func (g *gateParty) failedSince(t time.Time) bool {
 	return g.cancel == nil || g.disk.isDead() || !g.started.Before(t)
 }
 
+// kill ends the gate's program as SIGKILL does: nothing it holds reaches its disk any more.
+func (g *gateParty) kill(off time.Duration) {
+	g.disk.change(func(d *gateDisk) { d.dead = true })
+	g.off(off, false)
+}
+
 // restart starts the gate again after a while. A power cut begins its machine's running time anew.
 func (g *gateParty) restart(off time.Duration, machine bool) error {
 	g.stop()
 	time.Sleep(off)
 	if machine {
 		g.clock.boot()
+	}
+	if machine || g.w.opts.Sabotage == forgetfulGate {
+		if g.memory != "" { // what lay in memory is gone
+			if err := errors.Join(os.RemoveAll(g.memory), os.Mkdir(g.memory, 0o700)); err != nil {
+				return err
+			}
+		}
 	}
 	return g.start()
 }

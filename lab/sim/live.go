@@ -99,6 +99,7 @@ func (w *world) plan() {
 		}
 	}
 	w.after(18*time.Hour, w.inspect)
+	w.sabotaged(forgetfulGate, func() { w.after(5*time.Hour, func() { w.killBetween(w.gates[0]) }) })
 	w.sabotaged(lyingDisk, w.lie)
 	w.sabotaged(hastyServer, func() { w.after(17*time.Hour, w.visits.haste) })
 }

@@ -18,6 +18,7 @@ const (
 	noDestroyer    Sabotage = "the server destroys nothing"
 	slowLamp       Sabotage = "the lights come late"
 	deadLamp       Sabotage = "the lights fail now and then"
+	forgetfulGate  Sabotage = "a gate that is killed forgets the codes it has seen"
 	doubleLamp     Sabotage = "the lights and the relay do everything twice"
 	wrongHolder    Sabotage = "the codes are somebody else's"
 )

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/cryptotest"
@@ -57,6 +58,34 @@ func TestSeed(t *testing.T) {
 	fmt.Printf("REPORT %s\n", line) // for package seeds
 }
 
+// TestSeeds plays a handful of seeds, one of them over mutual TLS with three gates; make sim plays many.
+func TestSeeds(t *testing.T) {
+	for _, opts := range []Options{{Seed: 1, Days: 5}, {Seed: 2, Days: 31}, {Seed: 3, Days: 5, Gates: 2}, {Seed: 20, Days: 2}} {
+		t.Run(fmt.Sprint(opts.Seed), func(t *testing.T) {
+			if r := play(t, opts); r.Green == 0 || r.Stored == 0 || r.Orders == 0 || opts.Days > 10 && r.Destroyed == 0 {
+				t.Errorf("nothing much happened: %+v", r)
+			}
+		})
+	}
+}
+
+// TestASeedIsOneRun plays a seed twice, and everything happens again at the same moment.
+func TestASeedIsOneRun(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // one order of goroutines
+	var first, second strings.Builder
+	run(t, Options{Seed: 5, Days: 4, Trace: &first})
+	run(t, Options{Seed: 5, Days: 4, Trace: &second})
+	if first.String() != second.String() || first.Len() == 0 {
+		a, b := strings.Split(first.String(), "\n"), strings.Split(second.String(), "\n")
+		for n := range min(len(a), len(b)) {
+			if a[n] != b[n] {
+				t.Fatalf("the runs part at line %d:\n%s\n%s", n+1, a[n], b[n])
+			}
+		}
+		t.Fatalf("one run has %d lines, the other %d", len(a), len(b))
+	}
+}
+
 // TestEveryPromiseCanBreak breaks one part after the other, and sees the run tell which promise does not hold.
 func TestEveryPromiseCanBreak(t *testing.T) {
 	for broken, c := range map[Sabotage]struct {
@@ -70,6 +99,7 @@ func TestEveryPromiseCanBreak(t *testing.T) {
 		noDestroyer:    {33, "too late"},
 		slowLamp:       {1, "after the code was read"},
 		deadLamp:       {2, "without an answer"},
+		forgetfulGate:  {1, "opens for one code twice"},
 		doubleLamp:     {1, "opens for one code twice"},
 		wrongHolder:    {2, "were not there"},
 	} {
