@@ -36,8 +36,12 @@ func newIssuer(w *world, name string) (*issuerParty, error) {
 	if err := issuer.Init(i.dir, "", issuer.About{Name: name, Hosts: []string{name}}, time.Now()); err != nil {
 		return nil, err
 	}
+	registers := issuer.Registers{Dir: i.dir, Now: i.clock.now}
+	if err := registers.SetAuthorityRoot(w.authority.root); err != nil {
+		return nil, err
+	}
 	for _, o := range w.authority.officers() {
-		if err := issuer.AddOfficer(i.dir, o); err != nil {
+		if err := registers.AddOfficer(o); err != nil {
 			return nil, err
 		}
 	}
@@ -83,6 +87,7 @@ type authorityParty struct {
 	w    *world
 	dir  string
 	kept *inquiry.Authority
+	root ed25519.PublicKey // certifies who gets answers
 	keys []ed25519.PrivateKey
 }
 
@@ -97,10 +102,13 @@ func newAuthority(w *world) (*authorityParty, error) {
 		}
 		a.keys = append(a.keys, key)
 	}
-	if err := inquiry.Init(a.dir); err != nil {
+	if err := inquiry.Init(a.dir, inquiry.DefaultName); err != nil {
 		return nil, err
 	}
 	var err error
+	if a.root, err = inquiry.RootKey(a.dir); err != nil {
+		return nil, err
+	}
 	if a.kept, err = inquiry.Open(a.dir, time.Now); err != nil {
 		return nil, err
 	}

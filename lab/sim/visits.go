@@ -86,6 +86,7 @@ func (v *visitParty) provision() error {
 		{Command: "facility add", Args: []string{facility}},
 		{Command: "trust-root", Args: []string{v.w.scheme.public()}},
 		{Command: "trust-list", File: list},
+		{Command: "authority-root", Args: []string{order.FormatRoot(v.w.authority.root)}},
 	} {
 		if err := v.operate(c, nil); err != nil {
 			return err
