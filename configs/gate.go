@@ -121,7 +121,7 @@ type Reader struct {
 	// Terminator ends a code: "auto" is any of the others or an idle gap, "none" is an idle gap alone. With kind
 	// "evdev" "cr" is the Enter key, and there are neither "lf", "crlf" nor "etx".
 	Terminator string `toml:"terminator" oneof:"auto|cr|lf|crlf|tab|etx|none"`
-	// IdleGap is the silence after which a code without terminator counts as complete, "10ms" to "2s"; a serial line
+	// IdleGap is the silence after which a code without terminator counts as complete, "10ms" to "1s"; a serial line
 	// notices none before "100ms".
 	IdleGap Duration `toml:"idle_gap"`
 	// Prefix is what the reader puts before each code and the gate takes away.

@@ -217,7 +217,7 @@ func TestMistakesAreNamedWithLineAndRemedy(t *testing.T) {
 		{"a line speed exists", "[[reader]]", "[[reader]]\nbaud = 128000", `gate.toml:10: reader\[0\].baud: is "128000", must be one of`},
 		{"a line speed of 0 is no default", "[[reader]]", "[[reader]]\nbaud = 0", `gate.toml:10: reader\[0\].baud: `},
 		{"a terminator exists", "[[reader]]", "[[reader]]\nterminator = \"CR\"", `gate.toml:10: reader\[0\].terminator: .*did you mean "cr"`},
-		{"an idle gap has limits", "[[reader]]", "[[reader]]\nidle_gap = \"1ms\"", `gate.toml:10: reader\[0\].idle_gap: is 1ms, must be 10ms to 2s`},
+		{"an idle gap has limits", "[[reader]]", "[[reader]]\nidle_gap = \"1ms\"", `gate.toml:10: reader\[0\].idle_gap: is 1ms, must be 10ms to 1s`},
 		{"a prefix is short", "[[reader]]", "[[reader]]\nprefix = \"12345678901234567\"", `gate.toml:10: reader\[0\].prefix: is 17 bytes`},
 		{"a command exists", "[[reader]]", "[[reader]]\ncommands.triger = \"16\"", `gate.toml:10: reader\[0\].commands.triger: .*did you mean "trigger"`},
 		{"a command is hex", "[[reader]]", "[[reader]]\ncommands.trigger = \"1\"", `gate.toml:10: reader\[0\].commands.trigger: must be up to 64 bytes in hex`},

@@ -31,10 +31,12 @@ import (
 	"time"
 )
 
-// MaxFrame is the longest frame in bytes a reader hands on. Longer ones are dropped up to their end.
+// MaxFrame is the most that a reader hands on of a frame, in bytes. Of a longer one, such as a large foreign QR code of
+// up to 7,089 characters, it hands on the beginning: no entry code is as long.
 const MaxFrame = 1024
 
-// Read is one frame a reader delivered: what stood between two terminators, without them and without an AIM identifier.
+// Read is what somebody presented to a reader, without the terminator and what the reader puts around it. A presentation with
+// printable content is one Read, whatever it is, so that the visitor gets one answer; what nobody presented is none.
 type Read struct {
 	Data   []byte    // 1 to MaxFrame bytes, owned by the receiver; may be anything
 	At     time.Time // when its last byte arrived, with a monotonic reading

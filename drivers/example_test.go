@@ -25,7 +25,8 @@ func (r lineReader) Run(ctx context.Context, emit func(drivers.Read)) error {
 		return fmt.Errorf("%w: opening the line: %w", drivers.ErrUnavailable, err)
 	}
 	for lines := bufio.NewScanner(device); lines.Scan() && ctx.Err() == nil; {
-		if data := lines.Bytes(); len(data) > 0 && len(data) <= drivers.MaxFrame {
+		if data := lines.Bytes(); len(data) > 0 {
+			data = data[:min(len(data), drivers.MaxFrame)]
 			emit(drivers.Read{Data: append([]byte(nil), data...), At: time.Now(), Reader: r.name})
 		}
 	}

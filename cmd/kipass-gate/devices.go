@@ -36,12 +36,19 @@ func openReaders(config configs.Gate, log *slog.Logger) ([]drivers.Reader, error
 	return readers, nil
 }
 
-// base45 has the characters of an entry code (RFC 9285 section 4.2).
-const base45 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:"
+// entryCode tells the drivers what an entry code looks like; they know no such format themselves.
+var entryCode = framing.Code{
+	Begins: token.Prefix, Alphabet: token.Alphabet,
+	Is: func(text []byte) bool {
+		_, err := token.Parse(text)
+		return err == nil
+	},
+}
 
 func openReader(r configs.Reader, log *slog.Logger) (drivers.Reader, error) {
 	rule := framing.Rule{
 		Terminator: framing.Terminator(r.Terminator), Gap: r.IdleGap.Duration, Prefix: r.Prefix, Suffix: r.Suffix,
+		Code: entryCode,
 	}
 	switch r.Kind {
 	case "serial":
@@ -53,7 +60,7 @@ func openReader(r configs.Reader, log *slog.Logger) (drivers.Reader, error) {
 	case "evdev":
 		return evdevscan.New(evdevscan.Options{
 			Name: r.Name, Device: r.Device, Framing: rule,
-			Begins: token.Prefix, Alphabet: base45, Logger: log,
+			Logger: log,
 		})
 	case "net":
 		return netscan.New(netscan.Options{

@@ -1,10 +1,16 @@
 package main
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
 	"log/slog"
 	"net"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/kipass/kipass/drivers/drivertest"
+	"github.com/kipass/kipass/drivers/framing"
 
 	"github.com/kipass/kipass/configs"
 	"github.com/kipass/kipass/firmware/screen"
@@ -50,14 +56,24 @@ listen = "udp://127.0.0.1:58627"
 	}
 }
 
-// TestCharactersOfCodes holds the alphabet against a real code: a letter left out would make good codes count as damaged.
-func TestCharactersOfCodes(t *testing.T) {
-	for i := range 256 {
-		c := byte(i)
-		_, err := token.Parse(append([]byte(token.Prefix), '0', c, '0'))
-		refused := err != nil && strings.Contains(err.Error(), "outside the alphabet")
-		if known := strings.IndexByte(base45, c) >= 0; known == refused {
-			t.Errorf("byte %q: in the alphabet %v, refused by the code %v (%v)", c, known, refused, err)
+// TestEntryCodesAreKnownToDrivers holds the description that drivers have of codes against a real one, with everything that
+// readers put around it.
+func TestEntryCodesAreKnownToDrivers(t *testing.T) {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	testkit.Check(t, err)
+	code := testkit.Must(token.Sign(key, "naver", time.Unix(1_600_000_000, 0), token.CTI{1, 2, 3}))(t)
+	for _, d := range drivertest.Decorations {
+		var got []framing.Frame
+		f := framing.New(framing.Rule{Code: entryCode})
+		f.Push(time.Now(), []byte(d.Wire(code)+"\r"), func(f framing.Frame) {
+			if f.Data != nil {
+				got = append(got, f)
+			}
+		})
+		wanted := min(int(d.Want), 1)
+		if len(got) != wanted || d.Want == drivertest.OneCode && (!got[0].Whole || string(got[0].Data) != code) ||
+			d.Want == drivertest.Foreign && got[0].Whole {
+			t.Errorf("%s: %+v", d.Rule, got)
 		}
 	}
 }

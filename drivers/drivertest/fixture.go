@@ -14,8 +14,8 @@ import (
 // Fixture is a reader under test together with the functions that play its device. Functions that a family has no use for are
 // nil, and what needs them is left out.
 type Fixture struct {
-	Reader drivers.Reader
-	Name   string // what Read.Reader must say
+	Reader drivers.Reader // of a framing.Rule with Codes
+	Name   string         // what Read.Reader must say
 
 	// Type makes the device send b, as it is. It returns when b is on its way; while unplugged it does nothing.
 	Type func(b []byte)
@@ -244,12 +244,16 @@ func (s *supervisor) soon(d time.Duration) (string, bool) {
 	}
 }
 
-func probe(n int) string { return fmt.Sprintf("PROBE-%07d", n) }
+// probeBase keeps probes apart from the codes of tests.
+const probeBase = 5_000_000
+
+func probe(n int) string { return Code(probeBase+n, 40) }
 
 func isProbe(got string, after, upTo int) bool {
 	var n int
-	_, err := fmt.Sscanf(got, "PROBE-%d", &n)
-	return err == nil && got == probe(n) && n > after && n <= upTo
+	_, err := fmt.Sscanf(got, Codes.Begins+"%07d", &n)
+	n -= probeBase
+	return err == nil && n > after && n <= upTo && got == probe(n)
 }
 
 // send types one frame with the first end.

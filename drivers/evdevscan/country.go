@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"slices"
 	"strings"
+
+	"github.com/kipass/kipass/drivers/framing"
 )
 
 // countries has, for scanners set to another keyboard than the US one, what becomes of the characters of base45 (RFC 9285)
@@ -27,28 +29,36 @@ var countries = []struct{ name, pairs string }{
 
 // damage knows codes that were typed by a scanner set up wrongly.
 type damage struct {
-	begins   []byte
-	alphabet string
-	signs    []sign
+	code  framing.Code
+	signs []sign
 }
 
 // sign is how codes begin that were damaged in one way.
 type sign struct {
 	begins []byte
-	remedy string
+	flaw   string
 }
 
-// newDamage prepares for codes that begin as given and consist of the characters of alphabet, if it has any.
-func newDamage(begins, alphabet string) damage {
-	d := damage{begins: []byte(begins), alphabet: alphabet}
-	if begins == "" {
+const (
+	koreanCountry = "코드가 깨져 들어옵니다: 스캐너의 키보드 국가를 US로 설정하세요"
+	setCountry    = ": set the reader's keyboard country to US"
+	foreignChars  = koreanCountry + " / codes arrive damaged, with characters they cannot have" + setCountry
+	foreignKeys   = koreanCountry + " / codes arrive damaged, with keys that a US keyboard does not have" + setCountry
+	exchanged     = "코드의 대문자와 소문자가 바뀌어 들어옵니다: 스캐너의 Caps Lock과 대소문자 변환을 끄세요" +
+		" / codes arrive damaged, with small and capital letters exchanged: switch the reader's Caps Lock and case conversion off"
+)
+
+// newDamage prepares for the codes described, if any are.
+func newDamage(code framing.Code) damage {
+	d := damage{code: code}
+	if code.Begins == "" {
 		return d
 	}
 	names := map[string][]string{}
 	var order []string
 	for _, c := range countries {
-		seen := typedAs(begins, c.pairs)
-		if seen == begins {
+		seen := typedAs(code.Begins, c.pairs)
+		if seen == code.Begins {
 			continue
 		}
 		if names[seen] == nil {
@@ -57,39 +67,38 @@ func newDamage(begins, alphabet string) damage {
 		names[seen] = append(names[seen], c.name)
 	}
 	for _, seen := range order {
-		d.signs = append(d.signs, sign{[]byte(seen), "as from a keyboard that is " + strings.Join(names[seen], ", ") + ": set the reader's keyboard country to US"})
+		d.signs = append(d.signs, sign{[]byte(seen),
+			koreanCountry + " / codes arrive damaged, as from a keyboard that is " + strings.Join(names[seen], ", ") + setCountry})
 	}
-	const letters = "with small and capital letters exchanged: switch the reader's Caps Lock and case conversion off"
-	for _, seen := range []string{swapCase(begins), withoutShift(begins)} {
-		if seen != begins {
-			d.signs = append(d.signs, sign{[]byte(seen), letters})
+	for _, seen := range []string{swapCase(code.Begins), withoutShift(code.Begins)} {
+		if seen != code.Begins {
+			d.signs = append(d.signs, sign{[]byte(seen), exchanged})
 		}
 	}
 	return d
 }
 
-// remedy says what is wrong with a code and what to do about it; "" if that is not known.
-func (d damage) remedy(code []byte) string {
-	if len(d.begins) == 0 {
+// flaw says what the scanner's settings made of a code, and what to do about it; "" if that is not known.
+func (d damage) flaw(f framing.Frame) string {
+	if f.Whole || f.Torn || f.Data == nil {
 		return ""
 	}
-	if rest, ok := bytes.CutPrefix(code, d.begins); ok {
-		foreign := func(c byte) bool { return strings.IndexByte(d.alphabet, c) < 0 }
-		if d.alphabet != "" && slices.ContainsFunc(rest, foreign) {
-			return "with characters they cannot have: set the reader's keyboard country to US"
+	if rest, ok := bytes.CutPrefix(f.Data, []byte(d.code.Begins)); ok && d.code.Begins != "" {
+		if slices.ContainsFunc(rest, func(c byte) bool { return strings.IndexByte(d.code.Alphabet, c) < 0 }) {
+			return foreignChars
 		}
 		return ""
 	}
 	for _, s := range d.signs {
-		if bytes.HasPrefix(code, s.begins) {
-			return s.remedy
+		if bytes.HasPrefix(f.Data, s.begins) {
+			return s.flaw
 		}
+	}
+	if bytes.IndexByte(f.Data, alien) >= 0 {
+		return foreignKeys
 	}
 	return ""
 }
-
-// whole tells whether a code begins as it should.
-func (d damage) whole(code []byte) bool { return bytes.HasPrefix(code, d.begins) }
 
 // typedAs returns text as it is seen from a scanner for which pairs of what is meant and what is seen hold.
 func typedAs(text, pairs string) string {

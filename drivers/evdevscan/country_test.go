@@ -3,12 +3,25 @@ package evdevscan
 import (
 	"strings"
 	"testing"
+
+	"github.com/kipass/kipass/drivers/framing"
 )
 
 const base45 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:"
 
+// anyCode describes codes of which only the beginning and the characters are known.
+var anyCode = framing.Code{Begins: "KIP1:", Alphabet: base45, Is: func(text []byte) bool {
+	rest, ok := strings.CutPrefix(string(text), "KIP1:")
+	return ok && strings.Trim(rest, base45) == ""
+}}
+
+// seen returns the frame of what was typed.
+func seen(text string) framing.Frame {
+	return framing.Frame{Data: []byte(text), Whole: anyCode.Is([]byte(text))}
+}
+
 func TestDamageIsRecognised(t *testing.T) {
-	d := newDamage("KIP1:", base45)
+	d := newDamage(anyCode)
 	for _, c := range []struct{ rule, code, remedy string }{
 		{"a code is whole", "KIP1:" + base45, ""},
 		{"a German scanner's is not", "KIP1>6BFZY", "German"},
@@ -25,24 +38,24 @@ func TestDamageIsRecognised(t *testing.T) {
 		{"a code torn off is no damaged code", "KIP", ""},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			got := d.remedy([]byte(c.code))
+			got := d.flaw(seen(c.code))
 			if (got == "") != (c.remedy == "") || !strings.Contains(got, c.remedy) {
 				t.Errorf("%q gave %q, want %q", c.code, got, c.remedy)
 			}
 		})
 	}
-	if got := newDamage("", "").remedy([]byte("KIP1>")); got != "" {
+	if got := newDamage(framing.Code{}).flaw(seen("KIP1>")); got != "" {
 		t.Errorf("without a beginning to look for: %q", got)
 	}
 }
 
 // TestEveryCountryIsRecognised types a code with all characters as a scanner of each country would.
 func TestEveryCountryIsRecognised(t *testing.T) {
-	d := newDamage("KIP1:", base45)
+	d := newDamage(anyCode)
 	for _, c := range countries {
-		seen := typedAs("KIP1:"+base45, c.pairs)
-		if got := d.remedy([]byte(seen)); !strings.Contains(got, c.name) {
-			t.Errorf("%s: %q gave %q", c.name, seen, got)
+		typed := typedAs("KIP1:"+base45, c.pairs)
+		if got := d.flaw(seen(typed)); !strings.Contains(got, c.name) {
+			t.Errorf("%s: %q gave %q", c.name, typed, got)
 		}
 		for pair := range strings.FieldsSeq(c.pairs) {
 			if len(pair) != 2 || !strings.Contains(base45, pair[:1]) || pair[0] == pair[1] {

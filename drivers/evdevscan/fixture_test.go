@@ -160,11 +160,15 @@ type fakeKernel struct{ *fakeScanner }
 func (k fakeKernel) clock(fd int) error { return k.setClock(fd) }
 
 // typed returns the events of a scanner that types text: shift, key, report, and the same up again. A line feed is the
-// keypad's Enter.
+// keypad's Enter. What has no key is typed as its number on the keypad under Alt.
 func typed(text []byte) (list []event) {
 	report := event{kind: evSyn, code: synReport}
 	scan := event{kind: 4, code: 4, value: 0x70004} // EV_MSC, MSC_SCAN: USB keyboards tell the usage beside each key
 	for _, c := range text {
+		if _, known := strokeOf[c]; !known {
+			list = append(list, numbered(c)...)
+			continue
+		}
 		code, shifted := keyOf(c)
 		if shifted {
 			list = append(list, event{kind: evKey, code: keyLeftShift, value: pressed})
@@ -176,6 +180,18 @@ func typed(text []byte) (list []event) {
 		list = append(list, report)
 	}
 	return list
+}
+
+// numbered returns the events of a scanner that types the number of a character.
+func numbered(c byte) []event {
+	keypad := [10]uint16{82, 79, 80, 81, 75, 76, 77, 71, 72, 73}
+	report := event{kind: evSyn, code: synReport}
+	list := []event{{kind: evKey, code: keyLeftAlt, value: pressed}, report}
+	for _, digit := range fmt.Sprint(c) {
+		key := keypad[digit-'0']
+		list = append(list, event{kind: evKey, code: key, value: pressed}, report, event{kind: evKey, code: key, value: released}, report)
+	}
+	return append(list, event{kind: evKey, code: keyLeftAlt, value: released}, report)
 }
 
 // stroke is how a scanner types a character.
@@ -221,6 +237,7 @@ func TestReaderSuite(t *testing.T) {
 		return func(t *testing.T) drivertest.Fixture {
 			g := newFakeScanner(t, l)
 			g.clocks = noClock
+			opts.Framing.Code = drivertest.Codes
 			r, clock := newReader(t, g, opts), testkit.NewClock(time.Now())
 			r.now = clock.Now
 			do := func(err error) { testkit.Check(t, err) }
@@ -246,12 +263,22 @@ func TestReaderSuite(t *testing.T) {
 				Settle: g.taken,
 				Flood:  l == layout64 && noClock == nil, // once for each rule of ending; it takes its time
 				AIM:    true,
+				Bytes:  true,
 			}
 		}
 	}
 	t.Run("64-bit events", func(t *testing.T) {
 		t.Parallel()
 		drivertest.ReaderSuite(t, newFixture(Options{}, layout64, nil, "\r", "\n", "\t", ""))
+	})
+	t.Run("decorations", func(t *testing.T) {
+		t.Parallel()
+		drivertest.DecorationSuite(t, newFixture(Options{}, layout64, nil, "\r"))
+		drivertest.DecorationSuite(t, newFixture(Options{Framing: framing.Rule{Terminator: "tab"}}, layout32, unix.EINVAL, "\t"))
+	})
+	t.Run("flaws", func(t *testing.T) {
+		t.Parallel()
+		drivertest.FlawSuite(t, newFixture(Options{}, layout64, nil, "\r", ""))
 	})
 	t.Run("32-bit events", func(t *testing.T) {
 		t.Parallel()

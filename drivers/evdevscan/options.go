@@ -27,9 +27,6 @@ type Options struct {
 
 	Framing framing.Rule // what ends a code and what is stripped from it; of the terminators only those of Terminators can be typed
 
-	Begins   string // how every code that matters begins; a scanner set to another keyboard country is known by it; empty looks for none
-	Alphabet string // the characters of which such a code consists; others in it mean damage; empty is any
-
 	Logger *slog.Logger // nil discards
 }
 

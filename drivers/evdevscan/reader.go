@@ -1,7 +1,7 @@
 package evdevscan
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -14,9 +14,6 @@ import (
 	"github.com/kipass/kipass/drivers/framing"
 	"github.com/kipass/kipass/drivers/internal/device"
 )
-
-// maxDamaged is how many damaged codes in a row count as a reader that is set up wrongly.
-const maxDamaged = 3
 
 // Reader is one scanner that appears as an input device. It implements drivers.Reader; its methods other than Run are
 // safe for concurrent use.
@@ -43,8 +40,8 @@ func New(opts Options) (*Reader, error) {
 		return nil, fmt.Errorf("input device %q: %w", opts.Name, err)
 	}
 	return &Reader{
-		opts: opts, place: p, damage: newDamage(opts.Begins, opts.Alphabet), roots: kernelRoots, kernel: linux{}, layout: native,
-		input: device.NewInput(opts.Name, maxDamaged), now: time.Now,
+		opts: opts, place: p, damage: newDamage(opts.Framing.Code), roots: kernelRoots, kernel: linux{}, layout: native,
+		input: device.NewInput(opts.Name), now: time.Now,
 	}, nil
 }
 
@@ -56,7 +53,15 @@ func (r *Reader) String() string {
 // Run implements drivers.Reader. The device is released before it returns.
 func (r *Reader) Run(ctx context.Context, emit func(drivers.Read)) error {
 	defer r.off.Store(nil)
-	return r.input.Run(ctx, func() error { return r.serve(ctx, r.input.Frames(ctx, emit, r.note)) })
+	take := r.input.Frames(ctx, emit, framing.FlawDamaged)
+	return r.input.Run(ctx, func() error {
+		return r.serve(ctx, func(f framing.Frame) {
+			if f.Flaw == "" || f.Flaw == framing.FlawDamaged {
+				f.Flaw = cmp.Or(r.damage.flaw(f), f.Flaw)
+			}
+			take(f)
+		})
+	})
 }
 
 func (r *Reader) serve(ctx context.Context, frame func(framing.Frame)) error {
@@ -128,26 +133,8 @@ func (r *Reader) listen(ctx context.Context, d *scanner, s *session) error {
 	}
 }
 
-// note tells damaged codes from whole ones. What is no entry code at all says nothing about those that are.
-func (r *Reader) note(f framing.Frame) {
-	if f.Data == nil {
-		return
-	}
-	remedy := r.damage.remedy(f.Data)
-	if remedy == "" && bytes.IndexByte(f.Data, alien) >= 0 {
-		remedy = "with keys that a US keyboard does not have: set the reader's keyboard country to US"
-	}
-	switch {
-	case remedy != "":
-		r.input.Damaged("codes arrive damaged, " + remedy)
-	case r.damage.whole(f.Data):
-		r.input.Good()
-	}
-}
-
 // Check implements drivers.Checker: nil when the device is open and codes arrive undamaged. The error wraps
-// drivers.ErrUnavailable or drivers.ErrLost while it is not open, and drivers.ErrGarbled when the scanner is set up for
-// another keyboard country.
+// drivers.ErrUnavailable or drivers.ErrLost while it is not open, and drivers.ErrGarbled when its settings spoil codes.
 func (r *Reader) Check() error {
 	if err := r.input.Check(); err != nil {
 		return err

@@ -3,6 +3,7 @@ package evdevscan
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"github.com/kipass/kipass/drivers"
 	"github.com/kipass/kipass/drivers/drivertest"
 	"github.com/kipass/kipass/drivers/framing"
+	"github.com/kipass/kipass/drivers/internal/device"
 	"github.com/kipass/kipass/internal/testkit"
 )
 
@@ -33,7 +35,7 @@ func TestLostEventsOverTheDevice(t *testing.T) {
 		return g.asked > asked
 	})
 	testkit.Check(t, g.put(typed([]byte("RN\rNEXT\r"))...))
-	run.Want("NEXT")
+	run.Want("TO\x1aRN", "NEXT")
 }
 
 func TestUnavailableInWords(t *testing.T) {
@@ -102,15 +104,16 @@ func TestLossInWords(t *testing.T) {
 
 func TestCheckKnowsAReaderOfAnotherCountry(t *testing.T) {
 	g := newFakeScanner(t, native)
-	r := newReader(t, g, Options{Begins: "KIP1:", Alphabet: base45})
+	r := newReader(t, g, Options{Framing: framing.Rule{Code: anyCode}})
 	run := drivertest.Run(t, r)
 	show := func(code string) error {
 		testkit.Check(t, g.put(typed([]byte(code+"\r"))...))
-		run.Want(code) // damaged codes are delivered as they are
+		run.Want(code)              // damaged codes are delivered as they are
+		g.sleep(framing.DefaultGap) // each is a presentation of its own
 		return r.Check()
 	}
-	for range maxDamaged - 1 {
-		if err := show("KIP1>6BF"); err != nil {
+	for i := range device.MaxFlawed - 1 {
+		if err := show(fmt.Sprintf("KIP1>6BF%d", i)); err != nil {
 			t.Fatalf("Check says %v already", err)
 		}
 	}
@@ -121,15 +124,17 @@ func TestCheckKnowsAReaderOfAnotherCountry(t *testing.T) {
 	if !errors.Is(err, drivers.ErrGarbled) || !strings.Contains(err.Error(), "codes arrive damaged") || !strings.Contains(err.Error(), "set the reader's keyboard country to US") {
 		t.Fatalf("Check says %v", err)
 	}
-	if err := show("8801062518210"); err == nil || !strings.Contains(err.Error(), "country to US") {
+	if err := show("8801062518211"); err == nil || !strings.Contains(err.Error(), "country to US") {
 		t.Fatalf("Check says %v after a bar code", err)
 	}
 	if err := show("KIP1:6BF"); err != nil {
 		t.Fatalf("Check says %v after a whole code", err)
 	}
-	for range maxDamaged {
-		testkit.Check(t, g.put(key(key102nd, pressed), key(key102nd, released), key(keyEnter, pressed), key(keyEnter, released)))
-		run.Next()
+	for i := range device.MaxFlawed {
+		testkit.Check(t, g.put(key(key102nd, pressed), key(key102nd, released)))
+		testkit.Check(t, g.put(typed(fmt.Append(nil, i, "\r"))...))
+		run.Want(fmt.Sprint("\x1a", i))
+		g.sleep(framing.DefaultGap)
 	}
 	if err := r.Check(); !errors.Is(err, drivers.ErrGarbled) || !strings.Contains(err.Error(), "a US keyboard does not have") {
 		t.Fatalf("Check says %v of keys of another country", err)

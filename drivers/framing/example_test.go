@@ -13,10 +13,10 @@ func ExampleFramer() {
 	show := func(f framing.Frame) { fmt.Printf("%q, garbled: %v\n", f.Data, f.Garbled) }
 	at := time.Unix(0, 0)
 	f.Push(at, []byte("#]Q1KIP1:FI"), show) // what the reader adds and the AIM identifier are stripped
-	f.Push(at, []byte("RST\r\n\x00\xff\rKIP1:SECOND"), show)
+	f.Push(at, []byte("RST\r\n\x06\xf8\xe6?\rKIP1:SECOND"), show)
 	f.Idle(at.Add(framing.DefaultGap), show)
 	// Output:
 	// "KIP1:FIRST", garbled: false
-	// "\x00\xff", garbled: true
+	// "\xf8\xe6?", garbled: true
 	// "KIP1:SECOND", garbled: false
 }

@@ -49,17 +49,18 @@ func TestFrames(t *testing.T) {
 		{"tab alone ends a frame", Rule{Terminator: Tab}, "a\rb\tc\t", []string{"a\rb", "c"}, 0},
 		{"etx alone ends a frame", Rule{Terminator: ETX}, "a\rb\x03c\x03", []string{"a\rb", "c"}, 0},
 		{"silence alone ends a frame", Rule{Terminator: None}, "a\rb\nc", []string{"a\rb\nc"}, 0},
-		{"a named terminator that never comes makes no frame", Rule{Terminator: CR}, "abc", nil, 1},
+		{"a named terminator that never comes is replaced by silence", Rule{Terminator: CR}, "abc", []string{"abc"}, 0},
 		{"STX, ETX and EOT are stripped", Rule{}, "\x02a\x03\x04\x02b\x03\x04", []string{"a", "b"}, 0},
 		{"an AIM identifier is stripped", Rule{}, "]Q1a\r]Q6b\r]C0c\r", []string{"a", "b", "c"}, 0},
 		{"what only resembles one is not", Rule{}, "]QQa\r]1\r]\r]Q\rx]Q1\r", []string{"]QQa", "]1", "]", "]Q", "x]Q1"}, 0},
 		{"prefix and suffix are stripped", Rule{Prefix: "s", Suffix: "!!"}, "sa!!\rb\r", []string{"a", "b"}, 0},
 		{"a prefix stands before or behind the AIM identifier", Rule{Prefix: "#"}, "#]Q1a\r]Q1#b\r##c\r", []string{"a", "b", "#c"}, 0},
 		{"the longest frame passes", Rule{Prefix: "pp"}, "\x02pp]Q1" + longest + "\r\n", []string{longest}, 0},
-		{"one byte more is dropped", Rule{}, longest + "x\rb\r", []string{"b"}, 1},
-		{"an overlong frame is dropped up to its end", Rule{}, strings.Repeat(longest, 5) + "\rb\r", []string{"b"}, 1},
-		{"an overlong frame ends by cr lf too", Rule{Terminator: CRLF}, strings.Repeat(longest, 2) + "\rz\r\nb\r\n", []string{"b"}, 1},
-		{"an overlong frame ends by silence", Rule{Terminator: None}, strings.Repeat(longest, 2), nil, 1},
+		{"of a longer one its beginning does", Rule{}, longest + "x\rb\r", []string{longest, "b"}, 0},
+		{"of one that is much longer too, once", Rule{}, strings.Repeat(longest, 5) + "\rb\r", []string{longest, "b"}, 0},
+		{"an overlong frame ends by cr lf too", Rule{Terminator: CRLF}, strings.Repeat(longest, 2) + "\rz\r\nb\r\n", []string{longest, "b"}, 0},
+		{"an overlong frame ends by silence", Rule{Terminator: None}, strings.Repeat(longest, 2), []string{longest}, 0},
+		{"cr and lf with padding between are cr lf", Rule{Terminator: CRLF}, "a\r\x00\x00\nb\r\n", []string{"a", "b"}, 0},
 	}
 	for _, c := range cases {
 		t.Run(c.rule, func(t *testing.T) {
@@ -105,33 +106,36 @@ func TestLostTerminatorDoesNotSpoilTheNextFrame(t *testing.T) {
 	take := func(f Frame) { got = append(got, f) }
 	f := New(Rule{Terminator: CR})
 	f.Push(start, []byte("first"), take)
-	f.Idle(start.Add(stale), take)
-	f.Push(start.Add(stale+time.Second), []byte("second\r"), take)
-	if len(got) != 2 || got[0].Data != nil || !got[0].Garbled || string(got[1].Data) != "second" {
-		t.Fatalf("got %+v, want one dropped and then second", got)
+	f.Idle(start.Add(overdue-1), take)
+	if len(got) != 0 {
+		t.Fatalf("got %+v before the terminator was overdue", got)
+	}
+	f.Idle(start.Add(overdue), take)
+	f.Push(start.Add(overdue+time.Second), []byte("second\r"), take)
+	if len(got) != 2 || string(got[0].Data) != "first" || !got[0].At.Equal(start) || string(got[1].Data) != "second" {
+		t.Fatalf("got %+v, want first and second", got)
+	}
+	if !strings.Contains(got[0].Flaw, `terminator = "cr"`) || got[1].Flaw != "" {
+		t.Errorf("said %q and %q, want that the terminator of the first did not come", got[0].Flaw, got[1].Flaw)
 	}
 }
 
-func TestBytesLostSpoilOneFrame(t *testing.T) {
+func TestBytesLostTearOneFrame(t *testing.T) {
 	var got []Frame
 	take := func(f Frame) { got = append(got, f) }
 	f := New(Rule{Gap: 50 * time.Millisecond})
 	f.Push(start, []byte("ab"), take)
 	f.Spoil(start.Add(time.Second))
 	f.Push(start.Add(time.Second), []byte("cd\ref\r"), take)
-	if len(got) != 2 || got[0].Data != nil || !got[0].Garbled || string(got[1].Data) != "ef" {
-		t.Fatalf("got %+v, want one dropped and then ef", got)
+	if len(got) != 2 || string(got[0].Data) != "ab\x1acd" || !got[0].Torn || got[0].Garbled || got[0].Whole || string(got[1].Data) != "ef" {
+		t.Fatalf("got %+v, want one torn and then ef", got)
 	}
 	got = nil
 	f.Spoil(start.Add(2 * time.Second))
-	f.Idle(start.Add(2*time.Second+49*time.Millisecond), take)
-	if len(got) != 0 {
-		t.Fatalf("got %+v before the silence was over", got)
-	}
 	f.Idle(start.Add(2*time.Second+50*time.Millisecond), take)
 	f.Push(start.Add(3*time.Second), []byte("gh\r"), take)
-	if len(got) != 2 || got[0].Data != nil || string(got[1].Data) != "gh" {
-		t.Fatalf("got %+v, want silence to end what was spoiled", got)
+	if len(got) != 1 || string(got[0].Data) != "gh" {
+		t.Fatalf("got %+v, want nothing of a frame of which nothing came", got)
 	}
 }
 
@@ -152,7 +156,7 @@ func TestEndIsATerminator(t *testing.T) {
 
 func TestSilenceThatIsDue(t *testing.T) {
 	take := func(Frame) {}
-	for term, want := range map[Terminator]time.Duration{Auto: time.Millisecond, None: time.Millisecond, CR: stale, CRLF: stale} {
+	for term, want := range map[Terminator]time.Duration{Auto: time.Millisecond, None: time.Millisecond, CR: overdue, CRLF: overdue} {
 		f := New(Rule{Terminator: term, Gap: time.Millisecond})
 		if f.Silence() != 0 {
 			t.Errorf("%s: %s is due before any byte", term, f.Silence())
@@ -170,7 +174,8 @@ func TestSilenceThatIsDue(t *testing.T) {
 
 func TestGarbled(t *testing.T) {
 	for in, want := range map[string]bool{
-		"KIP1:ABC $%*+-./:": false, "010880\x1d10AB\x1e\x1c\x1f": false, "출입명부": false,
+		"KIP1:ABC $%*+-./:": false, "010880\x1d10AB\x1e\x1c\x1f": false, "출입명부": false, "a\tb\r\nc": false,
+		"\xc3\xe2\xc0\xd4\xb8\xed\xba\xce in EUC-KR": false, "\xc3\xe2\xc0": true,
 		"\x00": true, "a\x07b": true, "\x7f": true, "\xf8\xfe\xe6": true, "abc\xff": true,
 	} {
 		if got := Garbled([]byte(in)); got != want {

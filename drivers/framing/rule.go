@@ -1,8 +1,8 @@
 package framing
 
 import (
-	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -29,12 +29,15 @@ var Terminators = []Terminator{Auto, CR, LF, CRLF, Tab, ETX, None}
 // (p. 227) gives 50 ms as its first example. On a serial line a shorter gap gains nothing, as none is noticed before 100 ms.
 const DefaultGap = 80 * time.Millisecond
 
-// MaxGap is the longest silence a rule may ask for: the visitor waits for it.
-const MaxGap = 2 * time.Second
+// MaxGap is the longest silence a rule may ask for. The visitor waits for it, and has the answer within 2 s.
+const MaxGap = time.Second
 
-// stale is the silence after which the beginning of a frame is forgotten where only a named terminator ends a frame: its
-// terminator was lost and it must not spoil the next frame.
-const stale = 2 * time.Second
+// parted is the silence after which what comes is another presentation. No reader reads two codes faster.
+const parted = DefaultGap
+
+// overdue is the silence that ends a frame where only a named terminator does and none came: the terminator was lost, or
+// the reader sends another. It must not spoil the next frame, and the visitor waits for an answer to this one.
+const overdue = time.Second
 
 // ParseTerminator reads a terminator's name; the empty name is [Auto].
 func ParseTerminator(name string) (Terminator, error) {
@@ -56,6 +59,7 @@ type Rule struct {
 	Gap        time.Duration // silence that ends a frame for Auto and None, up to MaxGap; 0 is DefaultGap
 	Prefix     string        // what the reader was set up to put before each code; stripped where it is there
 	Suffix     string        // what it puts behind, other than the terminator; stripped where it is there
+	Code       Code          // what is to be read; the zero Code is any text
 }
 
 // WithDefaults returns the rule with everything named that it leaves out.
@@ -73,29 +77,8 @@ func (r Rule) Check() error {
 	if r.Gap < 0 || r.Gap > MaxGap {
 		return fmt.Errorf("idle gap %s is out of range: use up to %s", r.Gap, MaxGap)
 	}
+	if r.Code.known() != (r.Code.Is != nil) {
+		return errors.New("a code needs both its beginning and what tells whether a text is one")
+	}
 	return nil
-}
-
-// Tidy strips from the bytes between two terminators what is not the code: STX, ETX, EOT and line ends around it, the
-// rule's prefix and suffix, and an AIM symbology identifier (ISO/IEC 15424: a bracket, a letter, a digit). The result
-// shares raw's memory and may be empty.
-func (r Rule) Tidy(raw []byte) []byte {
-	const edges = "\x02\x03\x04\r\n"
-	b := bytes.Trim(raw, edges)
-	b, prefixed := bytes.CutPrefix(b, []byte(r.Prefix))
-	b = cutAIM(b)
-	if !prefixed || len(r.Prefix) == 0 {
-		b, _ = bytes.CutPrefix(b, []byte(r.Prefix))
-	}
-	return bytes.TrimSuffix(b, []byte(r.Suffix))
-}
-
-func cutAIM(b []byte) []byte {
-	if len(b) < 3 || b[0] != ']' || b[2] < '0' || b[2] > '9' {
-		return b
-	}
-	if c := b[1] | 0x20; c < 'a' || c > 'z' {
-		return b
-	}
-	return b[3:]
 }

@@ -11,12 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kipass/kipass/drivers"
-	"github.com/kipass/kipass/drivers/framing"
 	"github.com/kipass/kipass/drivers/internal/device"
 )
-
-// maxGarbled is how many frames of noise in a row count as a service that is set up wrongly.
-const maxGarbled = 5
 
 // Reader is one socket on which a scan service delivers. It implements drivers.Reader; its methods other than Run are safe
 // for concurrent use.
@@ -39,7 +35,7 @@ func New(opts Options) (*Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("socket reader %q: %w", opts.Name, err)
 	}
-	return &Reader{opts: opts, network: network, address: address, input: device.NewInput(opts.Name, maxGarbled), now: time.Now}, nil
+	return &Reader{opts: opts, network: network, address: address, input: device.NewInput(opts.Name), now: time.Now}, nil
 }
 
 // String names the reader for people.
@@ -58,7 +54,9 @@ func (r *Reader) Addr() (netip.AddrPort, bool) {
 func (r *Reader) Run(ctx context.Context, emit func(drivers.Read)) error {
 	defer r.bound.Store(nil)
 	return r.input.Run(ctx, func() error {
-		frame := r.input.Frames(ctx, emit, r.note)
+		frame := r.input.Frames(ctx, emit, fmt.Sprintf("%[1]s에 바이트는 오지만 코드가 아닙니다: 스캔 서비스의 출력과 terminator(현재 %[2]s)를 확인하세요"+
+			" / bytes arrive at %[1]s but no code: check the scan service's output and terminator (now %[2]s)",
+			r.opts.Listen, r.opts.Framing.Terminator))
 		if r.network == "udp" {
 			return r.serveDatagrams(ctx, frame)
 		}
@@ -72,18 +70,9 @@ func (r *Reader) opened(at netip.AddrPort) {
 	r.opts.Logger.Info("reader opened", "reader", r.opts.Name, "network", r.network, "address", at.String())
 }
 
-// note tells noise from codes.
-func (r *Reader) note(f framing.Frame) {
-	if f.Garbled {
-		r.input.Damaged(fmt.Sprintf("bytes arrive at %s but no code: check the scan service's output and terminator (now %s)", r.opts.Listen, r.opts.Framing.Terminator))
-		return
-	}
-	r.input.Good()
-}
-
 // Check implements drivers.Checker: nil when the socket is open and what arrives on it looks like codes. Whether a service
 // is connected says nothing: some connect for each code. The error wraps drivers.ErrUnavailable or drivers.ErrLost while
-// the socket is not open, and drivers.ErrGarbled when only noise arrives.
+// the socket is not open, and drivers.ErrGarbled when settings spoil codes.
 func (r *Reader) Check() error { return r.input.Check() }
 
 // hints are for a socket that cannot be opened.

@@ -16,6 +16,7 @@ import (
 	"github.com/kipass/kipass/drivers"
 	"github.com/kipass/kipass/drivers/drivertest"
 	"github.com/kipass/kipass/drivers/framing"
+	"github.com/kipass/kipass/drivers/internal/device"
 	"github.com/kipass/kipass/internal/testkit"
 )
 
@@ -74,6 +75,7 @@ func (s *service) close() {
 func TestReaderSuite(t *testing.T) {
 	// Each reader's clock stands still until a silence is to pass.
 	newFixture := func(opts Options, ends ...string) func(*testing.T) drivertest.Fixture {
+		opts.Framing.Code = drivertest.Codes
 		return func(t *testing.T) drivertest.Fixture {
 			s, clock := &service{t: t, reader: newReader(t, opts)}, testkit.NewClock(time.Now())
 			s.reader.now = clock.Now
@@ -87,7 +89,10 @@ func TestReaderSuite(t *testing.T) {
 	}
 	t.Run("tcp", func(t *testing.T) {
 		t.Parallel()
-		drivertest.ReaderSuite(t, newFixture(Options{Listen: "tcp://127.0.0.1:0"}, "\r", "\n", "\r\n", "\t", "\x03", ""))
+		fixture := newFixture(Options{Listen: "tcp://127.0.0.1:0"}, "\r", "\n", "\r\n", "\t", "\x03", "")
+		drivertest.ReaderSuite(t, fixture)
+		drivertest.DecorationSuite(t, fixture)
+		drivertest.FlawSuite(t, fixture)
 	})
 	t.Run("tcp with a named end", func(t *testing.T) {
 		t.Parallel()
@@ -97,7 +102,7 @@ func TestReaderSuite(t *testing.T) {
 	t.Run("udp", func(t *testing.T) {
 		t.Parallel()
 		const end = "<end>"
-		drivertest.ReaderSuite(t, func(t *testing.T) drivertest.Fixture {
+		fixture := func(t *testing.T) drivertest.Fixture {
 			f := newFixture(Options{Listen: "udp://127.0.0.1:0"}, end)(t)
 			send := f.Type
 			var rest []byte
@@ -112,9 +117,12 @@ func TestReaderSuite(t *testing.T) {
 					rest = after
 				}
 			}
-			f.Bytes, f.Flood = false, false // a datagram has at most 64 KB, and noise could hold the end
+			f.Flood = false // a datagram has at most 64 KB
 			return f
-		})
+		}
+		drivertest.ReaderSuite(t, fixture)
+		drivertest.DecorationSuite(t, fixture)
+		drivertest.FlawSuite(t, fixture)
 	})
 }
 
@@ -198,7 +206,7 @@ func TestAnEndlessConnectionIsClosed(t *testing.T) {
 	conn := dial(t, "tcp", at)
 	for range 100 { // in all more than the limit, but with codes between
 		write(t, conn, strings.Repeat("x", 2000)+"\rCODE\r")
-		reads.Want("CODE")
+		reads.Want(strings.Repeat("x", drivers.MaxFrame), "CODE")
 	}
 	for range 32 { // twice the limit; once it is closed, writing fails
 		if _, err := conn.Write(bytes.Repeat([]byte("x"), 4096)); err != nil {
@@ -304,8 +312,8 @@ func TestCheckSaysWhy(t *testing.T) {
 		t.Errorf("Check says %v of a port in use", err)
 	}
 	conn := dial(t, "tcp", at)
-	for range maxGarbled {
-		write(t, conn, "\x00\xff\r")
+	for i := range device.MaxGarbled {
+		write(t, conn, fmt.Sprintf("\xf8\x06%d\r", i))
 		reads.Next()
 	}
 	if err := first.Check(); !errors.Is(err, drivers.ErrGarbled) {

@@ -237,6 +237,41 @@ func ssiDecodePacket(status byte, data string) []byte {
 	return append(b, byte(sum>>8), byte(sum))
 }
 
+// TestSSIGivesUp holds that a code which arrived damaged, and is not sent again, has its answer within 2 s all the same.
+func TestSSIGivesUp(t *testing.T) {
+	bad := ssiDecodePacket(0, "KIP1:BAD")
+	bad[len(bad)-1]++
+	for _, c := range []struct {
+		rule, in string
+		want     int
+	}{
+		{"a wrong check sum", string(bad), 1},
+		{"a packet that lost its end", string(ssiDecodePacket(0, "KIP1:A")[:9]), 1},
+		{"a packet that lost its beginning", string(ssiDecodePacket(0, "KIP1:A")[1:]), 1},
+		{"a code of which the rest does not come", string(ssiDecodePacket(ssiGoesOn, "KIP1:A")), 1},
+		{"a damaged acknowledgement", "\x04\xd0\x00\x00\xff\x2d", 0},
+	} {
+		var frames []framing.Frame
+		var written []byte
+		d := talk(nil, &written)
+		s := newSSI(framing.Rule{Code: framing.Code{Begins: "KIP1:", Is: func([]byte) bool { return true }}}, d, func(f framing.Frame) {
+			if f.Data != nil {
+				frames = append(frames, f)
+			}
+		})
+		at := time.Unix(0, 0)
+		s.push(at, []byte(c.in))
+		for i := range 20 {
+			if s.idle(at.Add(time.Duration(i+1) * 100 * time.Millisecond)); i < 9 && len(frames) > 0 {
+				t.Errorf("%s: given up after %d ms, while it may be sent again", c.rule, 100*(i+1))
+			}
+		}
+		if len(frames) != c.want || c.want == 1 && (!frames[0].Torn || frames[0].Whole) {
+			t.Errorf("%s: %+v, want %d torn", c.rule, frames, c.want)
+		}
+	}
+}
+
 func TestSSIDecoder(t *testing.T) {
 	long := strings.Repeat("0123456789", 60)
 	ack, nak := string(ssiPacket(ssiACK)), string(ssiPacket(ssiNAK, ssiResend))

@@ -338,7 +338,7 @@ func TestSuiteWithTalkingReaders(t *testing.T) {
 	for _, m := range []Model{Honeywell, Grow, Datalogic, Newland} {
 		t.Run(string(m), func(t *testing.T) {
 			t.Parallel()
-			drivertest.ReaderSuite(t, func(t *testing.T) drivertest.Fixture {
+			fixture := func(t *testing.T) drivertest.Fixture {
 				p := newPty(t)
 				// Each piece that is typed lets a little time pass, so that settings are renewed among the codes.
 				f, _, clock := suiteFixtureOn(t, p, Options{Model: m, Recheck: 20 * time.Millisecond}, drivertest.Closed, "\r\n")
@@ -349,7 +349,9 @@ func TestSuiteWithTalkingReaders(t *testing.T) {
 				f.Replugs = 20
 				f.Bytes = false // noise may hold an answer, which is then taken out
 				return f
-			})
+			}
+			drivertest.ReaderSuite(t, fixture)
+			drivertest.DecorationSuite(t, fixture)
 		})
 	}
 }
@@ -357,7 +359,7 @@ func TestSuiteWithTalkingReaders(t *testing.T) {
 func TestSuiteWithPackets(t *testing.T) {
 	t.Parallel()
 	mute := Commands{Setup: []byte{}, Identify: []byte{}, Enable: []byte{}, Present: []byte{}}
-	drivertest.ReaderSuite(t, func(t *testing.T) drivertest.Fixture {
+	fixture := func(t *testing.T) drivertest.Fixture {
 		f := newSuiteFixture(Options{Model: ZebraSSI, Commands: mute}, drivertest.Closed, "packet")(t)
 		f.Wire = func(frame, _ string) (wire []byte) {
 			const maxPart = 240
@@ -368,5 +370,7 @@ func TestSuiteWithPackets(t *testing.T) {
 			return append(wire, ssiDecodePacket(0, frame)...)
 		}
 		return f
-	})
+	}
+	drivertest.ReaderSuite(t, fixture)
+	drivertest.DecorationSuite(t, fixture)
 }

@@ -12,9 +12,6 @@ import (
 	"github.com/kipass/kipass/drivers/internal/device"
 )
 
-// maxGarbled is how many frames of noise in a row count as a reader that is set up wrongly.
-const maxGarbled = 5
-
 // Reader is one 2D reader on a serial line. It implements drivers.Reader, drivers.Checker and drivers.Switchable; its
 // methods other than Run are safe for concurrent use.
 type Reader struct {
@@ -43,7 +40,7 @@ func New(opts Options) (*Reader, error) {
 				opts.Name, p, opts.Model)
 		}
 	}
-	return &Reader{opts: opts, fam: fam, input: device.NewInput(opts.Name, maxGarbled), now: time.Now}, nil
+	return &Reader{opts: opts, fam: fam, input: device.NewInput(opts.Name), now: time.Now}, nil
 }
 
 // String names the reader for people.
@@ -52,7 +49,17 @@ func (r *Reader) String() string { return fmt.Sprintf("serial %s (%s)", r.opts.D
 // Run implements drivers.Reader. The line is closed, and thereby free for a new device number, before it returns.
 func (r *Reader) Run(ctx context.Context, emit func(drivers.Read)) error {
 	defer r.silent.Store(false)
-	return r.input.Run(ctx, func() error { return r.serve(ctx, r.input.Frames(ctx, emit, r.note)) })
+	noise := fmt.Sprintf("바이트는 오지만 코드가 아닙니다: baud(현재 %[1]d)와 terminator(현재 %[2]s)를 확인하세요"+
+		" / bytes arrive but no code: check baud (now %[1]d) and terminator (now %[2]s)", r.opts.Baud, r.opts.Framing.Terminator)
+	take := r.input.Frames(ctx, emit, noise)
+	return r.input.Run(ctx, func() error {
+		return r.serve(ctx, func(f framing.Frame) {
+			if f.Whole {
+				r.silent.Store(false)
+			}
+			take(f)
+		})
+	})
 }
 
 func (r *Reader) serve(ctx context.Context, frame func(framing.Frame)) error {
@@ -88,18 +95,8 @@ func (r *Reader) serve(ctx context.Context, frame func(framing.Frame)) error {
 	}
 }
 
-// note tells noise from codes.
-func (r *Reader) note(f framing.Frame) {
-	if f.Garbled {
-		r.input.Damaged(fmt.Sprintf("bytes arrive but no code: check baud (now %d) and terminator (now %s)", r.opts.Baud, r.opts.Framing.Terminator))
-		return
-	}
-	r.input.Good()
-	r.silent.Store(false)
-}
-
 // Check implements drivers.Checker: nil when the line is open and what arrives on it looks like codes. The error wraps
-// drivers.ErrUnavailable or drivers.ErrLost while it is not open, drivers.ErrGarbled when only noise arrives, and none
+// drivers.ErrUnavailable or drivers.ErrLost while it is not open, drivers.ErrGarbled when its settings spoil codes, and none
 // of them when the reader answers no command.
 func (r *Reader) Check() error {
 	if err := r.input.Check(); err != nil {

@@ -43,7 +43,7 @@ func needsRoot(t *testing.T, how drivertest.Hangup) {
 }
 
 func suiteFixtureOn(t *testing.T, p *drivertest.Pty, opts Options, how drivertest.Hangup, ends ...string) (drivertest.Fixture, *Reader, *testkit.Clock) {
-	opts.Device, opts.Framing.Gap = p.Path(), framing.MaxGap
+	opts.Device, opts.Framing.Gap, opts.Framing.Code = p.Path(), framing.MaxGap, drivertest.Codes
 	r, clock := newReader(t, opts), testkit.NewClock(time.Now())
 	r.now = clock.Now
 	return drivertest.Fixture{
@@ -66,6 +66,15 @@ func TestReaderSuite(t *testing.T) {
 	t.Run("automatic end, line closed", func(t *testing.T) {
 		t.Parallel()
 		drivertest.ReaderSuite(t, newSuiteFixture(Options{}, drivertest.Closed, "\r", "\n", "\r\n", "\t", "\x03", ""))
+	})
+	t.Run("decorations", func(t *testing.T) {
+		t.Parallel()
+		drivertest.DecorationSuite(t, newSuiteFixture(Options{}, drivertest.Closed, "\r\n"))
+		drivertest.DecorationSuite(t, newSuiteFixture(Options{Framing: framing.Rule{Terminator: framing.ETX}}, drivertest.Closed, "\x03"))
+	})
+	t.Run("flaws", func(t *testing.T) {
+		t.Parallel()
+		drivertest.FlawSuite(t, newSuiteFixture(Options{}, drivertest.Closed, "\r", ""))
 	})
 	t.Run("automatic end, line hung up", func(t *testing.T) {
 		t.Parallel()

@@ -38,6 +38,8 @@ const (
 	ssiRetried = 1 << 0
 	ssiGoesOn  = 1 << 1
 
+	ssiGivenUp = 1500 * time.Millisecond // of silence after which nothing is sent again: two resends, and an answer within 2 s
+
 	ssiHeader = 4
 	ssiSum    = 2
 )
@@ -79,8 +81,7 @@ func zebraSSI() family {
 // ssi decodes packets. Bytes that cannot be a packet are cut into frames as a plain stream: a reader that was reset to
 // its factory settings sends codes that way.
 type ssi struct {
-	rule     framing.Rule
-	plain    *framing.Framer
+	plain    *framing.Framer // of what comes without packets, and of what was unpacked
 	dialogue *dialogue
 	frame    func(framing.Frame)
 
@@ -89,16 +90,19 @@ type ssi struct {
 	at     time.Time
 	parts  []byte // what earlier packets of this code held
 	broken bool   // something arrived damaged and was not asked for again yet
+	wreck  []byte // what arrived damaged and was not sent again yet
 	last   []byte // the data of the packet accepted last, to know it when its ACK got lost
 	lastAt time.Time
 }
 
 func newSSI(rule framing.Rule, d *dialogue, frame func(framing.Frame)) decoder {
-	return &ssi{rule: rule, plain: framing.New(rule), dialogue: d, frame: frame, gap: cmp.Or(rule.Gap, framing.DefaultGap)}
+	return &ssi{plain: framing.New(rule), dialogue: d, frame: frame, gap: cmp.Or(rule.Gap, framing.DefaultGap)}
 }
 
 func (s *ssi) push(at time.Time, p []byte) {
-	s.at = at
+	if slices.ContainsFunc(p, func(c byte) bool { return !framing.Filler(c) }) {
+		s.at = at
+	}
 	s.buf = append(s.buf, p...)
 	s.parse()
 	s.buf = bytes.Clone(s.buf)
@@ -108,7 +112,9 @@ func (s *ssi) push(at time.Time, p []byte) {
 func (s *ssi) parse() {
 	for len(s.buf) > 0 {
 		if !ssiPlausible(s.buf) {
-			if !s.broken {
+			if s.broken {
+				s.breaks(s.buf[:1])
+			} else {
 				s.plain.Push(s.at, s.buf[:1], s.unpacked)
 			}
 			s.buf = s.buf[1:]
@@ -121,12 +127,12 @@ func (s *ssi) parse() {
 		body, sum := s.buf[:end-ssiSum], s.buf[end-ssiSum:end]
 		if binary.BigEndian.Uint16(sum) != ssiChecksum(body) {
 			// A byte may be missing, so that the next packet begins within this one.
-			s.breaks()
+			s.breaks(s.buf[:1])
 			s.buf = s.buf[1:]
 			continue
 		}
-		s.broken = false
-		s.plain.Drop()
+		s.plain.End(s.unpacked)
+		s.broken, s.wreck = false, nil
 		s.buf = s.buf[end:]
 		s.take(s.at, body)
 	}
@@ -144,7 +150,7 @@ func (s *ssi) idle(now time.Time) {
 		return
 	}
 	for len(s.buf) >= ssiHeader-1 { // a packet that lost a byte, and perhaps a good one behind it
-		s.breaks()
+		s.breaks(s.buf[:1])
 		s.buf = s.buf[1:]
 		s.parse()
 	}
@@ -159,20 +165,32 @@ func (s *ssi) idle(now time.Time) {
 		_ = s.dialogue.write(ssiPacket(ssiNAK, ssiResend))
 		s.frame(framing.Frame{At: s.at, Garbled: true})
 	}
-	if len(s.parts) > 0 && silence >= answerLate { // the rest does not come any more
-		s.parts = nil
-		s.frame(framing.Frame{At: s.at, Garbled: true})
+	if silence >= ssiGivenUp {
+		s.giveUp()
 	}
 }
 
-// breaks notes that something arrived damaged. What comes again now is that, and not the packet before it.
-func (s *ssi) breaks() { s.broken, s.last = true, nil }
+// giveUp delivers what was shown and will not come whole any more, so that the visitor has an answer.
+func (s *ssi) giveUp() {
+	if rest := append(s.parts, s.wreck...); len(s.parts) > 0 || bytes.IndexByte(s.wreck, ssiDecode) >= 0 {
+		s.plain.Torn(s.at, rest, s.frame)
+	}
+	s.parts, s.wreck = nil, nil
+}
+
+// breaks notes bytes that arrived damaged. What comes again now is that, and not the packet before it.
+func (s *ssi) breaks(b []byte) {
+	s.broken, s.last = true, nil
+	if len(s.wreck) < drivers.MaxFrame {
+		s.wreck = append(s.wreck, b...)
+	}
+}
 
 // unpacked takes a frame that came without a packet around it: from a reader that has lost its settings, or what is left
 // of a packet.
 func (s *ssi) unpacked(f framing.Frame) {
 	if f.Garbled {
-		s.breaks()
+		s.breaks(f.Data)
 		return
 	}
 	s.frame(f)
@@ -218,12 +236,7 @@ func (s *ssi) decoded(at time.Time, status byte, data []byte) {
 	if status&ssiGoesOn != 0 {
 		return
 	}
-	code := s.rule.Tidy(s.parts)
+	whole := s.parts
 	s.parts = nil
-	switch {
-	case len(code) > drivers.MaxFrame:
-		s.frame(framing.Frame{At: at, Garbled: true})
-	case len(code) > 0:
-		s.frame(framing.Frame{Data: bytes.Clone(code), At: at})
-	}
+	s.plain.Whole(at, whole, s.frame)
 }

@@ -225,7 +225,7 @@ name = "front"
 kind = "serial"
 device = %q
 baud = %d
-idle_gap = "2s"  # every frame has a terminator: on a busy machine the lab may pause within one
+idle_gap = "1s"  # every frame has a terminator: on a busy machine the lab may pause within one
 
 [screen]
 listen = %q

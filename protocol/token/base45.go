@@ -4,14 +4,15 @@ import "errors"
 
 // Base45 as RFC 9285 section 4: two bytes become three characters, a last single byte two, least significant first.
 
-const alphabet45 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:"
+// Alphabet has the characters of which a code's text consists, in the order of their values.
+const Alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:"
 
 var values45 = func() (v [256]byte) {
 	for i := range v {
 		v[i] = 0xff
 	}
-	for i := range len(alphabet45) {
-		v[alphabet45[i]] = byte(i)
+	for i := range len(Alphabet) {
+		v[Alphabet[i]] = byte(i)
 	}
 	return v
 }()
@@ -25,11 +26,11 @@ var (
 func encodeBase45(dst, src []byte) []byte {
 	for ; len(src) >= 2; src = src[2:] {
 		n := uint(src[0])<<8 | uint(src[1])
-		dst = append(dst, alphabet45[n%45], alphabet45[n/45%45], alphabet45[n/(45*45)])
+		dst = append(dst, Alphabet[n%45], Alphabet[n/45%45], Alphabet[n/(45*45)])
 	}
 	if len(src) == 1 {
 		n := uint(src[0])
-		dst = append(dst, alphabet45[n%45], alphabet45[n/45])
+		dst = append(dst, Alphabet[n%45], Alphabet[n/45])
 	}
 	return dst
 }
