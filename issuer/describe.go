@@ -12,7 +12,7 @@ func Describe(dir, secretDir string) (About, ed25519.PublicKey, error) {
 	if err != nil {
 		return About{}, nil, err
 	}
-	s, err := readSecrets(secretDirOf(dir, secretDir))
+	s, err := readSecrets(SecretDir(dir, secretDir))
 	if err != nil {
 		return About{}, nil, err
 	}
@@ -25,7 +25,7 @@ func AuditKey(dir, secretDir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	s, err := readSecrets(secretDirOf(dir, secretDir))
+	s, err := readSecrets(SecretDir(dir, secretDir))
 	if err != nil {
 		return "", err
 	}

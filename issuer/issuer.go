@@ -69,8 +69,7 @@ type Issuer struct {
 	rate      *rateLimiter
 }
 
-// Open opens the issuer in the folder dir, made by [Init]. secretDir holds its secrets; "" stands for the folder
-// "secret" in dir.
+// Open opens the issuer in the folder dir, made by [Init]. secretDir holds its secrets, see [SecretDir].
 func Open(dir, secretDir string, opts Options) (*Issuer, error) {
 	return open(dir, secretDir, opts, durable.Disk{}, nil)
 }
@@ -80,7 +79,7 @@ func open(dir, secretDir string, opts Options, disk durable.Disk, elapsed func()
 	if err != nil {
 		return nil, err
 	}
-	s, err := readSecrets(secretDirOf(dir, secretDir))
+	s, err := readSecrets(SecretDir(dir, secretDir))
 	if err != nil {
 		return nil, err
 	}

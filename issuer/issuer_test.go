@@ -181,6 +181,7 @@ func TestCodeIsOnDiskBeforeItIsGivenOut(t *testing.T) {
 	copied.Issuer = nil
 	copied.dir = t.TempDir()
 	testkit.Check(t, os.CopyFS(copied.dir, os.DirFS(f.dir)))
+	testkit.Check(t, os.CopyFS(SecretDir(copied.dir, ""), os.DirFS(SecretDir(f.dir, ""))))
 	copied.reopen(t, durable.Disk{})
 	defer copied.close(t)
 	if a := copied.opened(t, visit.CTI(c.CTI())); len(a.Holders) != 1 || a.Holders[0].Name != testName || a.Holders[0].Phone != testE164 {
@@ -229,11 +230,11 @@ func TestManyHoldersAtOnce(t *testing.T) {
 
 func TestFolderIsMadeOnce(t *testing.T) {
 	f := newFixture(t)
-	before := testkit.Must(os.ReadFile(filepath.Join(f.dir, "secret", masterFile)))(t)
+	before := testkit.Must(os.ReadFile(filepath.Join(SecretDir(f.dir, ""), masterFile)))(t)
 	if err := Init(f.dir, "", About{Name: "pass", Hosts: []string{"h"}}, noon); err == nil {
 		t.Error("Init over an issuer succeeded")
 	}
-	after, err := os.ReadFile(filepath.Join(f.dir, "secret", masterFile))
+	after, err := os.ReadFile(filepath.Join(SecretDir(f.dir, ""), masterFile))
 	if err != nil || !bytes.Equal(before, after) {
 		t.Error("Init touched the master key")
 	}
@@ -262,9 +263,6 @@ func TestDataWithoutTheMasterKeyShowsNothing(t *testing.T) {
 	read := 0
 	err = filepath.WalkDir(f.dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
-			if d != nil && d.Name() == "secret" {
-				return fs.SkipDir
-			}
 			return err
 		}
 		b, err := os.ReadFile(path)
@@ -283,7 +281,7 @@ func TestDataWithoutTheMasterKeyShowsNothing(t *testing.T) {
 		t.Fatalf("read %d bytes, %v", read, err)
 	}
 	// Another master key does not help either.
-	testkit.Check(t, os.WriteFile(filepath.Join(f.dir, "secret", masterFile), bytes.Repeat([]byte{7}, daykey.KeySize), 0o600))
+	testkit.Check(t, os.WriteFile(filepath.Join(SecretDir(f.dir, ""), masterFile), bytes.Repeat([]byte{7}, daykey.KeySize), 0o600))
 	if _, err := Open(f.dir, "", Options{Now: f.clock.Now, Logger: slog.New(slog.DiscardHandler)}); !errors.Is(err, daykey.ErrMaster) {
 		t.Errorf("opened under another master key: %v", err)
 	}

@@ -61,7 +61,7 @@ func (r Registers) change(f func(registers) error) error {
 	if err != nil {
 		return err
 	}
-	logKey, err := keyfile.ReadEd25519(filepath.Join(secretDirOf(r.Dir, r.SecretDir), logKeyFile))
+	logKey, err := keyfile.ReadEd25519(filepath.Join(SecretDir(r.Dir, r.SecretDir), logKeyFile))
 	if err != nil {
 		return fmt.Errorf("the audit log's key is needed to log the change: %w", err)
 	}

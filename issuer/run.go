@@ -14,6 +14,7 @@ import (
 
 	"github.com/kipass/kipass/internal/diskspace"
 	"github.com/kipass/kipass/internal/httpserver"
+	"github.com/kipass/kipass/internal/secretdir"
 	"github.com/kipass/kipass/internal/startup"
 )
 
@@ -26,7 +27,7 @@ const (
 // Config is what a running issuer is told.
 type Config struct {
 	Dir            string       // data folder
-	SecretDir      string       // folder of the secrets; "" stands for "secret" in Dir
+	SecretDir      string       // folder of the secrets; "" stands for as of SecretDir
 	Listener       net.Listener // where requests come in, without TLS; Run closes it
 	Registration   string       // RegisterByToken or RegisterOpen
 	CodesPerMinute int
@@ -47,6 +48,9 @@ func Run(ctx context.Context, c Config) error {
 	}
 	registrar, err := registrarOf(c)
 	if err != nil {
+		return err
+	}
+	if err := secretdir.Warn(c.Logger, c.Dir, SecretDir(c.Dir, c.SecretDir)); err != nil {
 		return err
 	}
 	space, err := diskspace.Open(diskspace.Options{Dir: c.Dir, Logger: c.Logger})

@@ -18,6 +18,7 @@ import (
 	"github.com/kipass/kipass/internal/daykey"
 	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/internal/keyfile"
+	"github.com/kipass/kipass/internal/secretdir"
 	"github.com/kipass/kipass/protocol/token"
 )
 
@@ -61,8 +62,13 @@ type secrets struct {
 }
 
 // Init makes the data folder of a new issuer: name, keys and TLS authority. It refuses a folder that already is one.
-// secretDir is "" or where the secrets shall lie, apart from the data.
+// secretDir is "" or where the secrets shall lie, see [SecretDir]. An interrupted Init is repeated: the file written last
+// makes the folder an issuer.
 func Init(dir, secretDir string, a About, now time.Time) error {
+	return initialise(dir, secretDir, a, now, durable.Disk{})
+}
+
+func initialise(dir, secretDir string, a About, now time.Time, disk durable.Disk) error {
 	// Signing a code checks the name by the rule that everybody who reads codes applies.
 	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 	if _, err := token.Sign(key, a.Name, now, token.CTI{}); err != nil {
@@ -84,39 +90,67 @@ func Init(dir, secretDir string, a About, now time.Time) error {
 	if err := makeFolders(dir); err != nil {
 		return err
 	}
-	secretDir = secretDirOf(dir, secretDir)
-	if err := os.MkdirAll(secretDir, 0o700); err != nil {
-		return fmt.Errorf("making the folder of secrets: %w", err)
+	secretDir = SecretDir(dir, secretDir)
+	if err := begin(secretDir, disk); err != nil {
+		return err
 	}
-	if err := makeSecrets(secretDir); err != nil {
+	if err := makeSecrets(secretDir, disk); err != nil {
 		return err
 	}
 	ca, err := authority.New("kipass issuer "+a.Display, now)
 	if err != nil {
 		return err
 	}
-	if err := writeKey(filepath.Join(secretDir, caKeyFile), ca.Key); err != nil {
+	if err := writeKey(disk, filepath.Join(secretDir, caKeyFile), ca.Key); err != nil {
 		return err
 	}
 	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Cert.Raw})
-	if err := write(filepath.Join(dir, CAFile), cert, 0o644); err != nil {
+	if err := disk.Replace(filepath.Join(dir, CAFile), cert, 0o644); err != nil {
 		return fmt.Errorf("writing the TLS authority: %w", err)
 	}
 	text, err := json.MarshalIndent(a, "", "  ")
 	if err != nil {
 		return err
 	}
-	// The last file makes the folder an issuer: an interrupted Init can be repeated.
-	if err := write(path, append(text, '\n'), 0o644); err != nil {
+	if err := disk.Replace(path, append(text, '\n'), 0o644); err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	return disk.Remove(filepath.Join(secretDir, unfinished))
+}
+
+// unfinished is a file among the secrets for as long as they are being made: what lies there then may be made anew.
+const unfinished = "init.unfinished"
+
+// begin makes the folder of secrets, or takes it up from an Init that was interrupted. One that holds an issuer's secrets is
+// refused: two issuers would share them.
+func begin(dir string, disk durable.Disk) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("making the folder of secrets: %w", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, unfinished)); err == nil {
+		return nil
+	}
+	for _, name := range []string{signingFile, logKeyFile, caKeyFile} {
+		if _, err := os.Stat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s is there already: these are the secrets of an issuer; --secrets names another folder", filepath.Join(dir, name))
+		}
+	}
+	if err := disk.Replace(filepath.Join(dir, unfinished), nil, 0o600); err != nil {
+		return fmt.Errorf("making the folder of secrets: %w", err)
 	}
 	return nil
 }
 
-func makeSecrets(dir string) error {
+// makeSecrets makes all secrets but the TLS authority's key. A master key that is there, from a key management system, is
+// taken as it is.
+func makeSecrets(dir string, disk durable.Disk) error {
 	master := make([]byte, daykey.KeySize)
 	_, _ = rand.Read(master) // never fails: crypto/rand ends the program instead
-	if err := write(filepath.Join(dir, masterFile), master, 0o600); err != nil {
+	err := disk.Create(filepath.Join(dir, masterFile), master, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		_, err = readMaster(dir)
+	}
+	if err != nil {
 		return fmt.Errorf("writing the master key: %w", err)
 	}
 	for _, name := range []string{signingFile, logKeyFile} {
@@ -124,19 +158,15 @@ func makeSecrets(dir string) error {
 		if err != nil {
 			return fmt.Errorf("making %s: %w", name, err)
 		}
-		if err := writeKey(filepath.Join(dir, name), key); err != nil {
+		if err := writeKey(disk, filepath.Join(dir, name), key); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func secretDirOf(dir, secretDir string) string {
-	if secretDir == "" {
-		return filepath.Join(dir, "secret")
-	}
-	return secretDir
-}
+// SecretDir is the folder of the secrets that belong to a data folder; given is the one that was asked for, or "".
+func SecretDir(dir, given string) string { return secretdir.Of(dir, given, masterFile) }
 
 func readAbout(dir string) (About, error) {
 	path := filepath.Join(dir, aboutFile)
@@ -163,14 +193,22 @@ func readAbout(dir string) (About, error) {
 	return a, nil
 }
 
+func readMaster(dir string) ([]byte, error) {
+	master, err := os.ReadFile(filepath.Join(dir, masterFile))
+	if err != nil {
+		return nil, fmt.Errorf("reading the master key (--secrets names its folder): %w", err)
+	}
+	if len(master) != daykey.KeySize {
+		return nil, fmt.Errorf("reading %s: %d bytes, must be %d", filepath.Join(dir, masterFile), len(master), daykey.KeySize)
+	}
+	return master, nil
+}
+
 func readSecrets(dir string) (secrets, error) {
 	var s secrets
 	var err error
-	if s.master, err = os.ReadFile(filepath.Join(dir, masterFile)); err != nil {
-		return secrets{}, fmt.Errorf("reading the master key: %w", err)
-	}
-	if len(s.master) != daykey.KeySize {
-		return secrets{}, fmt.Errorf("reading the master key: %d bytes, must be %d", len(s.master), daykey.KeySize)
+	if s.master, err = readMaster(dir); err != nil {
+		return secrets{}, err
 	}
 	for name, key := range map[string]*ed25519.PrivateKey{signingFile: &s.signing, logKeyFile: &s.logKey} {
 		if *key, err = keyfile.ReadEd25519(filepath.Join(dir, name)); err != nil {
@@ -183,17 +221,12 @@ func readSecrets(dir string) (secrets, error) {
 	return s, nil
 }
 
-// write replaces a file of the folder; an interrupted Init can be repeated.
-func write(path string, data []byte, mode fs.FileMode) error {
-	return durable.Disk{}.Replace(path, data, mode)
-}
-
-func writeKey(path string, key crypto.Signer) error {
+func writeKey(disk durable.Disk, path string, key crypto.Signer) error {
 	text, err := keyfile.Encode(key)
 	if err != nil {
 		return err
 	}
-	if err := write(path, text, 0o600); err != nil {
+	if err := disk.Replace(path, text, 0o600); err != nil {
 		return fmt.Errorf("writing %s: %w", filepath.Base(path), err)
 	}
 	return nil

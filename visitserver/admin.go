@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/kipass/kipass/internal/httpserver"
+	"github.com/kipass/kipass/internal/unixpath"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/order"
 	"github.com/kipass/kipass/protocol/publickey"
@@ -275,8 +276,13 @@ func (f Folder) Admin(ctx context.Context, req AdminRequest) (json.RawMessage, e
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			short, release, err := unixpath.Short(f.Socket())
+			if err != nil {
+				return nil, err
+			}
 			var d net.Dialer
-			return d.DialContext(ctx, "unix", f.Socket())
+			c, err := d.DialContext(ctx, "unix", short)
+			return c, errors.Join(err, release())
 		},
 	}}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://visits/", bytes.NewReader(b))

@@ -32,7 +32,7 @@ func opened(t *testing.T, f Folder, clock *testkit.Clock) (*Server, *closers) {
 	st := testkit.Must(embedded.Open(f.Visits(), embedded.Options{}))(t)
 	parts.add(st.Close)
 	s, err := open(t.Context(), Config{
-		Folder: f, Secrets: testkit.Must(f.Secrets())(t), Store: st, Now: clock.Now, Logger: slog.New(slog.DiscardHandler),
+		Folder: f, Secrets: testkit.Must(f.Unlock())(t), Store: st, Now: clock.Now, Logger: slog.New(slog.DiscardHandler),
 	}, parts)
 	if err != nil {
 		_ = parts.close()
@@ -188,7 +188,7 @@ func TestDestructionFinishesAfterACrashAtEachStep(t *testing.T) {
 	}
 	for _, step := range order {
 		t.Run("after "+step, func(t *testing.T) {
-			f := Folder{Dir: images[step]}
+			f := Folder{Dir: images[step], Secrets: fx.folder.SecretDir()}
 			for run := range 2 {
 				s, parts := opened(t, f, fx.clock)
 				again, err := s.DestroyDue(t.Context())
@@ -258,10 +258,8 @@ func TestDataWithoutTheMasterKeyRevealsNoCode(t *testing.T) {
 	if err := os.CopyFS(stolen.Dir, os.DirFS(fx.folder.Dir)); err != nil {
 		t.Fatal(err)
 	}
-	master := filepath.Join(stolen.Dir, "master.key")
-	if err := os.Remove(master); err != nil {
-		t.Fatal(err)
-	}
+	stolen.Secrets = t.TempDir()
+	master := filepath.Join(stolen.Secrets, masterFile)
 	files := 0
 	err := filepath.WalkDir(stolen.Dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
@@ -288,7 +286,7 @@ func TestDataWithoutTheMasterKeyRevealsNoCode(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := stolen.Secrets(); err == nil {
+		if _, err := stolen.Unlock(); err == nil {
 			t.Errorf("%s: the server's keys were read", rule)
 		}
 	}

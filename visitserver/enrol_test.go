@@ -334,7 +334,7 @@ func TestKeysAreForTheOperatorAlone(t *testing.T) {
 	if err := fx.folder.Init([]string{"localhost"}, noon); !errors.Is(err, ErrExists) {
 		t.Errorf("made anew over a server: %v", err)
 	}
-	secrets := testkit.Must(fx.folder.Secrets())(t)
+	secrets := testkit.Must(fx.folder.Unlock())(t)
 	logger, log := testkit.NewLogger()
 	logger.Info("secrets", "value", secrets, "in", Config{Secrets: secrets})
 	if said := fmt.Sprintf("%v %+v %#v %s", secrets, secrets, secrets, log); strings.Count(said, redacted) != 5 || strings.Contains(said, "master:") {

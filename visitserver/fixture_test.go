@@ -48,7 +48,7 @@ func shortDir(t testing.TB) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
+	return filepath.Join(dir, "v") // its secrets lie beside it
 }
 
 func newFixture(t testing.TB) *fixture {
@@ -86,7 +86,7 @@ func (fx *fixture) start() {
 // serve runs a server on the store and the socket of the folder that c names, as cmd/kipass-visits does.
 func serve(ctx context.Context, c Config, listen string, ready func(addr string)) error {
 	var err error
-	if c.Secrets, err = c.Folder.Secrets(); err != nil {
+	if c.Secrets, err = c.Folder.Unlock(); err != nil {
 		return err
 	}
 	st, err := embedded.Open(c.Folder.Visits(), embedded.Options{})

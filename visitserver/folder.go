@@ -22,13 +22,13 @@ import (
 	"github.com/kipass/kipass/internal/authority"
 	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/internal/guard"
+	"github.com/kipass/kipass/internal/secretdir"
 	"github.com/kipass/kipass/protocol/auditlog"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
 // Folder is where a visit server keeps everything:
 //
-//	master.key      the master key, which wraps all other keys; may be kept elsewhere
 //	keys/identity   the server's own keys, wrapped
 //	keys/days/      one wrapped key per day of visit (package daykey)
 //	keys/clock      the last time the server knew (guard.Clock)
@@ -37,21 +37,25 @@ import (
 //	server-ca.pem   the authority of the server's certificate, for gates, issuers and the health authority
 //	audit.vkey      the audit log's public key, for auditors
 //	admin.sock      the operator's interface, while the server runs
+//
+// and, in a folder apart from it, what makes the rest readable:
+//
+//	master.key      the master key, 32 bytes in base64, which wraps all other keys
 type Folder struct {
-	Dir    string
-	Master string // path of the master key; default Dir/master.key
+	Dir     string
+	Secrets string // folder of the master key; default as of secretdir.Of
 }
 
 func (f Folder) path(name ...string) string {
 	return filepath.Join(append([]string{f.Dir}, name...)...)
 }
 
-func (f Folder) masterPath() string {
-	if f.Master != "" {
-		return f.Master
-	}
-	return f.path("master.key")
-}
+const masterFile = "master.key"
+
+// SecretDir is the folder of the master key.
+func (f Folder) SecretDir() string { return secretdir.Of(f.Dir, f.Secrets, masterFile) }
+
+func (f Folder) masterPath() string { return filepath.Join(f.SecretDir(), masterFile) }
 
 // Socket is the path of the operator's interface.
 func (f Folder) Socket() string { return f.path("admin.sock") }
@@ -75,8 +79,8 @@ func (Secrets) GoString() string     { return redacted }
 
 const redacted = "secrets(redacted)"
 
-// Secrets reads the keys of the server that lives in the folder.
-func (f Folder) Secrets() (Secrets, error) {
+// Unlock reads the keys of the server that lives in the folder.
+func (f Folder) Unlock() (Secrets, error) {
 	master, err := f.readMaster()
 	if err != nil {
 		return Secrets{}, err
@@ -107,12 +111,15 @@ type storedIdentity struct {
 // ErrExists is returned by Init for a folder that holds a server already.
 var ErrExists = errors.New("a visit server lives here already")
 
-// Init makes a new server's keys. hosts are the DNS names and IP addresses under which it will be reached.
-func (f Folder) Init(hosts []string, now time.Time) error {
-	for _, path := range []string{f.masterPath(), f.path("keys", "identity")} {
-		if _, err := os.Stat(path); err == nil {
-			return fmt.Errorf("%s: %w", path, ErrExists)
-		}
+// Init makes a new server's keys. hosts are the DNS names and IP addresses under which it will be reached. A master key that
+// is there already, from a key management system or an earlier Init that was interrupted, is taken as it is. An interrupted
+// Init is repeated: the file written last makes the folder a server.
+func (f Folder) Init(hosts []string, now time.Time) error { return f.init(hosts, now, durable.Disk{}) }
+
+func (f Folder) init(hosts []string, now time.Time, disk durable.Disk) error {
+	last := f.path("keys", "identity")
+	if _, err := os.Stat(last); !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(fmt.Errorf("%s: %w", last, ErrExists), err)
 	}
 	id, err := NewIdentity(hosts, now)
 	if err != nil {
@@ -122,16 +129,20 @@ func (f Folder) Init(hosts []string, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(f.path("keys", "days"), 0o700); err != nil {
+	for _, dir := range []string{f.path("keys", "days"), f.SecretDir()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("making a server's folder: %w", err)
+		}
+	}
+	master, err := f.makeMaster(disk)
+	if err != nil {
 		return err
 	}
-	master := make([]byte, masterKeySize)
-	_, _ = rand.Read(master)
 	wrapped, err := wrapIdentity(id, master)
 	if err != nil {
 		return err
 	}
-	if err := f.initClock(now); err != nil {
+	if err := f.initClock(now, disk); err != nil {
 		return err
 	}
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: id.Server.Cert.Raw})
@@ -140,21 +151,35 @@ func (f Folder) Init(hosts []string, now time.Time) error {
 		data []byte
 		mode fs.FileMode
 	}{
-		{f.masterPath(), []byte(base64.StdEncoding.EncodeToString(master) + "\n"), 0o600},
 		{f.path("server-ca.pem"), ca, 0o644},
 		{f.path("audit.vkey"), []byte(vkey + "\n"), 0o644},
-		{f.path("keys", "identity"), wrapped, 0o600},
+		{last, wrapped, 0o600},
 	} {
-		if err := (durable.Disk{}).Create(file.path, file.data, file.mode); err != nil {
+		if err := disk.Replace(file.path, file.data, file.mode); err != nil {
 			return fmt.Errorf("making a server's folder: %w", err)
 		}
 	}
 	return nil
 }
 
+// makeMaster returns the master key that is there, or makes one.
+func (f Folder) makeMaster(disk durable.Disk) ([]byte, error) {
+	master, err := f.readMaster()
+	if !errors.Is(err, fs.ErrNotExist) {
+		return master, err
+	}
+	master = make([]byte, masterKeySize)
+	_, _ = rand.Read(master) // never fails: crypto/rand ends the program instead
+	text := []byte(base64.StdEncoding.EncodeToString(master) + "\n")
+	if err := disk.Create(f.masterPath(), text, 0o600); err != nil {
+		return nil, fmt.Errorf("writing the master key: %w", err)
+	}
+	return master, nil
+}
+
 // initClock takes the operator's clock as right: there is nothing yet that it could destroy.
-func (f Folder) initClock(now time.Time) error {
-	guard, err := guard.Open(f.path("keys", "clock"), func() time.Time { return now }, nil, durable.Disk{})
+func (f Folder) initClock(now time.Time, disk durable.Disk) error {
+	guard, err := guard.Open(f.path("keys", "clock"), func() time.Time { return now }, nil, disk)
 	if err != nil {
 		return err
 	}
@@ -164,7 +189,7 @@ func (f Folder) initClock(now time.Time) error {
 func (f Folder) readMaster() ([]byte, error) {
 	text, err := os.ReadFile(f.masterPath())
 	if err != nil {
-		return nil, fmt.Errorf("reading the master key: %w", err)
+		return nil, fmt.Errorf("reading the master key (--secrets names its folder): %w", err)
 	}
 	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(text)))
 	if err != nil || len(key) != masterKeySize {

@@ -21,7 +21,10 @@ func initCommand() *cobra.Command {
 		if err := issuer.Init(data, secrets, about, time.Now()); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintf(cmd.ErrOrStderr(), "발급회사 %s를 %s에 만들었습니다 / made issuer %[1]s in %[2]s\n", about.Name, data)
+		_, err := fmt.Fprintf(cmd.ErrOrStderr(), "발급회사 %s를 %s에 만들었습니다 / made issuer %[1]s in %[2]s\n"+
+			"비밀은 %[3]s에 있습니다. 다른 디스크로 옮기고 자료와 따로 백업하세요 / "+
+			"its secrets are in %[3]s: move them to another disk, and back them up apart from the data\n",
+			about.Name, data, issuer.SecretDir(data, secrets))
 		return err
 	})
 	dataFlag(cmd, &data)

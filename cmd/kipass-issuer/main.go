@@ -29,6 +29,6 @@ func dataFlag(cmd *cobra.Command, dir *string) {
 // secretsFlag defines the flag of commands that need a key.
 func secretsFlag(cmd *cobra.Command, dir *string) {
 	cli.FlagsOf(cmd).String(dir, "secrets", cli.Dir,
-		"비밀 폴더, 자료와 따로 둘 때, 기본값은 자료 폴더의 secret / "+
-			"folder of the secrets, apart from the data; default secret in the data folder")
+		"비밀 폴더, 다른 디스크가 좋음, 기본값은 systemd 인증 정보 또는 자료 폴더 이름에 .secrets를 붙인 폴더 / "+
+			"folder of the secrets, best on another disk; default systemd's credentials, or the data folder's name with .secrets behind")
 }

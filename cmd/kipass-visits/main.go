@@ -26,9 +26,9 @@ func dataFlag(cmd *cobra.Command, folder *visitserver.Folder) {
 	cli.FlagsOf(cmd).Data(&folder.Dir, "서버의 자료 폴더 / folder of the server")
 }
 
-// masterKeyFlag defines the flag of commands that open the server's keys.
-func masterKeyFlag(cmd *cobra.Command, folder *visitserver.Folder) {
-	cli.FlagsOf(cmd).String(&folder.Master, "master-key", cli.File,
-		"마스터 키 파일, 자료와 따로 둘 때, 기본값은 자료 폴더의 master.key / "+
-			"file of the master key, apart from the data; default master.key in the data folder")
+// secretsFlag defines the flag of commands that open the server's keys.
+func secretsFlag(cmd *cobra.Command, folder *visitserver.Folder) {
+	cli.FlagsOf(cmd).String(&folder.Secrets, "secrets", cli.Dir,
+		"비밀 폴더, 다른 디스크가 좋음, 기본값은 systemd 인증 정보 또는 자료 폴더 이름에 .secrets를 붙인 폴더 / "+
+			"folder of the secrets, best on another disk; default systemd's credentials, or the data folder's name with .secrets behind")
 }

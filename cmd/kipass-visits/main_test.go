@@ -42,9 +42,7 @@ func start(t *testing.T, dir string) (stop func() int) {
 }
 
 func TestAServerFromInitToShutdown(t *testing.T) {
-	base := testkit.Must(os.MkdirTemp("", "kv"))(t) // the path of a socket must be short
-	t.Cleanup(func() { _ = os.RemoveAll(base) })
-	dir := filepath.Join(base, "data")
+	dir := filepath.Join(t.TempDir(), strings.Repeat("자료", 40), "data") // longer than a socket's address
 	do := func(args ...string) clitest.Result { return clitest.Run(t, newProgram(), args...) }
 	if r := do("init", "--data", dir, "--host", "visits.test"); r.Status != cli.StatusDone {
 		t.Fatal(r.Err)
@@ -54,6 +52,9 @@ func TestAServerFromInitToShutdown(t *testing.T) {
 	}
 	if r := do("ledger", "--data", dir); r.Status != cli.StatusFailed || !strings.Contains(r.Err, "is it running?") {
 		t.Errorf("asked a server that does not run: %+v", r)
+	}
+	if secrets := testkit.Must(os.ReadDir(dir + ".secrets"))(t); len(secrets) != 1 {
+		t.Errorf("secrets: %v", secrets)
 	}
 	stop := start(t, dir)
 	pub, _, err := ed25519.GenerateKey(nil)

@@ -13,9 +13,12 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync"
 
 	"github.com/kipass/kipass/internal/diskspace"
+	"github.com/kipass/kipass/internal/secretdir"
 	"github.com/kipass/kipass/internal/startup"
+	"github.com/kipass/kipass/internal/unixpath"
 	"github.com/kipass/kipass/visitserver"
 	"github.com/kipass/kipass/visitserver/store/embedded"
 )
@@ -28,7 +31,7 @@ func serveCommand() *cobra.Command {
 	cmd.Long = "요청을 받을 수 있게 되면 \"ready URL\" 한 줄을 출력합니다. / " +
 		"It prints one line \"ready URL\" on standard output when requests are taken."
 	dataFlag(cmd, &folder)
-	masterKeyFlag(cmd, &folder)
+	secretsFlag(cmd, &folder)
 	flags := cli.FlagsOf(cmd)
 	flags.Listen(&listen)
 	newLogger := flags.LogLevel()
@@ -41,8 +44,11 @@ func serveCommand() *cobra.Command {
 // serve runs the server of a folder on its store, a TCP address and the operator's socket, and writes "ready URL" to
 // stdout when it takes requests.
 func serve(ctx context.Context, folder visitserver.Folder, listen string, logger *slog.Logger, stdout io.Writer) (err error) {
-	secrets, err := folder.Secrets() // first: a folder that holds no server must not get a store
+	secrets, err := folder.Unlock() // first: a folder that holds no server must not get a store
 	if err != nil {
+		return err
+	}
+	if err := secretdir.Warn(logger, folder.Dir, folder.SecretDir()); err != nil {
 		return err
 	}
 	space, err := diskspace.Open(diskspace.Options{Dir: folder.Visits(), Logger: logger})
@@ -80,12 +86,24 @@ func listenUnix(path string) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("removing the old socket: %w", err)
 	}
-	l, err := net.Listen("unix", path)
+	short, release, err := unixpath.Short(path)
 	if err != nil {
 		return nil, fmt.Errorf("listening for the operator: %w", err)
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, errors.Join(err, l.Close())
+	l, err := net.Listen("unix", short)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("listening for the operator: %w", err), release())
 	}
-	return l, nil
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(err, l.Close(), release())
+	}
+	return shortListener{l, sync.OnceValue(release)}, nil
 }
+
+// shortListener gives its path up once it is closed.
+type shortListener struct {
+	net.Listener
+	release func() error
+}
+
+func (l shortListener) Close() error { return errors.Join(l.Listener.Close(), l.release()) }

@@ -32,6 +32,9 @@ func TestTheOperatorsSocketIsForTheOperatorAlone(t *testing.T) {
 		t.Errorf("socket is %v", info.Mode())
 	}
 	testkit.Check(t, l.Close())
+	if _, err := os.Lstat(path); err == nil {
+		t.Error("the socket outlives its listener")
+	}
 	if _, err := listenUnix(filepath.Join(path, "missing", "admin.sock")); err == nil || !strings.Contains(err.Error(), "listening for the operator") {
 		t.Errorf("in a folder that is not there: %v", err)
 	}

@@ -20,7 +20,7 @@ const module = "github.com/kipass/kipass/"
 var (
 	protocol = []string{"protocol/token", "protocol/visit", "protocol/day", "protocol/wire", "protocol/order", "protocol/auditlog", "protocol/publickey"}
 	internal = []string{"internal/durable", "internal/keyfile", "internal/authority", "internal/daykey", "internal/guard", "internal/httpserver",
-		"internal/diskspace", "internal/startup", "internal/loglimit"}
+		"internal/diskspace", "internal/startup", "internal/loglimit", "internal/secretdir", "internal/unixpath"}
 )
 
 // rules is read from the top; the first whose room a package lies in binds it. A room ending in "/" is a folder with
@@ -248,7 +248,7 @@ var floors = [][]string{
 	{"protocol/visit", "protocol/token"},
 	{"protocol/day", "protocol/publickey"},
 	{"internal/cli/", "internal/keyfile", "internal/authority", "internal/httpserver", "internal/diskspace"},
-	{"internal/durable", "internal/spelling", "internal/startup", "internal/loglimit"},
+	{"internal/durable", "internal/spelling", "internal/startup", "internal/loglimit", "internal/secretdir", "internal/unixpath"},
 }
 
 func floorOf(room string) int {

@@ -42,6 +42,11 @@ func New(name string, now time.Time) (CA, error) {
 	if err != nil {
 		return CA{}, fmt.Errorf("making the key of %s: %w", name, err)
 	}
+	return NewOf(key, name, now)
+}
+
+// NewOf makes an authority called name of a key, valid for 20 years.
+func NewOf(key crypto.Signer, name string, now time.Time) (_ CA, err error) {
 	a := CA{Key: key, Cert: &x509.Certificate{
 		Subject: pkix.Name{CommonName: name}, NotBefore: now.Add(-Backdate), NotAfter: now.Add(rootLife),
 		IsCA: true, MaxPathLenZero: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,

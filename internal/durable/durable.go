@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // scratch begins the names of files that are being written. What a crash leaves of them is removed by Sweep.
@@ -76,27 +78,47 @@ func closed(f *os.File) error {
 	return f.Close()
 }
 
-// Create writes a file that must not be there yet; if one is, the error wraps fs.ErrExist and that file stays untouched.
-// After another error no file is left, unless it was its folder that could not be synced. After a crash there may be a
-// part of one.
+// Create writes a whole file that must not be there yet; if one is, the error wraps fs.ErrExist and that file stays
+// untouched. Whatever goes wrong, there is the whole file or none: after an error none, unless it was its folder that could
+// not be synced.
 func (d Disk) Create(path string, data []byte, mode fs.FileMode) error {
 	var f *os.File
-	err := d.step("create", func() (err error) {
-		f, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-		return err
-	})
-	if f == nil {
-		return err
-	}
-	if err == nil {
-		err = d.fill(f, data, mode)
-	} else {
-		err = errors.Join(err, f.Close())
+	err := d.step("create", func() (err error) { f, err = os.CreateTemp(filepath.Dir(path), scratch); return err })
+	if f != nil {
+		defer os.Remove(f.Name())
 	}
 	if err != nil {
-		return errors.Join(err, os.Remove(path))
+		return errors.Join(err, closed(f))
+	}
+	if err := d.fill(f, data, mode); err != nil {
+		return err
+	}
+	if err := d.step("rename", func() error { return renameNew(f.Name(), path) }); err != nil {
+		if !errors.Is(err, fs.ErrExist) {
+			err = errors.Join(err, ignoreMissing(os.Remove(path)))
+		}
+		return err
 	}
 	return d.SyncDir(filepath.Dir(path))
+}
+
+// renameNew moves a file to where there is none.
+func renameNew(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) { // a file system that cannot
+		return os.Link(from, to)
+	}
+	if err != nil {
+		return &fs.PathError{Op: "create", Path: to, Err: err}
+	}
+	return nil
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // Erase overwrites a file with random bytes, then removes it. A file that is not there is erased already; the call may be

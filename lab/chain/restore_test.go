@@ -58,7 +58,7 @@ func (s *restorable) start() {
 	s.listen = public.Addr().String()
 	_ = os.Remove(s.folder.Socket())
 	config := visitserver.Config{
-		Folder: s.folder, Secrets: testkit.Must(s.folder.Secrets())(s.t), Store: store, Public: public,
+		Folder: s.folder, Secrets: testkit.Must(s.folder.Unlock())(s.t), Store: store, Public: public,
 		Operator: testkit.Must(net.Listen("unix", s.folder.Socket()))(s.t), Heartbeat: time.Second,
 	}
 	ctx, cancel := context.WithCancel(context.Background())

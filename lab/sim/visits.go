@@ -103,7 +103,7 @@ func (v *visitParty) provision() error {
 
 // start starts the server on what its disks hold.
 func (v *visitParty) start() error {
-	secrets, err := v.folder.Secrets()
+	secrets, err := v.folder.Unlock()
 	if err != nil {
 		return err
 	}

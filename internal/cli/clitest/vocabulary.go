@@ -15,10 +15,9 @@ var vocabulary = map[string]string{
 
 	// keys: files hold private ones, values are public
 	"audit-key":   "KEY",  // checks an audit log
-	"master-key":  "FILE", // encrypts a server's keys
 	"officer-key": "FILE", // signs and approves orders
 	"root-key":    "FILE", // signs trust lists
-	"secrets":     "DIR",  // an issuer's keys
+	"secrets":     "DIR",  // a server's keys
 	"trust-root":  "KEY",  // checks trust lists
 
 	// servers

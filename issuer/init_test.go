@@ -1,0 +1,63 @@
+package issuer
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kipass/kipass/internal/durable"
+	"github.com/kipass/kipass/internal/testkit"
+)
+
+// Whatever step of making an issuer is interrupted, it is made by repeating it, and never made over one that is there.
+func TestInitIsRepeatedAfterAnInterruption(t *testing.T) {
+	about := About{Name: "naver", Hosts: []string{"127.0.0.1"}}
+	for _, persisted := range []bool{false, true} {
+		for n := 1; ; n++ {
+			dir := t.TempDir()
+			data, secrets := filepath.Join(dir, "data"), filepath.Join(dir, "secrets")
+			crash := testkit.Crash{At: n, Persisted: persisted}
+			err := initialise(data, secrets, about, noon, crash.Disk())
+			if len(crash.Steps) < n {
+				if n < 40 || err != nil {
+					t.Fatalf("making an issuer has %d steps, %v", len(crash.Steps), err)
+				}
+				break
+			}
+			if !errors.Is(err, testkit.ErrFault) {
+				t.Errorf("fault %d (%s): %v", n, crash.Steps[n-1], err)
+			}
+			if err := initialise(data, secrets, about, noon, durable.Disk{}); err != nil && !strings.Contains(err.Error(), "has an issuer") {
+				t.Errorf("fault %d (%s), repeated: %v", n, crash.Steps[n-1], err)
+			}
+			if _, _, err := Describe(data, secrets); err != nil {
+				t.Errorf("fault %d (%s): no issuer was made: %v", n, crash.Steps[n-1], err)
+			}
+			if err := initialise(data, secrets, about, noon, durable.Disk{}); err == nil {
+				t.Errorf("fault %d (%s): made over an issuer", n, crash.Steps[n-1])
+			}
+		}
+	}
+}
+
+func TestTheSecretsOfAnIssuerAreNotShared(t *testing.T) {
+	dir := t.TempDir()
+	secrets := filepath.Join(dir, "secrets")
+	testkit.Check(t, os.Mkdir(secrets, 0o700))
+	master := bytes.Repeat([]byte{7}, 32) // as a key management system would put it there
+	testkit.Check(t, os.WriteFile(filepath.Join(secrets, masterFile), master, 0o600))
+	testkit.Check(t, Init(filepath.Join(dir, "naver"), secrets, About{Name: "naver", Hosts: []string{"h"}}, noon))
+	if got := testkit.Must(os.ReadFile(filepath.Join(secrets, masterFile)))(t); !bytes.Equal(got, master) {
+		t.Error("the master key that was there was made anew")
+	}
+	before := testkit.Must(os.ReadFile(filepath.Join(secrets, signingFile)))(t)
+	if err := Init(filepath.Join(dir, "pass"), secrets, About{Name: "pass", Hosts: []string{"h"}}, noon); err == nil || !strings.Contains(err.Error(), "--secrets") {
+		t.Errorf("two issuers share their secrets: %v", err)
+	}
+	if after := testkit.Must(os.ReadFile(filepath.Join(secrets, signingFile)))(t); !bytes.Equal(before, after) {
+		t.Error("the signing key was made anew")
+	}
+}
