@@ -56,35 +56,57 @@ type Authority struct {
 const DefaultName = "질병관리본부"
 
 // Init makes the folder of an authority of that name: its age identity, its root key and the key of its audit log. It
-// refuses a folder that has one already.
-func Init(dir, name string) error {
+// refuses a folder that has all of them already. An Init that was interrupted is repeated: what it made stays as it is.
+func Init(dir, name string) error { return initialise(dir, name, durable.Disk{}) }
+
+func initialise(dir, name string, disk durable.Disk) error {
 	if err := order.CheckAuthority(name); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Join(dir, ordersDir), 0o700); err != nil {
 		return fmt.Errorf("making the authority's folder: %w", err)
 	}
-	identity, err := age.GenerateX25519Identity()
-	if err != nil {
-		return fmt.Errorf("making the authority's key: %w", err)
-	}
-	text := []byte(identity.String() + "\n")
-	if err := (durable.Disk{}).Create(filepath.Join(dir, authorityFile), text, 0o600); err != nil {
-		return fmt.Errorf("writing the authority's key: %w", err)
-	}
-	if err := (durable.Disk{}).Replace(filepath.Join(dir, nameFile), []byte(name+"\n"), 0o600); err != nil {
-		return fmt.Errorf("writing the authority's name: %w", err)
-	}
-	for _, file := range []string{rootFile, auditKeyFile} {
-		_, key, err := ed25519.GenerateKey(nil)
+	complete := true
+	for _, file := range []struct {
+		name string
+		make func() ([]byte, error)
+	}{
+		{authorityFile, makeIdentity},
+		{nameFile, func() ([]byte, error) { return []byte(name + "\n"), nil }},
+		{rootFile, makeKey},
+		{auditKeyFile, makeKey},
+	} {
+		text, err := file.make()
 		if err != nil {
-			return fmt.Errorf("making %s: %w", file, err)
+			return fmt.Errorf("making %s: %w", file.name, err)
 		}
-		if err := keyfile.Create(filepath.Join(dir, file), key); err != nil {
-			return err
+		switch err := disk.Create(filepath.Join(dir, file.name), text, 0o600); {
+		case err == nil:
+			complete = false
+		case !errors.Is(err, fs.ErrExist):
+			return fmt.Errorf("writing %s: %w", file.name, err)
 		}
+	}
+	if complete {
+		return fmt.Errorf("%s has an authority already", dir)
 	}
 	return nil
+}
+
+func makeIdentity() ([]byte, error) {
+	identity, err := age.GenerateX25519Identity()
+	if err != nil {
+		return nil, err
+	}
+	return []byte(identity.String() + "\n"), nil
+}
+
+func makeKey() ([]byte, error) {
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return nil, err
+	}
+	return keyfile.Encode(key)
 }
 
 // Open opens the authority's folder.
