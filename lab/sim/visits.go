@@ -58,7 +58,7 @@ type visitParty struct {
 
 func newVisits(w *world) (*visitParty, error) {
 	v := &visitParty{
-		w: w, folder: visitserver.Folder{Dir: w.path("visits")}, files: vfs.NewCrashableMem(), clock: newWallClock(),
+		w: w, folder: visitserver.Folder{Dir: w.path("visits"), Secrets: w.path("visits-secrets")}, files: vfs.NewCrashableMem(), clock: newWallClock(),
 		rng: rand.New(rand.NewPCG(w.opts.Seed, 2)),
 	}
 	if err := v.folder.Init([]string{serverHost}, time.Now()); err != nil {
