@@ -59,6 +59,14 @@ type Reader interface {
 	String() string
 }
 
+// Returner is implemented by readers whose device can be waited for: Returned gives a channel that gets a value soon after
+// something came, or was permitted, where the device is looked for, until ctx ends. It may get more values than that. Whoever
+// supervises the reader then need not wait before it calls Run again, and the first code shown to a reader that was plugged
+// in is read.
+type Returner interface {
+	Returned(ctx context.Context) (<-chan struct{}, error)
+}
+
 // Indicator is a device that shows something to the visitor: a light, a voice, a gate relay.
 type Indicator interface {
 	// Show acts on a cue. It returns when the cue is under way, within one second, or with an error. The cue of a later

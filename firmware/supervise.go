@@ -15,10 +15,16 @@ const (
 	steadyAfter = 2 * time.Second // a run this long ends the patience with a flapping device
 )
 
-// supervise keeps one reader running until ctx ends: a lost device is opened again, ever more patiently up to a second.
+// supervise keeps one reader running until ctx ends: a lost device is opened again, ever more patiently up to a second, and
+// at once when it is known to have returned.
 func supervise(ctx context.Context, r drivers.Reader, emit func(drivers.Read), board *health.Board) {
 	pause := minReopen
+	returned := returnOf(ctx, r)
 	for {
+		select {
+		case <-returned: // what came before this attempt, it sees
+		default:
+		}
 		start := time.Now()
 		err := r.Run(ctx, emit)
 		if ctx.Err() != nil {
@@ -33,11 +39,22 @@ func supervise(ctx context.Context, r drivers.Reader, emit func(drivers.Read), b
 		}
 		select {
 		case <-time.After(pause):
+		case <-returned:
 		case <-ctx.Done():
 			return
 		}
 		pause = min(2*pause, maxReopen)
 	}
+}
+
+// returnOf returns a channel that tells when the reader's device returns; nil for one of which nobody can tell.
+func returnOf(ctx context.Context, r drivers.Reader) <-chan struct{} {
+	if device, ok := r.(drivers.Returner); ok {
+		if returned, err := device.Returned(ctx); err == nil {
+			return returned
+		}
+	}
+	return nil
 }
 
 // watchReader keeps the board true to a reader's own word until ctx ends, and switches the reader off while the gate is out

@@ -31,6 +31,7 @@ func ReaderSuite(t *testing.T, newFixture func(t *testing.T) Fixture) {
 		{"unplugging is survived at every byte of a frame", plugs, testEveryByte},
 		{"only what was shown while unplugged is missing", plugs, testReplugs},
 		{"an absent device is unavailable", plugs, testAbsent},
+		{"a device that returns is opened at once", plugs, testReturn},
 		{"Run ends promptly with its context", always, testCancel},
 	}
 	for _, p := range parts {
@@ -241,6 +242,56 @@ func testAbsent(t *testing.T, f Fixture) {
 	s.ready()
 	if c, ok := f.Reader.(drivers.Checker); ok && c.Check() != nil {
 		t.Errorf("Check says %v of a device that works", c.Check())
+	}
+}
+
+// testReturn supervises a reader that is opened when its device is said to have returned, and at no other time.
+func testReturn(t *testing.T, f Fixture) {
+	device, ok := f.Reader.(drivers.Returner)
+	if !ok {
+		t.Fatal("the reader does not tell that its device returned")
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	returned, err := device.Returned(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Unplug()
+	came, absent, ended := make(chan string, 1<<10), make(chan struct{}, 1<<10), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			err := f.Reader.Run(ctx, func(r drivers.Read) { came <- string(r.Data) })
+			if errors.Is(err, drivers.ErrUnavailable) {
+				absent <- struct{}{}
+			}
+			select {
+			case <-returned:
+			case <-ctx.Done():
+			}
+		}
+	}()
+	defer func() { cancel(); <-ended }()
+	s := &supervisor{t: t, f: f}
+	<-absent
+	for range 3 {
+		f.Replug()
+		for open, i := false, 0; !open; i++ {
+			s.send(probe(i))
+			select {
+			case <-came:
+				open = true
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+		f.Unplug()
+		for lost := false; !lost; {
+			select {
+			case <-came:
+			case <-time.After(10 * time.Millisecond):
+				lost = f.Reader.Check() != nil
+			}
+		}
 	}
 }
 

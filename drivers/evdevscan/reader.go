@@ -64,6 +64,11 @@ func (r *Reader) Run(ctx context.Context, emit func(drivers.Read)) error {
 	})
 }
 
+// Returned implements drivers.Returner. A device that is known by name or number may come as any.
+func (r *Reader) Returned(ctx context.Context) (<-chan struct{}, error) {
+	return device.Watch(ctx, cmp.Or(r.place.path, filepath.Join(r.roots.dev, device.Any)))
+}
+
 func (r *Reader) serve(ctx context.Context, frame func(framing.Frame)) error {
 	path, err := r.roots.find(r.place)
 	if err != nil {

@@ -34,20 +34,21 @@ func openLine(path string, baud int) (*line, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", drivers.ErrUnavailable, err)
 	}
+	return connectLine(lock, path, baud)
+}
+
+// connectLine opens a line that is locked and empty. What has come since then is read.
+func connectLine(lock int, path string, baud int) (*line, error) {
 	port, err := serial.OpenPort(&serial.Config{Name: path, Baud: baud, ReadTimeout: readWait})
 	if err != nil {
 		unix.Close(lock)
 		return nil, fmt.Errorf("%w: %w", drivers.ErrUnavailable, explain(path, err))
 	}
-	l := &line{port: port, lock: lock}
-	// What a reader sent while nobody listened is of no use to anyone now.
-	if err := port.Flush(); err != nil {
-		l.close()
-		return nil, fmt.Errorf("%w: discarding what waited in %s: %w", drivers.ErrUnavailable, path, explain(path, err))
-	}
-	return l, nil
+	return &line{port: port, lock: lock}, nil
 }
 
+// lockLine opens the line for us alone and discards what waited in it: what a reader sent while nobody listened is of no use to
+// anyone now.
 func lockLine(path string) (int, error) {
 	var fd int
 	err := device.Uninterrupted(func() (err error) {
@@ -57,35 +58,52 @@ func lockLine(path string) (int, error) {
 	if err != nil {
 		return -1, explain(path, err)
 	}
-	if err := checkLine(fd, path); err != nil {
+	if err := seizeLine(fd, path); err != nil {
 		unix.Close(fd)
 		return -1, err
-	}
-	if err := device.Uninterrupted(func() error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) }); err != nil {
-		unix.Close(fd)
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return -1, fmt.Errorf("%s is in use by another program: two readers of one line steal each other's bytes", path)
-		}
-		return -1, fmt.Errorf("locking %s: %w", path, err)
 	}
 	return fd, nil
 }
 
-// checkLine refuses what is no serial line: anything but a terminal, and the terminals of the console.
-func checkLine(fd int, path string) error {
+func seizeLine(fd int, path string) error {
+	t, err := checkLine(fd, path)
+	if err != nil {
+		return err
+	}
+	if err := device.Uninterrupted(func() error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) }); err != nil {
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return fmt.Errorf("%s is in use by another program: two readers of one line steal each other's bytes", path)
+		}
+		return fmt.Errorf("locking %s: %w", path, err)
+	}
+	// From here on nothing may be lost: a line as the system leaves it gathers lines, echoes, and empties itself at ETX.
+	t.Iflag, t.Oflag, t.Lflag = 0, 0, 0
+	if err := unix.IoctlSetTermios(fd, unix.TCSETS, t); err != nil {
+		return fmt.Errorf("setting up %s: %w", path, explain(path, err))
+	}
+	if err := unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCIOFLUSH); err != nil {
+		return fmt.Errorf("discarding what waited in %s: %w", path, explain(path, err))
+	}
+	return nil
+}
+
+// checkLine refuses what is no serial line: anything but a terminal, and the terminals of the console. It returns how the line
+// is set up.
+func checkLine(fd int, path string) (*unix.Termios, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return explain(path, err)
+		return nil, explain(path, err)
 	}
-	if _, err := unix.IoctlGetTermios(fd, unix.TCGETS); err != nil {
-		return explain(path, err)
+	t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return nil, explain(path, err)
 	}
 	// Numbers from the kernel's admin-guide/devices.txt: 4, below 64, are virtual consoles; 5 are /dev/tty, console, ptmx.
 	major, minor := unix.Major(uint64(st.Rdev)), unix.Minor(uint64(st.Rdev))
 	if major == 4 && minor < 64 || major == 5 {
-		return fmt.Errorf("%s is a console, not a reader: use the path below /dev/serial/by-id", path)
+		return nil, fmt.Errorf("%s is a console, not a reader: use the path below /dev/serial/by-id", path)
 	}
-	return nil
+	return t, nil
 }
 
 // hints are for a line that cannot be opened.

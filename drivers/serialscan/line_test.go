@@ -161,6 +161,28 @@ func TestWhatWaitedBeforeOpeningIsDiscarded(t *testing.T) {
 	run.Want("KIP1:A")
 }
 
+// TestOnlyWhatPrecedesTheOpeningIsDiscarded shows a code in the moment in which the line is set up.
+func TestOnlyWhatPrecedesTheOpeningIsDiscarded(t *testing.T) {
+	p := newPty(t)
+	say(t, p, "KIP1:STALE\r")
+	lock := testkit.Must(lockLine(p.Path()))(t)
+	const first = "KIP1:FIRST\x03\r"
+	say(t, p, first)
+	l := testkit.Must(connectLine(lock, p.Path(), DefaultBaud))(t)
+	defer l.close()
+	var got []byte
+	for buf := make([]byte, 64); len(got) < len(first); {
+		n, err := l.read(buf)
+		if err != nil && !errors.Is(err, errQuick) {
+			t.Fatal(err)
+		}
+		got = append(got, buf[:n]...)
+	}
+	if string(got) != first {
+		t.Errorf("read %q, want %q", got, first)
+	}
+}
+
 func TestNoiseIsReportedAndForgotten(t *testing.T) {
 	p := newPty(t)
 	r, run := running(t, p, Options{Baud: 9600})

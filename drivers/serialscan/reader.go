@@ -62,6 +62,11 @@ func (r *Reader) Run(ctx context.Context, emit func(drivers.Read)) error {
 	})
 }
 
+// Returned implements drivers.Returner.
+func (r *Reader) Returned(ctx context.Context) (<-chan struct{}, error) {
+	return device.Watch(ctx, r.opts.Device)
+}
+
 func (r *Reader) serve(ctx context.Context, frame func(framing.Frame)) error {
 	l, err := openLine(r.opts.Device, r.opts.Baud)
 	if err != nil {
