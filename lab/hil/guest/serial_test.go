@@ -29,7 +29,9 @@ func newSerialReader(t *testing.T, name string) *SerialReader {
 
 func driverOf(t *testing.T, r *SerialReader) *serialscan.Reader {
 	t.Helper()
-	return testkit.Must(serialscan.New(serialscan.Options{Name: "front", Device: r.Link, Logger: slog.New(slog.DiscardHandler)}))(t)
+	return testkit.Must(serialscan.New(serialscan.Options{
+		Name: "front", Device: r.Link, Framing: framing.Rule{Code: drivertest.Codes}, Logger: slog.New(slog.DiscardHandler),
+	}))(t)
 }
 
 // TestSerialReaderOverUSB holds the driver to the readers' contract on a real USB line that is really pulled.
@@ -88,14 +90,14 @@ func TestSerialLineChangesItsNumber(t *testing.T) {
 			}
 		}))
 	}
-	comes("BEFORE")
+	comes(drivertest.Code(1, 40))
 	testkit.Check(t, r.Unplug())
 	testkit.Check(t, r.Replug())
 	second := testkit.Must(r.Line())(t)
 	if first == second {
 		t.Fatalf("the reader came back as %s although that is still held", second)
 	}
-	comes("AFTER")
+	comes(drivertest.Code(2, 40))
 	report(t, "serial_renumbered", 1)
 }
 
