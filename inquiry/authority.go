@@ -35,7 +35,6 @@ const (
 	auditDir      = "audit"
 
 	identityFile = "identity.age" // the order's identity, encrypted to the authority
-	visitsFile   = "visits.age"   // the visit server's answer, as it came
 	contactsFile = "contacts.age"
 )
 

@@ -2,11 +2,13 @@ package inquiry
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,9 +32,12 @@ type ContactList struct {
 	To         time.Time      `json:"to"`
 	MadeAt     time.Time      `json:"made_at"`
 	LogEntries []string       `json:"logs"`              // entries of the audit logs it rests on, "party#number"
-	Missing    map[string]int `json:"missing,omitempty"` // codes not asked for, by issuer: the list is incomplete
-	Contacts   []Contact      `json:"contacts"`          // by first scan
-	Unknown    []Visit        `json:"unknown"`           // scans whose holder is not known
+	Complete   bool           `json:"complete"`          // nothing is known to be missing
+	Missing    map[string]int `json:"missing,omitempty"` // codes not asked for, by issuer
+	Shortfalls []Shortfall    `json:"shortfalls,omitempty"`
+	Gates      []Gate         `json:"gates"`
+	Contacts   []Contact      `json:"contacts"` // by first scan
+	Unknown    []Visit        `json:"unknown"`  // scans whose holder is not known
 }
 
 // Contact is one person. It prints and logs as a placeholder.
@@ -64,6 +69,7 @@ func join(o order.Approved, visits order.VisitAnswer, shares []*share) ContactLi
 		Facility: string(o.Facility), From: o.From, To: o.To,
 		LogEntries: []string{fmt.Sprintf("visits#%d", visits.Entry)},
 		Missing:    map[string]int{}, Contacts: []Contact{}, Unknown: []Visit{},
+		Shortfalls: shortfalls(o.Order, visits), Gates: gatesOf(visits),
 	}
 	holders := map[code]order.Holder{}
 	for _, s := range shares {
@@ -77,6 +83,7 @@ func join(o order.Approved, visits order.VisitAnswer, shares []*share) ContactLi
 			list.Missing[s.issuer] = rest
 		}
 	}
+	list.Complete = len(list.Missing) == 0 && len(list.Shortfalls) == 0
 	type person struct{ issuer, name, phone string }
 	at := map[person]int{}
 	scans := slices.SortedStableFunc(slices.Values(visits.Scans), func(a, b order.Scan) int { return a.At.Compare(b.At) })
@@ -101,7 +108,7 @@ func join(o order.Approved, visits order.VisitAnswer, shares []*share) ContactLi
 
 func (l ContactList) summary(shares []*share) Summary {
 	sum := Summary{
-		Order: l.Order, Complete: len(l.Missing) == 0, Contacts: len(l.Contacts), Scans: len(l.Unknown),
+		Order: l.Order, Complete: l.Complete, Gates: l.Gates, Shortfalls: l.Shortfalls, Contacts: len(l.Contacts), Scans: len(l.Unknown),
 		Issuers: map[string]IssuerSummary{}, LogEntries: l.LogEntries,
 	}
 	for _, c := range l.Contacts {
@@ -120,6 +127,43 @@ func (l ContactList) summary(shares []*share) Summary {
 		sum.Unopened += i.Unopened
 	}
 	return sum
+}
+
+// lacks says in a line what the list is known not to hold.
+func (l ContactList) lacks() string {
+	var all []string
+	if failed := slices.Sorted(maps.Keys(l.Missing)); len(failed) > 0 {
+		all = append(all, fmt.Sprintf("no answer for all codes of %v", failed))
+	}
+	var gates []string
+	for _, s := range l.Shortfalls {
+		if name := cmp.Or(s.Gate, "visit server"); !slices.Contains(gates, name) {
+			gates = append(gates, name)
+		}
+	}
+	if len(gates) > 0 {
+		all = append(all, fmt.Sprintf("visits missing at %v", gates))
+	}
+	return strings.Join(all, "; ") + "; run the order again later"
+}
+
+// Warnings are lines that whoever reads the list is to see first, in Korean and English: what is missing in it, and which
+// gates may have been copied.
+func (l ContactList) Warnings() (lines []string) {
+	for _, name := range slices.Sorted(maps.Keys(l.Missing)) {
+		lines = append(lines, fmt.Sprintf("불완전: 발급회사 %[2]s의 코드 %[1]d개를 묻지 못했습니다 / INCOMPLETE: %[1]d codes of issuer %[2]s were not asked for",
+			l.Missing[name], name))
+	}
+	for _, s := range l.Shortfalls {
+		lines = append(lines, "불완전 / INCOMPLETE: "+s.Words())
+	}
+	for _, g := range l.Gates {
+		if len(g.Alerts) > 0 {
+			lines = append(lines, fmt.Sprintf("주의: 게이트 %s에 확인되지 않은 경보 / CAUTION: gate %[1]s has alerts that nobody has acknowledged: %s",
+				g.Gate, strings.Join(g.Alerts, ", ")))
+		}
+	}
+	return lines
 }
 
 func (l ContactList) encode() ([]byte, error) {

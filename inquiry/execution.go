@@ -4,14 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/protocol/order"
 	"github.com/kipass/kipass/protocol/visit"
 )
@@ -21,13 +17,20 @@ func (x *execution) askVisits(ctx context.Context) (order.VisitAnswer, error) {
 	fetch := func() ([]byte, error) {
 		return x.Visits.post(ctx, message{contentType: order.TypeOrder, body: x.approved, answerType: order.TypeVisitAnswer})
 	}
-	return once(filepath.Join(x.dir, visitsFile), fetch, func(sealed []byte) (order.VisitAnswer, error) {
+	return keep(x.visitsPath(), fetch, func(sealed []byte) (order.VisitAnswer, error) {
 		a, err := order.OpenVisitAnswer(sealed, x.identity)
 		if err != nil {
 			return order.VisitAnswer{}, err
 		}
+		seen := map[visit.Gate]bool{}
 		if a.Order != x.order.ID {
 			return order.VisitAnswer{}, fmt.Errorf("it answers order %v instead of %v", a.Order, x.order.ID)
+		}
+		for _, g := range a.Gates { // of two states one would hide the other
+			if seen[g.Gate] {
+				return order.VisitAnswer{}, fmt.Errorf("it tells of gate %s twice", g.Gate)
+			}
+			seen[g.Gate] = true
 		}
 		for _, s := range a.Scans {
 			if s.Facility != x.order.Facility || !x.order.Covers(s.At) {
@@ -107,8 +110,7 @@ func (x *execution) question(ctx context.Context, issuer string, n int, codes []
 		}
 		return e.post(ctx, message{contentType: order.TypeQuestion, body: question, answerType: order.TypeIssuerAnswer})
 	}
-	path := filepath.Join(x.dir, fmt.Sprintf("issuer-%s-%d.age", issuer, n))
-	return once(path, fetch, func(sealed []byte) (order.IssuerAnswer, error) {
+	return keep(x.issuerPath(issuer, n), fetch, func(sealed []byte) (order.IssuerAnswer, error) {
 		a, err := order.OpenIssuerAnswer(sealed, x.identity)
 		if err != nil {
 			return order.IssuerAnswer{}, err
@@ -143,27 +145,4 @@ func complete(a order.IssuerAnswer, codes []visit.CTI) error {
 		}
 	}
 	return nil
-}
-
-// once returns the answer that path holds. Where there is none it is fetched, and kept as it came if open believes it.
-func once[T any](path string, fetch func() ([]byte, error), open func(sealed []byte) (T, error)) (T, error) {
-	var none T
-	sealed, err := os.ReadFile(path)
-	fresh := errors.Is(err, fs.ErrNotExist)
-	if fresh {
-		sealed, err = fetch()
-	}
-	if err != nil {
-		return none, err
-	}
-	answer, err := open(sealed)
-	if err != nil {
-		return none, err
-	}
-	if fresh {
-		if err := (durable.Disk{}).Replace(path, sealed, 0o600); err != nil {
-			return none, fmt.Errorf("keeping its answer: %w", err)
-		}
-	}
-	return answer, nil
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"maps"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -18,8 +17,8 @@ import (
 	"github.com/kipass/kipass/protocol/token"
 )
 
-// ErrPartial says that some issuer's codes could not be asked for. The contact list made without them is marked; running
-// the order again asks only for what is missing.
+// ErrPartial says that the contact list is known to be incomplete: some issuer's codes could not be asked for, or the visit
+// server does not have all visits of the window. The list is marked; running the order again asks anew.
 var ErrPartial = errors.New("contact list is incomplete")
 
 // Config says whom to ask.
@@ -54,8 +53,10 @@ type Summary struct {
 	Unopened   int                      `json:"unopened"` // codes an issuer could or would not open
 	Contacts   int                      `json:"contacts"` // different persons
 	Issuers    map[string]IssuerSummary `json:"issuers"`
-	LogEntries []string                 `json:"logs"` // entries of the audit logs, "party#number"
-	List       string                   `json:"list"` // file of the encrypted contact list
+	Gates      []Gate                   `json:"gates"`
+	Shortfalls []Shortfall              `json:"shortfalls,omitempty"` // why visits are missing
+	LogEntries []string                 `json:"logs"`                 // entries of the audit logs, "party#number"
+	List       string                   `json:"list"`                 // file of the encrypted contact list
 }
 
 // IssuerSummary is one issuer's part.
@@ -68,8 +69,9 @@ type IssuerSummary struct {
 }
 
 // Run carries out an approved order made in this folder: asks the visit server, then every issuer named in its answer,
-// and writes the contact list, encrypted. What has been answered before is not asked for again. Where an issuer fails
-// the list is written all the same, the error wraps ErrPartial, and the summary is valid.
+// and writes the contact list, encrypted. Each run asks anew, for what has come since, and is told of in every log. Where
+// an issuer fails, what it answered to earlier runs stands in for it; what is missing then, or at the visit server, marks
+// the list, the error wraps ErrPartial, and the summary is valid.
 func (a *Authority) Run(ctx context.Context, approved []byte, c Config) (Summary, error) {
 	x, err := a.execution(approved, c)
 	if err != nil {
@@ -90,6 +92,9 @@ func (a *Authority) Run(ctx context.Context, approved []byte, c Config) (Summary
 		wait.Go(func() { x.askIssuer(ctx, s) })
 	}
 	wait.Wait()
+	if err := x.recallAll(shares); err != nil {
+		return Summary{}, err
+	}
 	return a.finish(x, join(x.order, visits, shares), shares)
 }
 
@@ -98,6 +103,7 @@ type execution struct {
 	Config
 	saying    sync.Mutex // Progress is called by one goroutine at a time
 	dir       string     // the order's folder, where answers are kept as they came
+	run       int        // from 1: how often the order was run before, and once more
 	approved  []byte     // the order with its particulars, for the visit server
 	forIssuer []byte     // the order as issuers are given it
 	order     order.Approved
@@ -128,8 +134,12 @@ func (a *Authority) execution(approved []byte, c Config) (*execution, error) {
 	if err != nil {
 		return nil, err
 	}
+	run, err := nextRun(a.orderDir(o.ID))
+	if err != nil {
+		return nil, err
+	}
 	return &execution{
-		Config: c, dir: a.orderDir(o.ID), approved: approved, forIssuer: forIssuer, order: o, identity: identity,
+		Config: c, dir: a.orderDir(o.ID), run: run, approved: approved, forIssuer: forIssuer, order: o, identity: identity,
 	}, nil
 }
 
@@ -161,8 +171,7 @@ func (a *Authority) finish(x *execution, list ContactList, shares []*share) (Sum
 		return Summary{}, fmt.Errorf("writing the contact list: %w", err)
 	}
 	if !s.Complete {
-		failed := slices.Sorted(maps.Keys(list.Missing))
-		return s, fmt.Errorf("%w: no answer for all codes of %v; run the order again for the rest", ErrPartial, failed)
+		return s, fmt.Errorf("%w: %s", ErrPartial, list.lacks())
 	}
 	return s, nil
 }

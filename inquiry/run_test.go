@@ -173,7 +173,7 @@ func TestDestroyedListIsUnreadableFromACopy(t *testing.T) {
 // A crash leaves the folder with any of its files gone; what is left must not stand in the way of finishing.
 func TestDestructionIsFinishedAfterACrash(t *testing.T) {
 	for _, gone := range [][]string{
-		{}, {contactsFile}, {contactsFile, identityFile}, {contactsFile, identityFile, "issuer-naver-0.age", visitsFile},
+		{}, {contactsFile}, {contactsFile, identityFile}, {contactsFile, identityFile, "issuer-naver-1-0.age", "visits-1.age"},
 	} {
 		t.Run(fmt.Sprint(len(gone), " files gone"), func(t *testing.T) {
 			f := newFixture(t)

@@ -22,7 +22,7 @@ func (d *gate) one(before time.Duration) []string {
 // left reports in a heartbeat how much is left to deliver.
 func (d *gate) left(backlog uint64) {
 	d.fx.t.Helper()
-	_, err := d.beat(wire.Heartbeat{Backlog: backlog})
+	_, err := d.beat(wire.Heartbeat{Journal: d.journal, Backlog: backlog})
 	testkit.Check(d.fx.t, err)
 }
 

@@ -80,6 +80,8 @@ func (in *intake) progress(
 ) (after progress, alerts []string) {
 	after = progress{gate: before.gate, journal: before.journal.advance(seg, next, in.refused, fresh, in.offered-fresh)}
 	after.gate.Received, after.journal.Placed = in.received, in.last
+	// Journals are delivered in order: what a gate reported as its backlog comes before whatever it has read since.
+	after.gate.Backlog -= min(after.gate.Backlog, seg.Through()-min(seg.Through(), max(next.known, seg.Records[0].Seq-1)))
 	if known := before.journalRaw != nil; fresh > 0 || !known { // a retry that was late is no other device
 		if alert := after.gate.enter(seg.Journal, known, enrolled, in.received); alert != "" {
 			alerts, after.journal.Doubtful = append(alerts, alert), true
@@ -87,6 +89,13 @@ func (in *intake) progress(
 	}
 	if next.alert != "" {
 		alerts = append(alerts, next.alert)
+	}
+	if next.missing > 0 || in.lost {
+		missing := next.missing
+		if in.lost {
+			missing = 0 // and those refused: not worth a count of its own
+		}
+		after.gate.lack(in.begin, in.received, missing)
 	}
 	if in.belated && fresh > 0 {
 		alerts = append(alerts, AlertLate)

@@ -20,6 +20,7 @@ type intake struct {
 	name     terminalName
 	received time.Time
 	last     time.Time // newest placing of the journal, not after received
+	begin    time.Time // last, before the segment
 	known    uint64    // records up to here are retries
 	trust    uint64    // version of the trust list that the gate has
 	journal  visit.JournalID
@@ -31,6 +32,7 @@ type intake struct {
 
 	days    map[day.Day][]pending // in the order of the segment
 	refused []visit.Refusal
+	lost    bool // some were refused that may have been visits
 	belated bool // some are of a time for which the gate had reported that all was delivered
 	unnamed bool // some name an issuer that was never in a trust list
 	offered int  // visits for the store, those it holds already included
@@ -46,6 +48,7 @@ func newIntake(s *Server, t terminalName, b wire.Batch, before progress, known u
 	if in.last.IsZero() {
 		in.last = before.gate.Added
 	}
+	in.begin = in.last
 	return in
 }
 
@@ -67,6 +70,7 @@ func (in *intake) take(ctx context.Context, seg visit.Segment, rec visit.Sealed)
 		reason, in.unnamed = refuseUnknownIssuer, true
 	}
 	if reason != "" {
+		in.lost = in.lost || reason != refuseUnknownIssuer
 		in.refused = append(in.refused, visit.Refusal{Seq: rec.Seq, Reason: reason})
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/kipass/kipass/internal/daykey"
@@ -159,7 +160,12 @@ func (s *Server) obey(ctx context.Context, raw []byte) ([]byte, error) {
 	} else if err != nil {
 		return nil, err
 	}
-	scans, err := s.scans(ctx, o.Order, now)
+	// Before the visits: what a gate has delivered by then is among them.
+	gates, err := s.gateStates(ctx, o.Order)
+	if err != nil {
+		return nil, err
+	}
+	scans, damaged, err := s.scans(ctx, o.Order, now)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +175,7 @@ func (s *Server) obey(ctx context.Context, raw []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return order.SealVisitAnswer(o.Recipient, order.VisitAnswer{Entry: n, Order: o.ID, Scans: scans})
+	return order.SealVisitAnswer(o.Recipient, order.VisitAnswer{Entry: n, Order: o.ID, Scans: scans, Gates: gates, Damaged: damaged})
 }
 
 // about begins an entry of the audit log about an order.
@@ -199,41 +205,51 @@ func (s *Server) refuse(err error, now time.Time) error {
 	return orderRefused.With(err.Error())
 }
 
-// scans are the visits an order covers, in order of time. Days whose four weeks are over are passed by even in the
-// moment before they are destroyed.
-func (s *Server) scans(ctx context.Context, o order.Order, now time.Time) ([]order.Scan, error) {
-	var scans []order.Scan
+// scans are the visits an order covers, in order of time, and the days of which some may be missing. Days whose four weeks
+// are over are passed by even in the moment before they are destroyed.
+func (s *Server) scans(ctx context.Context, o order.Order, now time.Time) (scans []order.Scan, damaged []string, err error) {
+	if damaged, err = s.damagedDays(ctx, o); err != nil {
+		return nil, nil, err
+	}
 	doubt := doubts{s: s, facility: o.Facility, journals: map[string]bool{}}
 	for d := max(day.Of(o.From), day.OldestKept(now)); d <= day.Of(o.To); d++ {
 		keys, err := s.keys.Keys(d)
-		if errors.Is(err, daykey.ErrNoKey) {
+		switch {
+		case errors.Is(err, daykey.ErrNoKey):
 			continue
-		}
-		if err != nil {
-			return nil, err
+		case errors.Is(err, daykey.ErrDamaged):
+			damaged = append(damaged, d.String())
+			continue
+		case err != nil:
+			return nil, nil, err
 		}
 		for row, err := range s.store.Window(ctx, o.Facility, d, o.From, o.To) {
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			if len(scans) == order.MaxScans {
-				return nil, tooManyVisits.Withf("more than %d visits: ask for shorter windows", order.MaxScans)
+				return nil, nil, tooManyVisits.Withf("more than %d visits: ask for shorter windows", order.MaxScans)
 			}
-			v, err := openRow(keys, o.Facility, row)
-			if err != nil {
-				return nil, err
+			r, err := openRow(keys, o.Facility, row)
+			if errors.Is(err, rowcipher.ErrDamaged) {
+				damaged = append(damaged, d.String())
+				continue
 			}
-			flags, err := doubt.flags(ctx, d, keys, row, v)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
+			}
+			flags, err := doubt.flags(ctx, d, keys, row, r)
+			if err != nil {
+				return nil, nil, err
 			}
 			scans = append(scans, order.Scan{
-				At: row.At, Facility: o.Facility, Gate: row.Gate, Issuer: v.Issuer, CTI: v.CTI, Clock: v.Clock, Skew: v.Skew,
+				At: row.At, Facility: o.Facility, Gate: row.Gate, Issuer: r.Issuer, CTI: r.CTI, Clock: r.Clock, Skew: r.Skew,
 				Flags: flags,
 			})
 		}
 	}
-	return scans, nil
+	slices.Sort(damaged)
+	return scans, slices.Compact(damaged), nil
 }
 
 // openRow opens a row under the key of its day that it was sealed under: a day has more than one when a damaged key was

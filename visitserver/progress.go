@@ -17,8 +17,10 @@ type gateRow struct {
 	// Journal is the one in use, and Since when its first batch came.
 	Journal string    `json:"journal,omitempty"`
 	Since   time.Time `json:"since,omitzero"`
-	// Delivered is when the gate last reported that nothing was left to deliver.
+	// Delivered is when the gate last reported that nothing was left to deliver, with a journal that is not in doubt.
 	Delivered time.Time `json:"delivered,omitzero"`
+	Backlog   uint64    `json:"backlog,omitempty"` // what it last reported as undelivered, less what it has delivered since
+	Gaps      []gapRow  `json:"gaps,omitempty"`    // ascending
 }
 
 // progress is the row of a gate and that of one of its journals, with the bytes they were read from.

@@ -1,6 +1,7 @@
 package visitserver
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/kipass/kipass/protocol/visit"
@@ -16,6 +17,17 @@ func (d *gate) sendKeeping(kept uint64) (wire.Receipt, error) {
 func (d *gate) beat(h wire.Heartbeat) (wire.Receipt, error) {
 	h.Version, h.Clock = "1", visit.ClockSynced.String()
 	return ask[wire.Receipt](d.fx, d.client, wire.PathHeartbeat, wire.TypeHeartbeat, h, wire.TypeReceipt)
+}
+
+// account is what the server holds of the gate's journal.
+func (d *gate) account() JournalLedger {
+	d.fx.t.Helper()
+	journals := d.fx.ledger().Gates[0].Journals
+	i := slices.IndexFunc(journals, func(j JournalLedger) bool { return j.Journal == d.journal.String() })
+	if i < 0 {
+		d.fx.t.Fatal("the ledger holds nothing of the journal")
+	}
+	return journals[i]
 }
 
 func TestAGateThatIsAheadIsAskedToSendAgain(t *testing.T) {
@@ -61,12 +73,12 @@ func TestAGateThatIsAheadIsAskedToSendAgain(t *testing.T) {
 		if r.Settled.Through != 0 || len(r.Alerts) != 0 {
 			t.Errorf("%s: settled %+v, alerts %v", c.rule, r.Settled, r.Alerts)
 		}
-		if j := fx.ledger().Gates[0].Journals[0]; j.Last != 4 || j.Missing != 0 || fx.stored("cafe") != 4 {
+		if j := g.account(); j.Last != 4 || j.Missing != 0 || fx.stored("cafe") != 4 {
 			t.Errorf("%s: the account is %+v", c.rule, j)
 		}
 	}
 	g.deliver()
-	if j := fx.ledger().Gates[0].Journals[0]; j.Last != 12 || j.Stored != 12 || len(j.Alerts) != 0 {
+	if j := g.account(); j.Last != 12 || j.Stored != 12 || len(j.Alerts) != 0 {
 		t.Errorf("sent again, the account is %+v", j)
 	}
 }

@@ -20,8 +20,19 @@ func (g *gateRow) enter(id visit.JournalID, known bool, enrolled *time.Time, rec
 	case enrolled == nil || !enrolled.After(g.Since):
 		alert = AlertNewJournal
 	}
+	if g.Journal != "" && !known { // what the one before it had not delivered will not come any more
+		g.lack(g.deliveredBy(), received, 0)
+	}
 	g.Journal, g.Since = id.String(), received
 	return alert
+}
+
+// deliveredBy is the moment up to which the gate is known to have delivered everything.
+func (g gateRow) deliveredBy() time.Time {
+	if g.Delivered.IsZero() {
+		return g.Added
+	}
+	return g.Delivered.Add(-inFlight)
 }
 
 // belated reports whether a visit, by a clock that was sure of it, is of a time for which the gate had reported that

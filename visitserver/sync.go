@@ -99,7 +99,7 @@ func (s *Server) takeHeartbeat(w http.ResponseWriter, r *http.Request) error {
 	// On a full disk it is answered and not kept: the gate learns the time all the same.
 	var resend *wire.Resend
 	if s.room() == nil {
-		if resend, err = s.keepHeartbeat(r.Context(), t.name, h); err != nil {
+		if resend, err = s.keepHeartbeat(r.Context(), t, h); err != nil {
 			return whenFull(err)
 		}
 	}
@@ -113,7 +113,8 @@ func (s *Server) takeHeartbeat(w http.ResponseWriter, r *http.Request) error {
 }
 
 // keepHeartbeat returns what the gate is asked for if it tells of more as settled than is held of its journal.
-func (s *Server) keepHeartbeat(ctx context.Context, t terminalName, h wire.Heartbeat) (*wire.Resend, error) {
+func (s *Server) keepHeartbeat(ctx context.Context, c caller, h wire.Heartbeat) (*wire.Resend, error) {
+	t := c.name
 	mu := s.gates.of(t)
 	mu.Lock()
 	defer mu.Unlock()
@@ -128,8 +129,18 @@ func (s *Server) keepHeartbeat(ctx context.Context, t terminalName, h wire.Heart
 	now := s.now().UTC()
 	behind := h.Journal != (visit.JournalID{}) && h.Settled > held.journal.Last
 	var e edit
-	if h.Backlog == 0 && !behind {
-		held.gate.Delivered = now
+	if h.Journal != (visit.JournalID{}) {
+		if alert := held.gate.enter(h.Journal, held.journalRaw != nil, c.row.Enrolled, now); alert != "" {
+			held.journal.Doubtful = true
+			e.put(tableJournal, journalKey(t, h.Journal), held.journalRaw, held.journal)
+			if err := s.raise(ctx, &e, t, alert); err != nil {
+				return nil, err
+			}
+		}
+		held.gate.Backlog = h.Backlog
+		if h.Backlog == 0 && !behind && !held.journal.Doubtful {
+			held.gate.Delivered = now
+		}
 		e.put(tableGate, t.String(), held.gateRaw, held.gate)
 	}
 	e.put(tableHeartbeat, t.String(), raw, HeartbeatRow{

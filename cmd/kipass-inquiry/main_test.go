@@ -153,8 +153,8 @@ func TestUnreachableIssuerGivesAPartialListThatIsResumed(t *testing.T) {
 		t.Errorf("status %d, summary %+v", o.Status, s)
 	}
 	opened := kipassInquiry(t, "open", "--data", f.data, id)
-	if !strings.Contains(done(t, opened), "김철수") || !strings.Contains(opened.Err, "INCOMPLETE: 1 codes of issuer pass") {
-		t.Errorf("the partial list says %q", opened.Err)
+	if opened.Status != statusPartial || !strings.Contains(opened.Out, "김철수") || !strings.Contains(opened.Err, "INCOMPLETE: 1 codes of issuer pass") {
+		t.Errorf("the partial list is opened with status %d and says %q", opened.Status, opened.Err)
 	}
 
 	address := strings.TrimPrefix(f.issuers["pass"].url, "https://")
@@ -164,12 +164,39 @@ func TestUnreachableIssuerGivesAPartialListThatIsResumed(t *testing.T) {
 	if !s.Complete || s.Contacts != 2 || s.Opened != 2 {
 		t.Errorf("resumed: %+v", s)
 	}
-	if f.visits.timesAsked() != 1 {
-		t.Errorf("the visit server was asked %d times, want once", f.visits.timesAsked())
+	if f.visits.timesAsked() != 2 {
+		t.Errorf("the visit server was asked %d times, want at each run", f.visits.timesAsked())
 	}
-	if got := strings.Join(s.LogEntries[:3], " "); got != "visits#41 naver#3 pass#3" {
-		t.Errorf("logs = %s: an issuer that had answered was asked again", got)
+	if got := strings.Join(s.LogEntries[:3], " "); got != "visits#41 naver#4 pass#3" {
+		t.Errorf("logs = %s, want an entry of its own for each run", got)
 	}
+}
+
+// A gate that was offline when the order was run: the list says so, and is whole once the gate has delivered.
+func TestAGateThatHasNotDeliveredMakesAPartialList(t *testing.T) {
+	f := newFixture(t, "naver")
+	f.visits.scan(f.issuers["naver"].visitor(t, f.trust, "김철수", "010-1111-2222")(), "hongdae-12", "door-1")
+	f.visits.gates = []order.GateState{
+		{Gate: "door-2", Receipt: time.Now().Add(-time.Hour), Backlog: 7, Alerts: []string{"new-journal"}},
+	}
+	id, file := f.approved(t)
+	o, s := f.run(t, file)
+	if o.Status != statusPartial || s.Complete || s.Contacts != 1 || !strings.Contains(o.Err, "INCOMPLETE: 게이트 door-2") {
+		t.Errorf("status %d, summary %+v, says %q", o.Status, s, o.Err)
+	}
+	opened := kipassInquiry(t, "open", "--data", f.data, id)
+	if opened.Status != statusPartial || !strings.Contains(opened.Err, "gate door-2: not heard of since") || !strings.Contains(opened.Err, "CAUTION: gate door-2") {
+		t.Errorf("opened with status %d, says %q", opened.Status, opened.Err)
+	}
+	back := time.Now().Add(2 * time.Minute)
+	f.visits.gates = []order.GateState{{Gate: "door-2", Receipt: back, Delivered: back}}
+	f.visits.scan(f.issuers["naver"].visitor(t, f.trust, "이영희", "010-3333-4444")(), "hongdae-12", "door-2")
+	o, s = f.run(t, file)
+	done(t, o)
+	if !s.Complete || s.Contacts != 2 {
+		t.Errorf("after it has delivered: %+v", s)
+	}
+	done(t, kipassInquiry(t, "open", "--data", f.data, id))
 }
 
 // The approving officer sees every field of the order, and who would get the answers by whose word.

@@ -19,16 +19,21 @@ func openCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			for name, n := range list.Missing {
-				fmt.Fprintf(cmd.ErrOrStderr(), "불완전: 발급회사 %[2]s의 코드 %[1]d개를 묻지 못했습니다. 명령을 다시 실행하십시오\n"+
-					"INCOMPLETE: %[1]d codes of issuer %[2]s were not asked for; run the order again\n", n, name)
+			for _, line := range list.Warnings() {
+				fmt.Fprintln(cmd.ErrOrStderr(), line)
 			}
+			write := list.WriteCSV
 			if format == "json" {
-				return list.WriteJSON(cmd.OutOrStdout())
+				write = list.WriteJSON
 			}
-			return list.WriteCSV(cmd.OutOrStdout())
+			if err := write(cmd.OutOrStdout()); err != nil || list.Complete {
+				return err
+			}
+			return cli.WithStatus(statusPartial, inquiry.ErrPartial)
 		})
 	})
+	cmd.Long = "명단이 불완전하면 모두 출력한 뒤 종료 상태는 3입니다. / " +
+		"If the list is incomplete, all of it is printed and the exit status is 3."
 	dataFlag(cmd, &dir)
 	cli.FlagsOf(cmd).Choice(&format, "format", []string{"csv", "json"}, "명단의 형식 / form of the list")
 	return cmd

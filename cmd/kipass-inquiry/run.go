@@ -45,8 +45,10 @@ func runCommand() *cobra.Command {
 		}
 		return err
 	})
-	cmd.Long = "발급회사 하나라도 답하지 않으면 명단에 불완전하다고 표시되고 종료 상태는 3입니다. 다시 실행하면 나머지를 묻습니다. / " +
-		"If an issuer fails, the list is marked incomplete and the exit status is 3: run it again for the rest."
+	cmd.Long = "발급회사 하나라도 답하지 않거나 게이트가 그 기간의 기록을 모두 전달하지 않았으면 명단에 불완전하다고 표시되고 종료 상태는 3입니다. " +
+		"명령이 유효한 동안 다시 실행하면 모두에게 새로 묻습니다. / " +
+		"If an issuer fails, or a gate has not delivered everything of the window, the list is marked incomplete and the exit " +
+		"status is 3. Run again while the order is valid, it asks everybody anew."
 	dataFlag(cmd, &opts.data)
 	flags := cli.FlagsOf(cmd)
 	flags.String(&opts.visits, "visits", cli.URL, "방문 서버 주소 / URL of the visit server")
@@ -113,6 +115,9 @@ func run(ctx context.Context, opts runOptions, stdout, stderr io.Writer) error {
 		fmt.Fprintf(stderr, "접촉자 %d명, 스캔 %d건, 열지 못한 코드 %d개, 명단 %s\n"+
 			"%[1]d contacts from %[2]d scans; %[3]d codes not opened; contact list in %[4]s\n",
 			s.Contacts, s.Scans, s.Unopened, s.List)
+		for _, f := range s.Shortfalls {
+			fmt.Fprintln(stderr, "불완전 / INCOMPLETE: "+f.Words())
+		}
 		if opts.json {
 			if err := json.NewEncoder(stdout).Encode(s); err != nil {
 				return fmt.Errorf("writing the summary: %w", err)

@@ -24,6 +24,7 @@ type visitServer struct {
 	trusted order.Trusted
 	mu      sync.Mutex
 	scans   []order.Scan
+	gates   []order.GateState
 	asked   int
 	bodies  []byte // all that it was sent
 }
@@ -61,7 +62,7 @@ func (v *visitServer) orders(w http.ResponseWriter, r *http.Request) {
 		w.Write(b)
 		return
 	}
-	a := order.VisitAnswer{Entry: 41, Order: o.ID}
+	a := order.VisitAnswer{Entry: 41, Order: o.ID, Gates: v.gates}
 	for _, s := range v.scans {
 		if s.Facility == o.Facility && o.Covers(s.At) {
 			a.Scans = append(a.Scans, s)

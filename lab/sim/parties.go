@@ -166,7 +166,7 @@ func (a *authorityParty) inquire(from, to time.Time) (inquiry.ContactList, inqui
 		},
 		Progress: func(string) {},
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, inquiry.ErrPartial) { // what is missing is told in the summary
 		return fail(err)
 	}
 	list, err := a.kept.Contacts(id)

@@ -77,6 +77,7 @@ func checkMillis(ms int64) error {
 
 func encodeVisitAnswer(a VisitAnswer) ([]byte, error) {
 	w := wireVisitAnswer{Entry: a.Entry, Order: a.Order[:], Scans: make([]wireScan, 0, len(a.Scans))}
+	w.Gates, w.Damaged = encodeGates(a.Gates), append([]string{}, a.Damaged...)
 	for _, s := range a.Scans {
 		w.Scans = append(w.Scans, wireScan{
 			At: s.At.UnixMilli(), Facility: string(s.Facility), Gate: string(s.Gate), Issuer: s.Issuer, CTI: s.CTI[:],
@@ -98,6 +99,7 @@ func decodeVisitAnswer(b []byte) (VisitAnswer, error) {
 		return VisitAnswer{}, err
 	}
 	a := VisitAnswer{Entry: w.Entry, Order: ID(w.Order), Scans: make([]Scan, 0, len(w.Scans))}
+	a.Gates, a.Damaged = decodeGates(w.Gates), w.Damaged
 	for _, s := range w.Scans {
 		a.Scans = append(a.Scans, Scan{
 			At: time.UnixMilli(s.At).UTC(), Facility: visit.Facility(s.Facility), Gate: visit.Gate(s.Gate),
@@ -114,6 +116,12 @@ func checkVisitAnswer(w wireVisitAnswer) error {
 	}
 	if len(w.Scans) > MaxScans {
 		return fmt.Errorf("%w: %d scans, at most %d", ErrMessage, len(w.Scans), MaxScans)
+	}
+	if err := checkGates(w.Gates); err != nil {
+		return err
+	}
+	if err := checkDays(w.Damaged); err != nil {
+		return err
 	}
 	for i, s := range w.Scans {
 		if _, err := visit.ParseFacility(s.Facility); err != nil {

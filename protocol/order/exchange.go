@@ -70,6 +70,10 @@ type VisitAnswer struct {
 	Entry uint64 // number of the entry in the visit server's audit log under which the answer left
 	Order ID
 	Scans []Scan // in order of time, all within the order's facility and window
+	Gates []GateState
+	// Damaged are the days of the window of which visits may be missing because something was damaged at the server, as
+	// 2006-01-02.
+	Damaged []string
 }
 
 // Question asks an issuer to open codes under an approved order.
@@ -115,9 +119,11 @@ type wireScan struct {
 }
 
 type wireVisitAnswer struct {
-	Entry uint64     `cbor:"1,keyasint"`
-	Order []byte     `cbor:"2,keyasint"`
-	Scans []wireScan `cbor:"3,keyasint"`
+	Entry   uint64     `cbor:"1,keyasint"`
+	Order   []byte     `cbor:"2,keyasint"`
+	Scans   []wireScan `cbor:"3,keyasint"`
+	Gates   []wireGate `cbor:"4,keyasint"`
+	Damaged []string   `cbor:"5,keyasint"`
 }
 
 type wireQuestion struct {

@@ -117,3 +117,28 @@ func TestFullVisitAnswerFitsItsLimit(t *testing.T) {
 		t.Errorf("one scan too many: %v", err)
 	}
 }
+
+func TestStatesOfGatesThatAreNotRead(t *testing.T) {
+	good := GateState{Gate: "door-1", Receipt: now, Gaps: []Gap{{From: now, To: now}}, Alerts: []string{"gap"}}
+	if _, err := encodeVisitAnswer(VisitAnswer{Gates: []GateState{good}, Damaged: []string{"2020-07-01"}}); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*VisitAnswer){
+		"too many gates":             func(a *VisitAnswer) { a.Gates = make([]GateState, MaxGates+1) },
+		"a gate without a name":      func(a *VisitAnswer) { a.Gates[0].Gate = "" },
+		"too many gaps":              func(a *VisitAnswer) { a.Gates[0].Gaps = make([]Gap, MaxGaps+1) },
+		"a gap that ends too early":  func(a *VisitAnswer) { a.Gates[0].Gaps[0].To = now.Add(-time.Second) },
+		"a time before 1970":         func(a *VisitAnswer) { a.Gates[0].Receipt = time.Unix(-1, 0) },
+		"an alert that is no code":   func(a *VisitAnswer) { a.Gates[0].Alerts = []string{"Gap!"} },
+		"too many alerts":            func(a *VisitAnswer) { a.Gates[0].Alerts = make([]string, maxAlerts+1) },
+		"a damaged day that is none": func(a *VisitAnswer) { a.Damaged = []string{"yesterday"} },
+	} {
+		state := good
+		state.Gaps = []Gap{good.Gaps[0]}
+		a := VisitAnswer{Gates: []GateState{state}}
+		change(&a)
+		if _, err := encodeVisitAnswer(a); !errors.Is(err, ErrMessage) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

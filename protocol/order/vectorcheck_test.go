@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -123,6 +124,15 @@ func TestMessageVectors(t *testing.T) {
 		a := testkit.Must(OpenVisitAnswer(testkit.Unhex(t, m.Sealed), identity))(t)
 		if a.Entry != m.Entry || a.Order.String() != m.Order || len(a.Scans) != len(m.Scans) {
 			t.Fatalf("%s: %+v", m.Name, a)
+		}
+		if len(a.Gates) != len(m.Gates) || !slices.Equal(a.Damaged, m.Damaged) {
+			t.Fatalf("%s: gates %+v, damaged %v", m.Name, a.Gates, a.Damaged)
+		}
+		for i, g := range a.Gates {
+			if got := gateVector(g); got.Gate != m.Gates[i].Gate || got.Receipt != m.Gates[i].Receipt || got.Delivered != m.Gates[i].Delivered ||
+				got.Backlog != m.Gates[i].Backlog || !slices.Equal(got.Gaps, m.Gates[i].Gaps) || !slices.Equal(got.Alerts, m.Gates[i].Alerts) {
+				t.Errorf("%s: gate %d is %+v", m.Name, i, got)
+			}
 		}
 		for i, s := range a.Scans {
 			if got := scanVector(s); got != m.Scans[i] {

@@ -150,10 +150,19 @@ func (v *vectors) messages(t *testing.T) {
 	a := VisitAnswer{Entry: 41, Order: sample().ID, Scans: []Scan{
 		{At: at, Facility: "hongdae-12", Gate: "door-1", Issuer: "naver", CTI: code(1), Clock: visit.ClockSynced, Skew: 2 * time.Second},
 		{At: at.Add(1500 * time.Millisecond), Facility: "hongdae-12", Gate: "door-2", Issuer: "pass", CTI: code(2), Flags: Late | TwoPlaces},
-	}}
-	visits := vectorVisits{Name: "two scans", Entry: 41, Order: id, Plain: hex.EncodeToString(testkit.Must(encodeVisitAnswer(a))(t))}
+	}, Gates: []GateState{
+		{Gate: "door-1", Receipt: at.Add(time.Hour), Delivered: at.Add(59 * time.Minute)},
+		{
+			Gate: "door-2", Receipt: at.Add(time.Hour), Backlog: 12, Alerts: []string{"new-journal"},
+			Gaps: []Gap{{From: at.Add(-time.Hour), To: at, Missing: 3}},
+		},
+	}, Damaged: []string{"2020-07-09"}}
+	visits := vectorVisits{Name: "two scans", Entry: 41, Order: id, Damaged: a.Damaged, Plain: hex.EncodeToString(testkit.Must(encodeVisitAnswer(a))(t))}
 	for _, s := range a.Scans {
 		visits.Scans = append(visits.Scans, scanVector(s))
+	}
+	for _, g := range a.Gates {
+		visits.Gates = append(visits.Gates, gateVector(g))
 	}
 	v.Visits = []vectorVisits{visits}
 	h := IssuerAnswer{Entry: 7, Order: sample().ID, Holders: []Holder{{code(1), "김철수", "+821012345678", at.Truncate(time.Second)}}, Unopened: []visit.CTI{code(2)}}

@@ -106,13 +106,39 @@ func scanVector(s Scan) vectorScan {
 	}
 }
 
+// vectorGate has 0 for a time that never was.
+type vectorGate struct {
+	Gate      string      `json:"gate"`
+	Receipt   int64       `json:"receipt_ms"`
+	Delivered int64       `json:"delivered_ms"`
+	Backlog   uint64      `json:"backlog"`
+	Gaps      []vectorGap `json:"gaps"`
+	Alerts    []string    `json:"alerts"`
+}
+
+type vectorGap struct {
+	From    int64  `json:"from_ms"`
+	To      int64  `json:"to_ms"`
+	Missing uint64 `json:"missing"`
+}
+
+func gateVector(g GateState) vectorGate {
+	v := vectorGate{Gate: string(g.Gate), Receipt: millis(g.Receipt), Delivered: millis(g.Delivered), Backlog: g.Backlog, Alerts: g.Alerts}
+	for _, gap := range g.Gaps {
+		v.Gaps = append(v.Gaps, vectorGap{millis(gap.From), millis(gap.To), gap.Missing})
+	}
+	return v
+}
+
 type vectorVisits struct {
-	Name   string       `json:"name"`
-	Entry  uint64       `json:"log_entry"`
-	Order  string       `json:"order"`
-	Scans  []vectorScan `json:"scans"`
-	Plain  string       `json:"plain"`
-	Sealed string       `json:"sealed"`
+	Name    string       `json:"name"`
+	Entry   uint64       `json:"log_entry"`
+	Order   string       `json:"order"`
+	Scans   []vectorScan `json:"scans"`
+	Gates   []vectorGate `json:"gates"`
+	Damaged []string     `json:"damaged"`
+	Plain   string       `json:"plain"`
+	Sealed  string       `json:"sealed"`
 }
 
 type vectorHolder struct {

@@ -39,10 +39,15 @@ type Programs struct {
 
 // Run runs a program to its end and returns what it wrote to standard output.
 func (p Programs) Run(ctx context.Context, name string, args ...string) (string, error) {
+	return p.RunTaking(ctx, 0, name, args...)
+}
+
+// RunTaking is as Run, but takes one exit status beside 0 for success.
+func (p Programs) RunTaking(ctx context.Context, status int, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(p.Bin, name), args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
+	if err := cmd.Run(); err != nil && (cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != status) {
 		return "", fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(errs.String()))
 	}
 	return out.String(), nil

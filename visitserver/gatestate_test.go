@@ -1,0 +1,158 @@
+package visitserver
+
+import (
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/kipass/kipass/internal/testkit"
+	"github.com/kipass/kipass/protocol/order"
+	"github.com/kipass/kipass/protocol/visit"
+)
+
+func TestTheAnswerTellsWhatOfEachGateIsMissing(t *testing.T) {
+	fx := newFixture(t)
+	fx.facility("cafe")
+	fx.facility("club")
+	a := newInvestigators(fx)
+	caughtUp, behind, silent, torn, replaced, broken := fx.gate("cafe", "a"), fx.gate("cafe", "b"), fx.gate("cafe", "c"),
+		fx.gate("cafe", "d"), fx.gate("cafe", "e"), fx.gate("cafe", "f")
+	fx.code("cafe", "g") // never enrolled
+	fx.gate("club", "a")
+	gates := []*gate{caughtUp, behind, silent, torn, replaced, broken}
+	for _, g := range gates {
+		g.one(0)
+		g.left(0)
+	}
+	fx.clock.Add(time.Hour) // 13:00
+	for _, g := range []*gate{torn, broken} {
+		g.journalled(newVisit(fx.clock.Now()), newVisit(fx.clock.Now()))
+	}
+	torn.settle(2)
+	torn.deliver()
+	broken.records[0].Data = slices.Clone(broken.records[0].Data)
+	broken.records[0].Data[0] ^= 1
+	broken.deliver()
+	replaced = fx.gate("cafe", "e") // a new device, enrolled by an operator
+	fx.clock.Add(time.Minute)
+	replaced.one(0)
+	copied := caughtUp.thief()
+	fx.clock.Add(time.Hour)
+	for _, g := range []*gate{caughtUp, torn, replaced, broken} {
+		g.left(0)
+	}
+	behind.left(8)
+	behind.one(time.Hour)
+	fx.clock.Add(inFlight)
+
+	o := a.order(fx, "cafe", noon.Add(30*time.Minute), fx.clock.Now().Add(-inFlight))
+	ask := func() map[visit.Gate]order.GateState {
+		t.Helper()
+		answer, refused := inquire(t, fx, a, a.approved(t, o))
+		if refused != "" {
+			t.Fatal(refused)
+		}
+		states := map[visit.Gate]order.GateState{}
+		for _, s := range answer.Gates {
+			states[s.Gate] = s
+		}
+		return states
+	}
+	states := ask()
+	if len(states) != len(gates) {
+		t.Errorf("%d gates are told of, want those of the facility that were enrolled, %d", len(states), len(gates))
+	}
+	receipt := fx.clock.Now().Add(-inFlight).UTC()
+	for name, want := range map[visit.Gate]struct {
+		receipt time.Time
+		whole   bool // delivered up to the window's end
+		backlog uint64
+		gaps    []uint64
+		alerts  []string
+	}{
+		"a": {receipt, true, 0, nil, nil},
+		"b": {receipt, false, 7, nil, nil},
+		"c": {noon.UTC(), false, 0, nil, nil},
+		"d": {receipt, true, 0, []uint64{1}, []string{AlertGap}},
+		"e": {receipt, true, 0, []uint64{0}, nil},
+		"f": {receipt, true, 0, []uint64{0}, nil},
+	} {
+		s := states[name]
+		var gaps []uint64
+		for _, g := range s.Gaps {
+			gaps = append(gaps, g.Missing)
+		}
+		if !s.Receipt.Equal(want.receipt) || s.Delivered.Before(o.To.Add(-inFlight)) == want.whole || s.Backlog != want.backlog ||
+			!slices.Equal(gaps, want.gaps) || !slices.Equal(s.Alerts, want.alerts) {
+			t.Errorf("gate %s: %+v", name, s)
+		}
+	}
+	if g := states["d"].Gaps[0]; g.From.After(noon.Add(time.Minute)) || g.To.Before(noon.Add(time.Hour)) {
+		t.Errorf("the gap of d is from %v to %v", g.From, g.To)
+	}
+	before := a.order(fx, "cafe", noon.Add(-time.Hour), noon.Add(-time.Minute))
+	answer, _ := inquire(t, fx, a, a.approved(t, before))
+	if len(answer.Gates) != 0 {
+		t.Errorf("before any gate was there: %+v", answer.Gates)
+	}
+
+	// A copy says that nothing is left, while the gate that it was copied from is offline.
+	o = a.order(fx, "cafe", noon.Add(30*time.Minute), fx.clock.Now())
+	copied.left(0)
+	fx.clock.Add(10 * time.Minute)
+	copied.left(0)
+	s := ask()["a"]
+	if !s.Delivered.Before(o.To) || !slices.Contains(s.Alerts, AlertNewJournal) {
+		t.Errorf("the word of a copy is believed: %+v", s)
+	}
+	fx.admin(nil, "alert acknowledge", "cafe", "a")
+	copied.left(0)
+	if s := ask()["a"]; s.Delivered.Before(o.To) || len(s.Alerts) != 0 || len(s.Gaps) != 1 {
+		t.Errorf("once an operator has looked into it: %+v", s)
+	}
+}
+
+func TestADamagedDayIsToldInTheAnswerBesideWhatIsLeft(t *testing.T) {
+	fx := newDamagedFixture(t)
+	testkit.Check(t, os.WriteFile(fx.keyPath(), []byte("damaged"), 0o600))
+	fx.start()
+	a := newInvestigators(fx.fixture)
+	ask := func(rule string, to time.Time, scans int, damaged ...string) {
+		t.Helper()
+		answer, refused := inquire(t, fx.fixture, a, a.approved(t, a.order(fx.fixture, "cafe", noon.Add(-48*time.Hour), to)))
+		if refused != "" || len(answer.Scans) != scans || !slices.Equal(answer.Damaged, damaged) {
+			t.Errorf("%s: %d scans, damaged %v, refused %q", rule, len(answer.Scans), answer.Damaged, refused)
+		}
+	}
+	ask("a window of other days", noon.Add(-20*time.Hour), 1)
+	ask("a window that touches the day", noon.Add(24*time.Hour), 2, fx.day.String())
+	fx.scan()
+	ask("once the day is written to again", noon.Add(24*time.Hour), 5, fx.day.String())
+}
+
+func TestGapsAreBoundedAndForgottenWithTheirDays(t *testing.T) {
+	var g gateRow
+	at := func(hours int) time.Time { return noon.Add(time.Duration(hours) * time.Hour) }
+	for i := range 3 * order.MaxGaps {
+		g.lack(at(2*i), at(2*i+1), 1)
+	}
+	var missing uint64
+	for _, gap := range g.Gaps {
+		missing += gap.Missing
+	}
+	if len(g.Gaps) != order.MaxGaps || missing != 3*order.MaxGaps || !g.Gaps[len(g.Gaps)-1].To.Equal(at(2*3*order.MaxGaps-1)) {
+		t.Errorf("%d gaps of %d records to %v", len(g.Gaps), missing, g.Gaps[len(g.Gaps)-1].To)
+	}
+	g = gateRow{}
+	g.lack(at(0), at(2), 3)
+	g.lack(at(1), at(3), 2)
+	g.lack(at(9), at(8), 1)
+	want := []gapRow{{From: at(0), To: at(3), Missing: 5}, {From: at(8), To: at(8), Missing: 1}}
+	if !slices.Equal(g.Gaps, want) {
+		t.Errorf("gaps %+v, want %+v", g.Gaps, want)
+	}
+	if g.lack(at(40*24), at(40*24), 0); len(g.Gaps) != 1 {
+		t.Errorf("40 days later: %+v", g.Gaps)
+	}
+}
