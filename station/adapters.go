@@ -52,7 +52,7 @@ func (s *Station) heartbeat() wire.Heartbeat {
 	h := wire.Heartbeat{
 		Version: s.opts.Version, Backlog: stats.Backlog, Quarantine: stats.Quarantined,
 		Clock: s.clock.Read().State.String(), FreeDisk: stats.FreeDisk,
-		Journal: stats.Journal, Settled: stats.Head - stats.Backlog,
+		SealKey: s.sealKey(), Journal: stats.Journal, Settled: stats.Head - stats.Backlog,
 	}
 	if !stats.Oldest.IsZero() {
 		h.Oldest = stats.Oldest.UnixMilli()
@@ -61,4 +61,10 @@ func (s *Station) heartbeat() wire.Heartbeat {
 		h.Faults = append(h.Faults, string(code))
 	}
 	return h
+}
+
+// sealKey names the key that the next visit would be sealed to.
+func (s *Station) sealKey() visit.SealKeyID {
+	_, key := s.provisioner.Holding()
+	return key
 }

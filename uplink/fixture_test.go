@@ -51,6 +51,7 @@ type fixture struct {
 	taken  []wire.Provision
 	times  []time.Time // heard of the server
 	trust  uint64
+	seal   visit.SealKeyID // held until a provision is taken; zero: the server's
 }
 
 // newFixture is called in a bubble. The server serves, and the gate is not enrolled.
@@ -114,6 +115,9 @@ func (f *fixture) Holding() (uint64, visit.SealKeyID) {
 	if f.trust == 0 {
 		return 0, visit.SealKeyID{}
 	}
+	if f.seal != (visit.SealKeyID{}) {
+		return f.trust, f.seal
+	}
 	return f.trust, f.server.SealKey.Public().ID()
 }
 
@@ -124,7 +128,7 @@ func (f *fixture) Provision(p wire.Provision) error {
 	if f.refuse != nil {
 		return f.refuse
 	}
-	f.taken = append(f.taken, p)
+	f.taken, f.seal = append(f.taken, p), visit.SealKeyID{}
 	f.trust = f.server.Trust()
 	return nil
 }
@@ -165,6 +169,12 @@ const limit = 2 * maxDelay
 
 // run runs u until done, which is asked whenever nothing moves.
 func (f *fixture) run(u *Uplink, done func() bool) {
+	f.t.Helper()
+	f.runFor(u, limit, done)
+}
+
+// runFor is run with a limit of its own.
+func (f *fixture) runFor(u *Uplink, limit time.Duration, done func() bool) {
 	f.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

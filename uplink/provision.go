@@ -15,6 +15,13 @@ func (u *Uplink) lacks(r wire.Receipt) bool {
 	return r.Trust > trust || r.SealKey != (visit.SealKeyID{}) && r.SealKey != seal
 }
 
+// outlived reports whether the server meant to have replaced the sealing key by now. The gate goes on sealing to it until it
+// has another.
+func (u *Uplink) outlived() bool {
+	p, ok := u.opts.Identity.Provision()
+	return ok && u.now().UnixMilli() >= p.Until
+}
+
 // trust returns the version of the trust list that the gate goes by.
 func (u *Uplink) trust() uint64 {
 	version, _ := u.opts.Provision.Holding()
@@ -36,7 +43,8 @@ func (u *Uplink) offer(r wire.Receipt) {
 	}
 }
 
-// keepProvisioned fetches what the gate lacks, in the background, with back-off until the gate has it.
+// keepProvisioned fetches what the gate lacks, in the background, with back-off until the gate has it. A sealing key whose
+// time is over is asked after every hour, whatever receipts say.
 func (u *Uplink) keepProvisioned(ctx context.Context) {
 	retry := newRetry(u.opts.Logger, "refreshing trust list and sealing key")
 	var newest wire.Receipt
@@ -55,7 +63,7 @@ func (u *Uplink) keepProvisioned(ctx context.Context) {
 			continue
 		case <-timer.C:
 		}
-		if !u.lacks(newest) {
+		if !u.lacks(newest) && !u.outlived() {
 			continue
 		}
 		err := u.refresh(ctx, newest)

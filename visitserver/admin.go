@@ -52,6 +52,8 @@ var commands = map[string]command{
 	"manager list":      {[]string{"FACILITY"}, listManagers},
 	"counts":            {[]string{"FACILITY", "DAY"}, showCounts},
 	"destroy":           {[]string{"[" + ConfirmClock + "]"}, destroyDue},
+	"seal-key list":     {nil, listSealKeys},
+	"seal-key rotate":   {nil, rotateSealKey},
 	"ledger":            {nil, showLedger},
 	"alert list":        {nil, listAlerts},
 	"alert acknowledge": {[]string{"FACILITY", "GATE"}, acknowledge},
@@ -245,8 +247,12 @@ func destroyDue(ctx context.Context, s *Server, args []string, _ []byte) (any, e
 			return nil, err
 		}
 	}
+	keys, err := s.destroySealKeys(ctx, true)
+	if err != nil {
+		return nil, err
+	}
 	done, err := s.DestroyDue(ctx)
-	return result(map[string]any{"destroyed": done}, err)
+	return result(map[string]any{"destroyed": done, "seal_keys": keys}, err)
 }
 
 func listAlerts(ctx context.Context, s *Server, _ []string, _ []byte) (any, error) {

@@ -18,6 +18,7 @@ const (
 	AlertNewJournal    = "new-journal"       // a known gate has come up with another journal, without having been enrolled anew
 	AlertParallel      = "parallel-journals" // a journal goes on that another one had followed: two devices are at work
 	AlertLate          = "late-records"      // visits of a time for which the gate had reported that all was delivered
+	AlertSealKey       = "seal-key"          // a record is sealed to a key that was destroyed, or never was this server's
 	AlertUnknownIssuer = "unknown-issuer"    // a record names an issuer that was never in a trust list
 	AlertTrustList     = "trust-list"        // the gate has a newer trust list than the server: install it here
 )

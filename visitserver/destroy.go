@@ -136,12 +136,19 @@ func (s *Server) destroyDay(ctx context.Context, d day.Day) (Tombstone, error) {
 	return t, e.apply(ctx, s.store)
 }
 
-// logDestruction puts the tombstone into the audit log, once: an earlier run may have got just past it.
-func (s *Server) logDestruction(tally store.Tally) (Tombstone, error) {
-	t := Tombstone{Day: tally.Day.String(), Visits: tally.Visits, Digest: hex.EncodeToString(tally.Digest[:])}
+// logDestruction puts the tombstone into the audit log.
+func (s *Server) logDestruction(tally store.Tally) (t Tombstone, err error) {
+	t = Tombstone{Day: tally.Day.String(), Visits: tally.Visits, Digest: hex.EncodeToString(tally.Digest[:])}
+	t.Entry, t.Destroyed, err = s.logOnce(auditlog.KindDestruction, tally.Day, t.Visits, t.Digest, "visits and day key destroyed; digest is over the day's counts")
+	return t, err
+}
+
+// logOnce tells the audit log of a destruction, once: an earlier run may have got just past it. Kind, day and digest say
+// what was destroyed.
+func (s *Server) logOnce(kind string, d day.Day, count uint64, digest, note string) (entry uint64, at time.Time, err error) {
 	entries, _, err := s.audit.Snapshot()
 	if err != nil {
-		return Tombstone{}, err
+		return 0, time.Time{}, err
 	}
 	for n, line := range bytes.Split(bytes.TrimSuffix(entries, []byte("\n")), []byte("\n")) {
 		if len(line) == 0 {
@@ -149,19 +156,17 @@ func (s *Server) logDestruction(tally store.Tally) (Tombstone, error) {
 		}
 		e, err := auditlog.ParseEntry(line)
 		if err != nil {
-			return Tombstone{}, err
+			return 0, time.Time{}, err
 		}
-		if e.Kind == auditlog.KindDestruction && e.Day == t.Day && e.Digest == t.Digest {
-			t.Entry, t.Destroyed = uint64(n), e.At
-			return t, nil
+		if e.Kind == kind && e.Day == d.String() && e.Digest == digest {
+			return uint64(n), e.At, nil
 		}
 	}
-	t.Destroyed = s.now().UTC().Truncate(time.Millisecond)
-	t.Entry, err = s.audit.Append(auditlog.Entry{
-		Kind: auditlog.KindDestruction, At: t.Destroyed, Day: t.Day, Count: t.Visits, Digest: t.Digest,
-		Note: "visits and day key destroyed; digest is over the day's counts",
+	at = s.now().UTC().Truncate(time.Millisecond)
+	entry, err = s.audit.Append(auditlog.Entry{
+		Kind: kind, At: at, Day: d.String(), Count: count, Digest: digest, Note: note,
 	})
-	return t, err
+	return entry, at, err
 }
 
 // Destroyer destroys days as they fall due, until ctx ends. wake delivers the moments at which to look; a nil wake looks
@@ -169,6 +174,7 @@ func (s *Server) logDestruction(tally store.Tally) (Tombstone, error) {
 func (s *Server) Destroyer(ctx context.Context, wake <-chan time.Time) {
 	var told time.Time // when it was last logged that days are held back
 	for {
+		s.tendSealKeys(ctx)
 		switch _, err := s.DestroyDue(ctx); {
 		case err == nil || ctx.Err() != nil:
 		case !errors.Is(err, guard.ErrHeldBack):

@@ -57,7 +57,7 @@ func tombstones(t *testing.T, f Folder) map[string]auditlog.Entry {
 	return found
 }
 
-func exists(t *testing.T, path string) bool {
+func exists(t testing.TB, path string) bool {
 	t.Helper()
 	_, err := os.Stat(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

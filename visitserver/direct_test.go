@@ -41,13 +41,15 @@ func newDirectFixture(t testing.TB, st store.Store) *directFixture {
 	dir := t.TempDir()
 	clock := testkit.NewClock(noon)
 	id := testkit.Must(NewIdentity([]string{"localhost"}, noon))(t)
-	id.Seal = testkit.Must(visit.ParseSealPrivateKey(bytes.Repeat([]byte{1}, 32)))(t)
+	seal := testkit.Must(visit.ParseSealPrivateKey(bytes.Repeat([]byte{1}, 32)))(t)
+	seals := testkit.Must(daykey.Open(dir+"/seal", make([]byte, masterKeySize),
+		func(daykey.Secret) (visit.SealPrivateKey, error) { return seal, nil }, durable.Disk{}))(t)
 	keys := testkit.Must(daykey.Open(dir+"/keys", make([]byte, masterKeySize), rowcipher.Derive, durable.Disk{}))(t)
 	guard := testkit.Must(guard.Open(dir+"/clock", clock.Now, nil, durable.Disk{}))(t)
 	audit := testkit.Must(auditlog.Open(dir+"/audit", id.LogKey, auditOrigin))(t)
 	t.Cleanup(func() { testkit.Check(t, errors.Join(st.Close(), guard.Close(), audit.Close())) })
-	s := testkit.Must(New(t.Context(), Parts{Store: st, Keys: keys, Guard: guard, Identity: id, Audit: audit, Now: clock.Now}))(t)
-	d := &directFixture{Server: s, seal: id.Seal.Public()}
+	s := testkit.Must(New(t.Context(), Parts{Store: st, Keys: keys, SealKeys: seals, Guard: guard, Identity: id, Audit: audit, Now: clock.Now}))(t)
+	d := &directFixture{Server: s, seal: seal.Public()}
 	testkit.Check(t, s.AddFacility(t.Context(), "cafe", "cafe"))
 	code := testkit.Must(s.AddTerminal(t.Context(), "cafe", "door"))(t)
 	key := testkit.Must(ecdsa.ParseRawPrivateKey(elliptic.P256(), bytes.Repeat([]byte{2}, 32)))(t)

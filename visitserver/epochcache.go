@@ -10,7 +10,6 @@ import (
 // epochCache keeps the keys of the epochs used last, so that an epoch is decapsulated once and not once a batch. It is
 // safe for concurrent use.
 type epochCache struct {
-	key visit.SealPrivateKey
 	max int
 
 	mu    sync.Mutex
@@ -26,15 +25,16 @@ type epochName struct {
 
 type cachedEpoch struct {
 	name   epochName
+	key    visit.SealKeyID
 	opener *visit.Opener
 }
 
-func newEpochCache(key visit.SealPrivateKey, max int) *epochCache {
-	return &epochCache{key: key, max: max, held: map[epochName]*list.Element{}}
+func newEpochCache(max int) *epochCache {
+	return &epochCache{max: max, held: map[epochName]*list.Element{}}
 }
 
-// opener returns what opens the records of a gate's epoch.
-func (c *epochCache) opener(f visit.Facility, g visit.Gate, e visit.Epoch) (*visit.Opener, error) {
+// opener returns what opens the records of a gate's epoch, which was sealed to key.
+func (c *epochCache) opener(key visit.SealPrivateKey, f visit.Facility, g visit.Gate, e visit.Epoch) (*visit.Opener, error) {
 	name := epochName{e.ID(), f, g}
 	c.mu.Lock()
 	if el, ok := c.held[name]; ok {
@@ -43,14 +43,14 @@ func (c *epochCache) opener(f visit.Facility, g visit.Gate, e visit.Epoch) (*vis
 		return el.Value.(cachedEpoch).opener, nil
 	}
 	c.mu.Unlock()
-	opener, err := visit.NewOpener(c.key, f, g, e)
+	opener, err := visit.NewOpener(key, f, g, e)
 	if err != nil {
 		return nil, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, ok := c.held[name]; !ok {
-		c.held[name] = c.order.PushFront(cachedEpoch{name, opener})
+		c.held[name] = c.order.PushFront(cachedEpoch{name, key.ID(), opener})
 		if c.order.Len() > c.max {
 			oldest := c.order.Back()
 			delete(c.held, oldest.Value.(cachedEpoch).name)
@@ -58,4 +58,16 @@ func (c *epochCache) opener(f visit.Facility, g visit.Gate, e visit.Epoch) (*vis
 		}
 	}
 	return opener, nil
+}
+
+// forget drops the epochs that were sealed to a key which has been destroyed.
+func (c *epochCache) forget(key visit.SealKeyID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name, el := range c.held {
+		if el.Value.(cachedEpoch).key == key {
+			delete(c.held, name)
+			c.order.Remove(el)
+		}
+	}
 }

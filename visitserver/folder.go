@@ -24,13 +24,13 @@ import (
 	"github.com/kipass/kipass/internal/guard"
 	"github.com/kipass/kipass/internal/secretdir"
 	"github.com/kipass/kipass/protocol/auditlog"
-	"github.com/kipass/kipass/protocol/visit"
 )
 
 // Folder is where a visit server keeps everything:
 //
 //	keys/identity   the server's own keys, wrapped
 //	keys/days/      one wrapped key per day of visit (package daykey)
+//	keys/seal/      one wrapped key that gates seal to per week, by the day from which it is in use
 //	keys/clock      the last time the server knew (guard.Clock)
 //	visits/         the store
 //	audit/          the audit log; may be published as it is
@@ -103,7 +103,6 @@ type storedIdentity struct {
 	ServerKey    []byte   `json:"server_key"`
 	TerminalCert []byte   `json:"terminal_cert"`
 	TerminalKey  []byte   `json:"terminal_key"`
-	Seal         []byte   `json:"seal"`
 	LogKey       []byte   `json:"log"`
 	Hosts        []string `json:"hosts"`
 }
@@ -220,10 +219,9 @@ func (f Folder) readIdentity(master []byte) (*Identity, error) {
 		return nil, fmt.Errorf("reading %s: %w", path, err)
 	}
 	id := &Identity{Hosts: st.Hosts, LogKey: st.LogKey}
-	var errs [3]error
+	var errs [2]error
 	id.Server, errs[0] = readAuthority(st.ServerCert, st.ServerKey)
 	id.Terminal, errs[1] = readAuthority(st.TerminalCert, st.TerminalKey)
-	id.Seal, errs[2] = visit.ParseSealPrivateKey(st.Seal)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", path, err)
 	}
@@ -248,13 +246,12 @@ func readAuthority(cert, key []byte) (authority.CA, error) {
 func wrapIdentity(id *Identity, master []byte) ([]byte, error) {
 	serverKey, err1 := x509.MarshalPKCS8PrivateKey(id.Server.Key)
 	terminalKey, err2 := x509.MarshalPKCS8PrivateKey(id.Terminal.Key)
-	seal, err3 := id.Seal.Bytes()
-	aead, err4 := wrapper(master)
-	plain, err5 := json.Marshal(storedIdentity{
+	aead, err3 := wrapper(master)
+	plain, err4 := json.Marshal(storedIdentity{
 		ServerCert: id.Server.Cert.Raw, ServerKey: serverKey, TerminalCert: id.Terminal.Cert.Raw, TerminalKey: terminalKey,
-		Seal: seal, LogKey: id.LogKey, Hosts: id.Hosts,
+		LogKey: id.LogKey, Hosts: id.Hosts,
 	})
-	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return nil, fmt.Errorf("wrapping the server's keys: %w", err)
 	}
 	return aead.Seal(nil, nil, plain, []byte(identityLabel)), nil

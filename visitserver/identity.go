@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/internal/authority"
-	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/protocol/wire"
 )
 
@@ -25,12 +24,10 @@ const (
 	commonAuthority = "kipass visit server"
 )
 
-// Identity is the server's own secrets: its two certificate authorities, the key visits are sealed to, and the key that
-// signs the audit log.
+// Identity is the server's own secrets: its two certificate authorities, and the key that signs the audit log.
 type Identity struct {
-	Server   authority.CA // signs the server's own certificate
-	Terminal authority.CA // signs terminals' certificates
-	Seal     visit.SealPrivateKey
+	Server   authority.CA       // signs the server's own certificate
+	Terminal authority.CA       // signs terminals' certificates
 	LogKey   ed25519.PrivateKey // signs the audit log's checkpoints
 	Hosts    []string           // DNS names and IP addresses of the server
 }
@@ -46,9 +43,6 @@ func NewIdentity(hosts []string, now time.Time) (*Identity, error) {
 		return nil, err
 	}
 	if id.Terminal, err = authority.New(commonAuthority+" terminals", now); err != nil {
-		return nil, err
-	}
-	if id.Seal, err = visit.GenerateSealKey(); err != nil {
 		return nil, err
 	}
 	if _, id.LogKey, err = ed25519.GenerateKey(rand.Reader); err != nil {

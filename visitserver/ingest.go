@@ -16,6 +16,8 @@ const (
 	refuseMalformed  = "malformed"
 	refuseTooOld     = "too-old"
 	refuseUnknownKey = "unknown-key"
+	// refuseDestroyedKey: the visit is older than four weeks, or an old image of the gate's disk was put back.
+	refuseDestroyedKey = "destroyed-key"
 	// refuseUnknownIssuer is of a record that names an issuer which was never in a trust list.
 	refuseUnknownIssuer = "unknown-issuer"
 )
@@ -102,6 +104,9 @@ func (in *intake) progress(
 	}
 	if in.unnamed {
 		alerts = append(alerts, AlertUnknownIssuer)
+	}
+	if in.keyless {
+		alerts = append(alerts, AlertSealKey)
 	}
 	return after, alerts
 }

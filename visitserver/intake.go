@@ -35,6 +35,7 @@ type intake struct {
 	lost    bool // some were refused that may have been visits
 	belated bool // some are of a time for which the gate had reported that all was delivered
 	unnamed bool // some name an issuer that was never in a trust list
+	keyless bool // some are sealed to a key that there is not, or no longer
 	offered int  // visits for the store, those it holds already included
 }
 
@@ -166,11 +167,16 @@ func (in *intake) open(seg visit.Segment, rec visit.Sealed) (visit.Visit, string
 	if !ok {
 		return visit.Visit{}, refuseUnsealable
 	}
-	if epoch.Key != in.s.seal.ID() {
+	key, ok, gone := in.s.seals.find(epoch.Key)
+	if !ok {
+		in.keyless = true
+		if gone {
+			return visit.Visit{}, refuseDestroyedKey
+		}
 		return visit.Visit{}, refuseUnknownKey
 	}
 	if in.opener == nil || in.epoch != epoch.First { // naming an epoch costs a digest of it: not for each record
-		opener, err := in.s.epochs.opener(in.name.facility, in.name.gate, epoch)
+		opener, err := in.s.epochs.opener(key.key, in.name.facility, in.name.gate, epoch)
 		if err != nil {
 			return visit.Visit{}, refuseUnsealable
 		}

@@ -94,6 +94,13 @@ func open(ctx context.Context, c Config, parts *closers) (*Server, error) {
 	keys.Damaged = func(d day.Day, path string) {
 		c.Logger.Error("day key is damaged; it was set aside and another one made", "day", d.String(), "path", path)
 	}
+	seals, err := daykey.Open(c.Folder.path("keys", "seal"), c.Secrets.master, DeriveSealKey, c.Disk)
+	if err != nil {
+		return nil, err
+	}
+	seals.Damaged = func(d day.Day, path string) {
+		c.Logger.Error("sealing key is damaged; it was set aside and another one made", "day", d.String(), "path", path)
+	}
 	guard, err := guard.Open(c.Folder.path("keys", "clock"), c.Now, c.Elapsed, c.Disk)
 	if err != nil {
 		return nil, err
@@ -108,7 +115,7 @@ func open(ctx context.Context, c Config, parts *closers) (*Server, error) {
 		c.Logger.Warn("audit log: an entry never acknowledged was cut off", "bytes", n)
 	}
 	return New(ctx, Parts{
-		Store: c.Store, Keys: keys, Guard: guard, Identity: c.Secrets.identity, Audit: audit, Logger: c.Logger, Now: c.Now,
+		Store: c.Store, Keys: keys, SealKeys: seals, Guard: guard, Identity: c.Secrets.identity, Audit: audit, Logger: c.Logger, Now: c.Now,
 		Heartbeat: c.Heartbeat, Space: c.Space,
 	})
 }

@@ -26,6 +26,7 @@ import (
 type Parts struct {
 	Store    store.Store
 	Keys     *daykey.Ring[*rowcipher.Key]
+	SealKeys *daykey.Ring[visit.SealPrivateKey] // derived by DeriveSealKey
 	Guard    *guard.Clock
 	Identity *Identity
 	Audit    AuditLog
@@ -47,7 +48,7 @@ type Server struct {
 	keys      *daykey.Ring[*rowcipher.Key]
 	guard     *guard.Clock
 	id        *Identity
-	seal      visit.SealPrivateKey
+	seals     *sealKeys
 	epochs    *epochCache
 	audit     AuditLog
 	log       *slog.Logger
@@ -61,6 +62,7 @@ type Server struct {
 	issuers  issuers
 	trust    atomic.Uint64 // version of the trust list in force
 	destroy  sync.Mutex    // one destruction at a time
+	looked   time.Time     // when the gates were last looked through for keys they seal to; guarded by destroy
 	managing sync.Mutex    // one change of managers at a time
 	held     atomic.Pointer[HeldBack]
 	step     func(string) // told after each durable step of a destruction
@@ -68,13 +70,13 @@ type Server struct {
 
 // New makes a server of its parts.
 func New(ctx context.Context, p Parts) (*Server, error) {
-	if p.Store == nil || p.Keys == nil || p.Guard == nil || p.Identity == nil || p.Audit == nil {
-		return nil, errors.New("visit server: store, keys, guard, identity and audit log are all needed")
+	if p.Store == nil || p.Keys == nil || p.SealKeys == nil || p.Guard == nil || p.Identity == nil || p.Audit == nil {
+		return nil, errors.New("visit server: store, both kinds of keys, guard, identity and audit log are all needed")
 	}
 	s := &Server{
-		store: p.Store, keys: p.Keys, guard: p.Guard, id: p.Identity, seal: p.Identity.Seal,
+		store: p.Store, keys: p.Keys, guard: p.Guard, id: p.Identity, seals: newSealKeys(p.SealKeys),
 		audit: p.Audit, log: p.Logger, now: p.Now,
-		epochs: newEpochCache(p.Identity.Seal, maxEpochs),
+		epochs: newEpochCache(maxEpochs),
 		gates:  stripes{seed: maphash.MakeSeed()},
 		slots:  make(chan struct{}, maxSlots),
 		step:   func(string) {},
@@ -104,6 +106,9 @@ func New(ctx context.Context, p Parts) (*Server, error) {
 	}
 	for _, t := range retired {
 		s.keys.Forbid(t.Day)
+	}
+	if err := s.openSealKeys(ctx); err != nil {
+		return nil, fmt.Errorf("visit server: %w", err)
 	}
 	return s, nil
 }

@@ -2,6 +2,7 @@ package visitserver
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"math/rand/v2"
 	"net/http"
@@ -57,8 +58,9 @@ func (s *Server) takeVisits(w http.ResponseWriter, r *http.Request) error {
 // after an outage is spread over time.
 func (s *Server) receipt(period time.Duration) wire.Receipt {
 	load := float64(len(s.slots)+int(s.waiting.Load())) / float64(cap(s.slots))
+	seal, _ := s.seals.offered()
 	r := wire.Receipt{
-		ServerTime: s.now().UnixMilli(), Trust: s.trust.Load(), SealKey: s.seal.ID(),
+		ServerTime: s.now().UnixMilli(), Trust: s.trust.Load(), SealKey: seal.key.ID(),
 		Gather: uint32(gatherIdle.Milliseconds()), Heartbeat: uint32(period / time.Second),
 	}
 	if load > 0.5 {
@@ -78,6 +80,7 @@ type HeartbeatRow struct {
 	Clock      string    `json:"clock"`
 	FreeDisk   uint64    `json:"free_disk"`
 	Faults     []string  `json:"faults,omitempty"`
+	SealKeys   []SealUse `json:"seal_keys,omitempty"` // the keys it has sealed to lately, the newest last
 }
 
 func (s *Server) takeHeartbeat(w http.ResponseWriter, r *http.Request) error {
@@ -126,6 +129,8 @@ func (s *Server) keepHeartbeat(ctx context.Context, c caller, h wire.Heartbeat) 
 	if err != nil {
 		return nil, err
 	}
+	var old HeartbeatRow
+	_ = json.Unmarshal(raw, &old) // one that is damaged, or missing, says nothing
 	now := s.now().UTC()
 	behind := h.Journal != (visit.JournalID{}) && h.Settled > held.journal.Last
 	var e edit
@@ -145,7 +150,7 @@ func (s *Server) keepHeartbeat(ctx context.Context, c caller, h wire.Heartbeat) 
 	}
 	e.put(tableHeartbeat, t.String(), raw, HeartbeatRow{
 		At: now, Version: h.Version, Backlog: h.Backlog, Quarantine: h.Quarantine, Oldest: h.Oldest,
-		Clock: h.Clock, FreeDisk: h.FreeDisk, Faults: h.Faults,
+		Clock: h.Clock, FreeDisk: h.FreeDisk, Faults: h.Faults, SealKeys: s.usesSeal(old.SealKeys, h.SealKey),
 	})
 	if err := e.apply(ctx, s.store); err != nil || !behind {
 		return nil, err

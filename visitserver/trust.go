@@ -114,5 +114,8 @@ func (s *Server) provisioning(ctx context.Context) (wire.Provision, error) {
 	if err != nil {
 		return wire.Provision{}, err
 	}
-	return wire.Provision{SealKey: s.seal.Public().Bytes(), TrustList: append([]byte{}, held.raw...)}, nil
+	seal, until := s.seals.offered()
+	return wire.Provision{
+		SealKey: seal.key.Public().Bytes(), TrustList: append([]byte{}, held.raw...), Until: until.Start().UnixMilli(),
+	}, nil
 }

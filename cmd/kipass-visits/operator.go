@@ -43,6 +43,10 @@ func operatorCommands() []*cobra.Command {
 		operatorCommand("counts FACILITY DAY",
 			"시간과 게이트별 인원수, DAY는 2006-01-02처럼 / "+
 				"counts per hour and gate, DAY as 2006-01-02"),
+		cli.Group("seal-key", "게이트가 방문을 봉인하는 키 / keys that gates seal visits to",
+			operatorCommand("list", "키마다 쓰인 기간, 아직 쓰는 게이트, 파기 / each key's time of use, the gates that still hold it, its destruction"),
+			operatorCommand("rotate", "오늘부터 새 키를 씁니다, 저절로는 일주일마다 / "+
+				"take a new key into use today; it happens by itself every week")),
 		destroyCommand(),
 		operatorCommand("ledger", "게이트별로 받은 기록과 저장된 방문 / what was taken from each gate's journal, and visits stored"),
 	}

@@ -134,6 +134,10 @@ func newIngest(ctx context.Context, s *site) (i *ingestServer, send sender, b *b
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	seals, err := daykey.Open(s.path("seal"), make([]byte, 32), visitserver.DeriveSealKey, durable.Disk{})
+	if err != nil {
+		return nil, nil, nil, err
+	}
 	guard, err := guard.Open(s.path("clock"), time.Now, nil, durable.Disk{})
 	if err != nil {
 		return nil, nil, nil, err
@@ -141,7 +145,9 @@ func newIngest(ctx context.Context, s *site) (i *ingestServer, send sender, b *b
 	if i.log, err = auditlog.Open(s.path("audit"), identity.LogKey, "bench"); err != nil {
 		return nil, nil, nil, err
 	}
-	server, err := visitserver.New(ctx, visitserver.Parts{Store: i.store, Keys: keys, Guard: guard, Identity: identity, Audit: i.log})
+	server, err := visitserver.New(ctx, visitserver.Parts{
+		Store: i.store, Keys: keys, SealKeys: seals, Guard: guard, Identity: identity, Audit: i.log,
+	})
 	if err != nil {
 		return nil, nil, nil, err
 	}

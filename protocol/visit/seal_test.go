@@ -310,6 +310,14 @@ func TestSealKeys(t *testing.T) {
 	if err != nil || pub.ID() != k.ID() || len(pub.Bytes()) != 1216 {
 		t.Errorf("public key %v of %d bytes (%v)", pub.ID(), len(pub.Bytes()), err)
 	}
+	if id, err := visit.ParseSealKeyID(k.ID().String()); err != nil || id != k.ID() {
+		t.Errorf("%v is read as %v (%v)", k.ID(), id, err)
+	}
+	for _, text := range []string{"", "0102", k.ID().String() + "00", "key", strings.Repeat("x", 16)} {
+		if _, err := visit.ParseSealKeyID(text); err == nil {
+			t.Errorf("%q is read as a key's name", text)
+		}
+	}
 	for _, n := range []int{0, 31, 33, 1215, 1217} {
 		if _, err := visit.ParseSealPrivateKey(make([]byte, n)); err == nil {
 			t.Errorf("a private key of %d bytes", n)

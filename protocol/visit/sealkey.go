@@ -15,6 +15,15 @@ type SealKeyID [8]byte
 // String returns 16 hexadecimal digits.
 func (id SealKeyID) String() string { return hex.EncodeToString(id[:]) }
 
+// ParseSealKeyID reads the form that String writes.
+func ParseSealKeyID(s string) (SealKeyID, error) {
+	b, err := hex.DecodeString(s)
+	if err != nil || len(b) != len(SealKeyID{}) {
+		return SealKeyID{}, fmt.Errorf("name of a sealing key must be %d hexadecimal digits", 2*len(SealKeyID{}))
+	}
+	return SealKeyID(b), nil
+}
+
 // SealPublicKey is the visit server's public sealing key.
 type SealPublicKey struct {
 	key hpke.PublicKey

@@ -85,8 +85,9 @@ type Heartbeat struct {
 	FreeDisk   uint64   `cbor:"6,keyasint"`           // bytes free where the journal lies
 	Faults     []string `cbor:"7,keyasint,omitempty"` // codes of package health
 
-	Journal visit.JournalID `cbor:"8,keyasint"` // the journal in use, zero for none
-	Settled uint64          `cbor:"9,keyasint"` // the last of its sequences that was settled
+	Journal visit.JournalID `cbor:"8,keyasint"`  // the journal in use, zero for none
+	Settled uint64          `cbor:"9,keyasint"`  // the last of its sequences that was settled
+	SealKey visit.SealKeyID `cbor:"10,keyasint"` // the key that the next visit would be sealed to, zero for none
 }
 
 // EnrolRequest asks for a terminal certificate with the one-time code the facility's owner was given.
@@ -110,6 +111,7 @@ type Enrolment struct {
 type Provision struct {
 	SealKey   []byte `cbor:"1,keyasint"` // visit.SealPublicKey
 	TrustList []byte `cbor:"2,keyasint"` // signed token.TrustList
+	Until     int64  `cbor:"3,keyasint"` // milliseconds since 1970 at which another sealing key is to take the place of this one
 }
 
 // ErrMessage is wrapped by every error of Decode.

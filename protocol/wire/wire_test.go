@@ -58,7 +58,7 @@ type messageCase struct {
 func messageCases() []messageCase {
 	r := receipt(20, visit.Refusal{Seq: 12, Reason: "unsealable"})
 	r.Alerts = []string{"gap", "fork"}
-	provision := wire.Provision{SealKey: []byte{1}, TrustList: []byte{2}}
+	provision := wire.Provision{SealKey: []byte{1}, TrustList: []byte{2}, Until: 1593615600000}
 	return []messageCase{
 		{"a batch of three records", wire.TypeBatch, wire.Batch{Segment: segment(3), Oldest: 5}},
 		{"a receipt", wire.TypeReceipt, r},
@@ -67,7 +67,7 @@ func messageCases() []messageCase {
 		}},
 		{"a heartbeat", wire.TypeHeartbeat, wire.Heartbeat{
 			Version: "1.0", Backlog: 5, Oldest: 6, Clock: "synced", FreeDisk: 1 << 40, Faults: []string{"offline"},
-			Journal: visit.JournalID{1, 2, 3}, Settled: 20,
+			Journal: visit.JournalID{1, 2, 3}, Settled: 20, SealKey: visit.SealKeyID{1, 2, 3, 4, 5, 6, 7, 8},
 		}},
 		{"a receipt that asks for earlier records", wire.TypeReceipt, resend(receipt(0), 4)},
 		{"a request to enrol", wire.TypeEnrol, wire.EnrolRequest{Code: "ABCD", CSR: []byte{0x30, 0x00}}},

@@ -87,7 +87,9 @@ func (s *Server) Receipt(settled visit.Settlement) wire.Receipt {
 
 // Provision returns what the server provides to terminals.
 func (s *Server) Provision() wire.Provision {
-	return wire.Provision{SealKey: s.SealKey.Public().Bytes(), TrustList: s.TrustList}
+	return wire.Provision{
+		SealKey: s.SealKey.Public().Bytes(), TrustList: s.TrustList, Until: time.Now().AddDate(0, 0, 7).UnixMilli(),
+	}
 }
 
 // Answer writes a message.
