@@ -23,10 +23,14 @@ func (u *Uplink) keepRenewed(ctx context.Context) {
 			return
 		}
 		if err != nil {
-			retry.fail(err)
+			// Whatever else fails is told of the server or the certificate's end; this needs a person.
+			if text := retry.fail(err); hasCode(err, wire.CodeSuperseded) {
+				u.status.say(concernRenewal, text)
+			}
 			wait = retry.next(u.opts.Network.Draw())
 		} else {
 			retry.succeed()
+			u.status.say(concernRenewal, "")
 		}
 		if !pause(ctx, nil, wait) {
 			return

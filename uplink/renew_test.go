@@ -69,6 +69,21 @@ func TestRenewal(t *testing.T) {
 			t.Error("another key was used")
 		}
 	}))
+	t.Run("it is refused because a copy has renewed: a technician sees it, and visits are delivered on", bubble(func(t *testing.T) {
+		f, old := newDueFixture(t)
+		f.server.SetFault(func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
+			if r.URL.Path != wire.PathRenew {
+				return false
+			}
+			f.server.Refuse(w, http.StatusConflict, wire.CodeSuperseded, "another certificate has followed this one")
+			return true
+		})
+		u := f.uplink(nil)
+		f.run(u, func() bool { return strings.Contains(u.Status().LastError, "another certificate") && f.drained() })
+		if f.serial() != old {
+			t.Error("the identity is gone")
+		}
+	}))
 	t.Run("a crash before the renewed certificate is proven: it is proven after the restart", bubble(func(t *testing.T) {
 		f, old := newDueFixture(t)
 		key := newKey(t)

@@ -33,6 +33,7 @@ const (
 	concernBlocked
 	concernJournal
 	concernProvision
+	concernRenewal
 	concerns
 )
 

@@ -23,6 +23,12 @@ const (
 	AlertTrustList     = "trust-list"        // the gate has a newer trust list than the server: install it here
 )
 
+// allAlerts are the codes of all alerts.
+var allAlerts = []string{
+	AlertGap, AlertFork, AlertRollback, AlertNewJournal, AlertParallel, AlertLate, AlertUnknownIssuer, AlertTrustList, AlertSealKey,
+	AlertRenewal, AlertCertificates,
+}
+
 const tableAlert = "alert" // by facility/gate/alert
 
 // Alert is what an operator is to look at and to acknowledge.

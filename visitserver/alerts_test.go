@@ -1,7 +1,12 @@
 package visitserver
 
 import (
+	"context"
+	"io"
+	"net"
+	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -156,5 +161,34 @@ func TestAnOperatorEndsAlertsAndIsLogged(t *testing.T) {
 	g.thief().one(0)
 	if alerts := fx.ledger().Gates[0].Alerts; len(alerts) != 1 {
 		t.Errorf("the next copy: %+v", alerts)
+	}
+}
+
+func TestMetricsTellOfAlerts(t *testing.T) {
+	fx := newFixture(t)
+	fx.facility("cafe")
+	g := fx.gate("cafe", "door")
+	g.one(0)
+	g.thief().one(0)
+	metrics := func() string {
+		t.Helper()
+		client := &http.Client{Transport: &http.Transport{
+			DisableKeepAlives: true,
+			DialContext: func(context.Context, string, string) (net.Conn, error) {
+				return net.Dial("unix", fx.folder.Socket())
+			},
+		}}
+		resp := testkit.Must(client.Get("http://visits/alerts/metrics"))(t)
+		defer resp.Body.Close()
+		return string(testkit.Must(io.ReadAll(resp.Body))(t))
+	}
+	for _, want := range []string{`kipass_visits_alerts{alert="new-journal"} 1`, `kipass_visits_alerts{alert="gap"} 0`} {
+		if got := metrics(); !strings.Contains(got, want+"\n") {
+			t.Errorf("metrics are\n%swant %s", got, want)
+		}
+	}
+	fx.admin(nil, "alert acknowledge", "cafe", "door")
+	if got := metrics(); strings.Contains(got, "} 1") {
+		t.Errorf("after the acknowledgement:\n%s", got)
 	}
 }

@@ -57,7 +57,19 @@ func newDirectFixture(t testing.TB, st store.Store) *directFixture {
 	e := testkit.Must(s.enrolTerminal(t.Context(), wire.EnrolRequest{Code: code, CSR: d.csr}))(t)
 	d.leaf = testkit.Must(x509.ParseCertificate(e.Certificate))(t)
 	d.addSide(t)
+	d.age(t)
 	return d
+}
+
+// age makes the terminal's certificate old enough to be renewed.
+func (d *directFixture) age(t testing.TB) {
+	t.Helper()
+	var row TerminalRow
+	raw := testkit.Must(load(t.Context(), d.store, tableTerminal, "cafe/door", &row))(t)
+	row.Issued = noon.Add(-renewalAfter)
+	var e edit
+	e.put(tableTerminal, "cafe/door", raw, row)
+	testkit.Check(t, e.apply(t.Context(), d.store))
 }
 
 // addSide registers the terminal cafe/side, to be enrolled with sideCode.

@@ -4,14 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"net/http"
 	"strings"
 	"time"
 
-	"github.com/kipass/kipass/internal/authority"
 	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/protocol/wire"
@@ -103,7 +101,7 @@ func (s *Server) enrolTerminal(ctx context.Context, req wire.EnrolRequest) (wire
 	}
 	code.UsedBy = used[:]
 	at := now.UTC()
-	t.row.Enrolled, t.row.Serials = &at, []string{cert.SerialNumber.Text(16)}
+	t.row.Enrolled, t.row.Certificates = &at, []certificate{certificateOf(cert)}
 	var e edit
 	e.put(tableEnrolment, key, rawCode, code)
 	enrolment, err := s.certify(ctx, t, cert, e)
@@ -111,55 +109,4 @@ func (s *Server) enrolTerminal(ctx context.Context, req wire.EnrolRequest) (wire
 		return wire.Enrolment{}, badCode.With("") // another device was faster
 	}
 	return enrolment, err
-}
-
-func (s *Server) renew(w http.ResponseWriter, r *http.Request) error {
-	if err := s.room(); err != nil {
-		return err
-	}
-	t, err := s.terminal(r, true)
-	if err != nil {
-		return err
-	}
-	raw, err := httpserver.ReadBody(w, r, wire.TypeEnrol, wire.MaxRequest)
-	if err != nil {
-		return err
-	}
-	req, err := wire.Decode[wire.RenewRequest](raw)
-	if err != nil {
-		return httpserver.BadRequest.With(err.Error())
-	}
-	csr, err := parseCSR(req.CSR)
-	if err != nil {
-		return httpserver.BadRequest.With(err.Error())
-	}
-	cert, err := issue(s.id.Terminal, t.name, csr, s.now())
-	if err != nil {
-		return err
-	}
-	used := r.TLS.PeerCertificates[0].SerialNumber.Text(16)
-	t.row.Serials = renewed(t.row.Serials, used, cert.SerialNumber.Text(16))
-	enrolment, err := s.certify(r.Context(), t, cert, edit{})
-	if errors.Is(err, store.ErrConflict) {
-		return httpserver.Busy.With("the terminal was changed meanwhile; send again")
-	}
-	if err != nil {
-		return err
-	}
-	return answer(w, wire.TypeEnrolment, enrolment)
-}
-
-// certify registers a certificate, which t's row names already, durably and together with what e has to change, before
-// it is given out.
-func (s *Server) certify(ctx context.Context, t caller, cert *x509.Certificate, e edit) (wire.Enrolment, error) {
-	t.row.Issued = cert.NotBefore.Add(authority.Backdate)
-	e.put(tableTerminal, t.name.String(), t.raw, t.row)
-	p, err := s.provisioning(ctx)
-	if err != nil {
-		return wire.Enrolment{}, err
-	}
-	if err := e.apply(ctx, s.store); err != nil {
-		return wire.Enrolment{}, err
-	}
-	return wire.Enrolment{Certificate: cert.Raw, Provision: p}, nil
 }

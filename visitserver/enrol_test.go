@@ -182,20 +182,6 @@ func TestRenewal(t *testing.T) {
 	}
 }
 
-func TestACertificateInUseOutlivesAnyNumberOfRenewalsWhoseAnswerWasLost(t *testing.T) {
-	fx := newFixture(t)
-	fx.facility("cafe")
-	g := fx.gate("cafe", "door")
-	for range 3 * maxSerials {
-		_, csr := newKeyAndCSR(t)
-		if _, err := renew(fx, g, csr); err != nil {
-			t.Fatal(err)
-		}
-	}
-	g.journalled(newVisit(noon))
-	g.deliver()
-}
-
 func TestAServerWithoutATrustListSaysSoWithAnEmptyOne(t *testing.T) {
 	fx := newFixture(t)
 	fx.facility("cafe")
@@ -355,7 +341,7 @@ func TestWhatARestoredRegisterDoesNotKnowIsUnknownAndNotRevoked(t *testing.T) {
 	fx.stop()
 	testkit.Check(t, os.CopyFS(backup, os.DirFS(fx.folder.Visits())))
 	fx.start()
-	fx.clock.Add(time.Hour)
+	fx.clock.Add(renewalAfter)
 	enrolling, added := fx.gate("cafe", "enrolling"), fx.gate("cafe", "added")
 	key, csr := newKeyAndCSR(t)
 	e := testkit.Must(renew(fx, renewing, csr))(t)

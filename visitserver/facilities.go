@@ -49,7 +49,7 @@ func (s *Server) AddTerminal(ctx context.Context, f visit.Facility, g visit.Gate
 		e.put(tableGate, t.String(), nil, gateRow{Added: now})
 	}
 	if row.Revoked != nil {
-		row.Revoked, row.Serials = nil, nil
+		row.Revoked, row.Certificates = nil, nil
 	}
 	if row.Code != "" {
 		old, err := optional(s.store.Get(ctx, tableEnrolment, row.Code))

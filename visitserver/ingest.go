@@ -3,7 +3,6 @@ package visitserver
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/visit"
@@ -68,7 +67,7 @@ func (s *Server) ingest(ctx context.Context, c caller, b wire.Batch) (taken, err
 	if next.unsure && fresh > 0 {
 		next.alert = AlertRollback
 	}
-	after, alerts := in.progress(before, seg, next, fresh, c.row.Enrolled)
+	after, alerts := in.progress(before, seg, next, fresh, c)
 	if err := s.saveProgress(ctx, t, seg.Journal, before, after, alerts); err != nil {
 		return taken{}, err
 	}
@@ -78,16 +77,19 @@ func (s *Server) ingest(ctx context.Context, c caller, b wire.Batch) (taken, err
 
 // progress returns the rows after the segment, of which so many visits were new, and what there is to alert of.
 func (in *intake) progress(
-	before progress, seg visit.Segment, next continuity, fresh int, enrolled *time.Time,
+	before progress, seg visit.Segment, next continuity, fresh int, c caller,
 ) (after progress, alerts []string) {
 	after = progress{gate: before.gate, journal: before.journal.advance(seg, next, in.refused, fresh, in.offered-fresh)}
 	after.gate.Received, after.journal.Placed = in.received, in.last
 	// Journals are delivered in order: what a gate reported as its backlog comes before whatever it has read since.
 	after.gate.Backlog -= min(after.gate.Backlog, seg.Through()-min(seg.Through(), max(next.known, seg.Records[0].Seq-1)))
 	if known := before.journalRaw != nil; fresh > 0 || !known { // a retry that was late is no other device
-		if alert := after.gate.enter(seg.Journal, known, enrolled, in.received); alert != "" {
+		if alert := after.gate.enter(seg.Journal, known, c.row.Enrolled, in.received); alert != "" {
 			alerts, after.journal.Doubtful = append(alerts, alert), true
 		}
+	}
+	if alert := after.gate.show(c, in.received); alert != "" {
+		alerts = append(alerts, alert)
 	}
 	if next.alert != "" {
 		alerts = append(alerts, next.alert)

@@ -17,6 +17,9 @@ type gateRow struct {
 	// Journal is the one in use, and Since when its first batch came.
 	Journal string    `json:"journal,omitempty"`
 	Since   time.Time `json:"since,omitzero"`
+	// Newest is the serial of the newest certificate that the gate has come with, and Adopted when it first did.
+	Newest  string    `json:"newest,omitempty"`
+	Adopted time.Time `json:"adopted,omitzero"`
 	// Delivered is when the gate last reported that nothing was left to deliver, with a journal that is not in doubt.
 	Delivered time.Time `json:"delivered,omitzero"`
 	Backlog   uint64    `json:"backlog,omitempty"` // what it last reported as undelivered, less what it has delivered since

@@ -15,6 +15,8 @@ var (
 		Korean: "등록이 해지된 단말기입니다.", English: "This terminal has been revoked."}
 	unknownTerminal = httpserver.Kind{Code: wire.CodeUnknown, Status: http.StatusForbidden,
 		Korean: "서버가 모르는 인증서입니다. 단말기를 다시 등록하세요.", English: "The server does not know this certificate: enrol the terminal again."}
+	superseded = httpserver.Kind{Code: wire.CodeSuperseded, Status: http.StatusConflict,
+		Korean: "더 새로운 인증서가 있는 단말기입니다. 다시 등록하세요.", English: "This terminal has a newer certificate: enrol it again."}
 	badCode = httpserver.Kind{Code: wire.CodeBadCode, Status: http.StatusForbidden,
 		Korean:  "등록 코드가 틀렸거나 이미 사용되었거나 만료되었습니다. 새 코드를 받으세요.",
 		English: "The enrolment code is wrong, used up or expired: ask for a new one."}

@@ -36,7 +36,7 @@ func specified(t *testing.T, path string) map[string]int {
 
 // Every code is there once, and the two specifications and the program agree on the status that it comes with.
 func TestRefusalsAreAsSpecified(t *testing.T) {
-	gates := []httpserver.Kind{revoked, unknownTerminal, badCode, httpserver.Unauthenticated, httpserver.BadRequest, httpserver.TooLarge,
+	gates := []httpserver.Kind{revoked, unknownTerminal, superseded, badCode, httpserver.Unauthenticated, httpserver.BadRequest, httpserver.TooLarge,
 		httpserver.UnsupportedType, httpserver.Busy, httpserver.Internal}
 	orders := []httpserver.Kind{badOrder, orderRefused, recipientRefused, tooManyVisits, httpserver.BadRequest, httpserver.TooLarge,
 		httpserver.UnsupportedType, httpserver.Busy, httpserver.Internal}

@@ -134,6 +134,11 @@ func (s *Server) keepHeartbeat(ctx context.Context, c caller, h wire.Heartbeat) 
 	now := s.now().UTC()
 	behind := h.Journal != (visit.JournalID{}) && h.Settled > held.journal.Last
 	var e edit
+	if alert := held.gate.show(c, now); alert != "" {
+		if err := s.raise(ctx, &e, t, alert); err != nil {
+			return nil, err
+		}
+	}
 	if h.Journal != (visit.JournalID{}) {
 		if alert := held.gate.enter(h.Journal, held.journalRaw != nil, c.row.Enrolled, now); alert != "" {
 			held.journal.Doubtful = true
@@ -146,8 +151,8 @@ func (s *Server) keepHeartbeat(ctx context.Context, c caller, h wire.Heartbeat) 
 		if h.Backlog == 0 && !behind && !held.journal.Doubtful {
 			held.gate.Delivered = now
 		}
-		e.put(tableGate, t.String(), held.gateRaw, held.gate)
 	}
+	e.put(tableGate, t.String(), held.gateRaw, held.gate)
 	e.put(tableHeartbeat, t.String(), raw, HeartbeatRow{
 		At: now, Version: h.Version, Backlog: h.Backlog, Quarantine: h.Quarantine, Oldest: h.Oldest,
 		Clock: h.Clock, FreeDisk: h.FreeDisk, Faults: h.Faults, SealKeys: s.usesSeal(old.SealKeys, h.SealKey),

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"net"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
@@ -20,25 +19,13 @@ type TerminalRow struct {
 	Enrolled *time.Time `json:"enrolled,omitempty"`
 	Revoked  *time.Time `json:"revoked,omitempty"`
 	Issued   time.Time  `json:"issued,omitzero"` // when the newest certificate was
-	// Serials are the certificates in force, newest last: a renewal adds one and keeps the one it was asked with, a new
-	// enrolment replaces all.
-	Serials []string `json:"serials,omitempty"`
+	// Certificates are those in force, newest last: a renewal adds one, a new enrolment replaces all.
+	Certificates []certificate `json:"certificates,omitempty"`
 	// Code is the SHA-256 of the enrolment code last given out, in hexadecimal.
 	Code string `json:"code,omitempty"`
 }
 
-const (
-	tableTerminal = "terminal"
-	maxSerials    = 4
-)
-
-// renewed returns the serials after a renewal asked for with the certificate used. Of the others only a few newest are
-// kept: they are of renewals whose answer the gate has not taken into use.
-func renewed(serials []string, used, fresh string) []string {
-	others := slices.DeleteFunc(slices.Clone(serials), func(s string) bool { return s == used })
-	others = others[max(0, len(others)-(maxSerials-2)):]
-	return append(append([]string{used}, others...), fresh)
-}
+const tableTerminal = "terminal"
 
 type peerKey struct{}
 
@@ -57,9 +44,10 @@ func ConnContext(ctx context.Context, _ net.Conn) context.Context {
 
 // caller is the terminal that makes a request, with its row and the bytes the row was read from.
 type caller struct {
-	name terminalName
-	row  TerminalRow
-	raw  []byte
+	name   terminalName
+	serial string // of the certificate it shows, hexadecimal
+	row    TerminalRow
+	raw    []byte
 }
 
 // terminal tells which terminal asks: by a certificate of our terminal authority that is registered and not revoked.
@@ -77,7 +65,7 @@ func (s *Server) terminal(r *http.Request, expiredToo bool) (caller, error) {
 	if !expiredToo && s.now().After(p.leaf.NotAfter) {
 		return caller{}, httpserver.Unauthenticated.With("the terminal's certificate has expired: renew it")
 	}
-	t := caller{name: p.name}
+	t := caller{name: p.name, serial: p.leaf.SerialNumber.Text(16)}
 	var err error
 	t.raw, err = load(r.Context(), s.store, tableTerminal, t.name.String(), &t.row)
 	switch {
@@ -87,7 +75,7 @@ func (s *Server) terminal(r *http.Request, expiredToo bool) (caller, error) {
 		return caller{}, unknownTerminal.With("this terminal is not in the register: was that restored from a backup? Enrol it again")
 	case t.row.Revoked != nil:
 		return caller{}, revoked.With("this terminal is revoked")
-	case slices.Contains(t.row.Serials, p.leaf.SerialNumber.Text(16)):
+	case t.row.holds(t.serial):
 	case p.leaf.NotBefore.Add(authority.Backdate).After(t.row.Issued):
 		return caller{}, unknownTerminal.With("this certificate is younger than the register: was that restored from a backup? Enrol the terminal again")
 	default:

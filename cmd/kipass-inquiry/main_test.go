@@ -172,6 +172,32 @@ func TestUnreachableIssuerGivesAPartialListThatIsResumed(t *testing.T) {
 	}
 }
 
+// The attack: whoever has copied a gate's key hands a code in once more, earlier and under another issuer's name. The true
+// holder is found all the same, and the list tells of the other.
+func TestACodeUnderAnotherIssuersNameHidesNobody(t *testing.T) {
+	f := newFixture(t, "naver", "pass")
+	code := f.issuers["naver"].visitor(t, f.trust, "김철수", "010-1111-2222")()
+	f.visits.add(order.Scan{
+		At: code.IssuedAt(), Facility: "hongdae-12", Gate: "door-1", Issuer: "pass", CTI: visit.CTI(code.CTI()),
+		Clock: visit.ClockSynced, Flags: order.NewJournal | order.Late,
+	})
+	f.visits.scan(code, "hongdae-12", "door-1")
+	id, file := f.approved(t)
+	o, s := f.run(t, file)
+	done(t, o)
+	if s.Contacts != 1 || s.Codes != 2 || s.Opened != 1 || s.Unopened != 1 {
+		t.Errorf("%d contacts of %d codes, %d opened, %d not; want 1 of 2, 1, 1", s.Contacts, s.Codes, s.Opened, s.Unopened)
+	}
+	var list inquiry.ContactList
+	testkit.Check(t, json.Unmarshal([]byte(succeed(t, "open", "--data", f.data, "--format", "json", id)), &list))
+	if len(list.Contacts) != 1 || list.Contacts[0].Phone != "+821011112222" || len(list.Contacts[0].Visits[0].Marks) != 0 {
+		t.Errorf("%d contacts", len(list.Contacts))
+	}
+	if len(list.Unknown) != 1 || len(list.Unknown[0].Marks) != 2 {
+		t.Errorf("the other record: %+v", list.Unknown)
+	}
+}
+
 // A gate that was offline when the order was run: the list says so, and is whole once the gate has delivered.
 func TestAGateThatHasNotDeliveredMakesAPartialList(t *testing.T) {
 	f := newFixture(t, "naver")

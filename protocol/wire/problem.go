@@ -7,6 +7,7 @@ import "fmt"
 const (
 	CodeRevoked         = "revoked"          // the terminal's certificate has been withdrawn
 	CodeUnknown         = "unknown"          // the certificate is this server's own, and its register does not know it: enrol again
+	CodeSuperseded      = "superseded"       // the certificate that asks to be renewed is not the terminal's newest
 	CodeBadCode         = "bad-code"         // the enrolment code is unknown, used up or too old
 	CodeUnauthenticated = "unauthenticated"  // no certificate, one of another authority, or one that has expired
 	CodeBadRequest      = "bad-request"      // the request is malformed in the server's eyes

@@ -1,0 +1,133 @@
+package visitserver
+
+import (
+	"bytes"
+	"crypto/tls"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/kipass/kipass/internal/testkit"
+	"github.com/kipass/kipass/protocol/wire"
+)
+
+// renewedBy asks for a certificate as d and returns d with it.
+func renewedBy(t *testing.T, d *gate) (*gate, error) {
+	t.Helper()
+	key, csr := newKeyAndCSR(t)
+	e, err := renew(d.fx, d, csr)
+	if err != nil {
+		return nil, err
+	}
+	next := *d
+	next.cert = tls.Certificate{Certificate: [][]byte{e.Certificate}, PrivateKey: key}
+	next.client = d.fx.client(&next.cert)
+	return &next, nil
+}
+
+func (fx *fixture) openAlerts() (alerts []string) {
+	fx.t.Helper()
+	var seen struct{ Alerts []Alert }
+	fx.admin(&seen, "alert list")
+	for _, a := range seen.Alerts {
+		alerts = append(alerts, a.Alert)
+	}
+	return alerts
+}
+
+// Whoever has copied a gate's key renews as often as it likes and in whatever order: the gate itself is never shut out.
+func TestRenewalsByACopyNeverShutTheGateOut(t *testing.T) {
+	fx := newFixture(t)
+	fx.facility("cafe")
+	g := fx.gate("cafe", "door")
+	g.one(0)
+	fx.clock.Add(terminalLife * 3 / 5)
+	copies := []*gate{g.thief()}
+	for range 12 {
+		for _, c := range copies {
+			if next, err := renewedBy(t, c); err == nil {
+				copies = append(copies, next)
+			}
+		}
+	}
+	if len(copies) != 2 {
+		t.Errorf("a copy got %d certificates, want one more than the gate's", len(copies)-1)
+	}
+	if got := fx.openAlerts(); !slices.Contains(got, AlertRenewal) {
+		t.Errorf("alerts %v, want one of the renewals", got)
+	}
+	g.journalled(newVisit(fx.clock.Now()))
+	g.deliver()
+}
+
+func TestTwoDevicesWithOneKeyAreSeenByTheirCertificates(t *testing.T) {
+	for rule, c := range map[string]struct {
+		happens func(t *testing.T, fx *fixture, g *gate)
+		want    []string
+	}{
+		"a gate renews and goes over": {func(t *testing.T, fx *fixture, g *gate) {
+			next := testkit.Must(renewedBy(t, g))(t)
+			next.left(0)
+			g.left(0) // a request that was under way
+			fx.clock.Add(time.Hour)
+			next.left(0)
+		}, nil},
+		"a copy renews and the gate goes on": {func(t *testing.T, fx *fixture, g *gate) {
+			copied := testkit.Must(renewedBy(t, g))(t)
+			copied.left(0)
+			fx.clock.Add(adopting + time.Second)
+			g.left(0)
+		}, []string{AlertCertificates}},
+		"a copy renews, and the gate is offline until its own renewal": {func(t *testing.T, fx *fixture, g *gate) {
+			testkit.Must(renewedBy(t, g))(t)
+			if _, err := renewedBy(t, g); problem(err) != wire.CodeSuperseded {
+				t.Errorf("the gate's renewal: %v", err)
+			}
+		}, []string{AlertRenewal}},
+		"a device that was replaced": {func(t *testing.T, fx *fixture, g *gate) {
+			testkit.Must(renewedBy(t, g))(t).left(0)
+			fx.clock.Add(time.Minute)
+			again := fx.gate("cafe", "door")
+			fx.clock.Add(time.Hour)
+			again.left(0)
+		}, nil},
+	} {
+		t.Run(rule, func(t *testing.T) {
+			fx := newFixture(t)
+			fx.facility("cafe")
+			g := fx.gate("cafe", "door")
+			fx.clock.Add(terminalLife * 2 / 3)
+			g.client = fx.client(&g.cert)
+			c.happens(t, fx, g)
+			if got := fx.openAlerts(); !slices.Equal(got, c.want) {
+				t.Errorf("alerts %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestARenewalWhoseAnswerWasLostIsAnsweredTheSame(t *testing.T) {
+	fx := newFixture(t)
+	fx.facility("cafe")
+	g := fx.gate("cafe", "door")
+	if _, err := renewedBy(t, g); problem(err) != wire.CodeBusy {
+		t.Errorf("a renewal on the first day: %v", err)
+	}
+	_, csr := newKeyAndCSR(t)
+	fx.clock.Add(terminalLife + time.Hour) // the gate was offline until after the end
+	first := testkit.Must(renew(fx, g, csr))(t)
+	for range 20 {
+		fx.clock.Add(time.Hour)
+		if e, err := renew(fx, g, csr); err != nil || !bytes.Equal(e.Certificate, first.Certificate) {
+			t.Fatalf("asked again: %v", err)
+		}
+	}
+	fx.restart()
+	g.client = fx.client(&g.cert)
+	if e, err := renew(fx, g, csr); err != nil || !bytes.Equal(e.Certificate, first.Certificate) {
+		t.Errorf("asked again after a restart: %v", err)
+	}
+	if got := fx.openAlerts(); len(got) != 0 {
+		t.Errorf("alerts %v, want none", got)
+	}
+}
