@@ -135,6 +135,14 @@ func (s *Server) Acknowledge(ctx context.Context, f visit.Facility, g visit.Gate
 
 // believeJournals takes the doubt from a gate's journals.
 func (s *Server) believeJournals(ctx context.Context, e *edit, t terminalName) error {
+	gate, rawGate, err := s.loadGate(ctx, t)
+	if err != nil {
+		return err
+	}
+	if gate.Doubtful {
+		gate.Doubtful = false
+		e.put(tableGate, t.String(), rawGate, gate)
+	}
 	entries, err := s.store.List(ctx, tableJournal, t.String()+"/")
 	if err != nil {
 		return err

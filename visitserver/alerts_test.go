@@ -192,3 +192,24 @@ func TestMetricsTellOfAlerts(t *testing.T) {
 		t.Errorf("after the acknowledgement:\n%s", got)
 	}
 }
+
+// A copy may come with as many journals as it likes: the register holds only those of which records were taken.
+func TestHeartbeatsOfInventedJournalsFillNoRegister(t *testing.T) {
+	fx := newFixture(t)
+	fx.facility("cafe")
+	g := fx.gate("cafe", "door")
+	g.one(0)
+	copied := g.thief()
+	for range 100 {
+		copied.newJournal()
+		copied.left(0)
+	}
+	l := fx.ledger().Gates[0]
+	if len(l.Journals) != 1 || len(l.Alerts) != 1 || l.Alerts[0].Count != 100 {
+		t.Errorf("%d journals, alerts %+v", len(l.Journals), l.Alerts)
+	}
+	copied.one(0)
+	if j := copied.account(); !j.Doubtful {
+		t.Errorf("the copy's journal, once it delivers: %+v", j)
+	}
+}

@@ -85,8 +85,11 @@ func (in *intake) progress(
 	after.gate.Backlog -= min(after.gate.Backlog, seg.Through()-min(seg.Through(), max(next.known, seg.Records[0].Seq-1)))
 	if known := before.journalRaw != nil; fresh > 0 || !known { // a retry that was late is no other device
 		if alert := after.gate.enter(seg.Journal, known, c.row.Enrolled, in.received); alert != "" {
-			alerts, after.journal.Doubtful = append(alerts, alert), true
+			alerts = append(alerts, alert)
 		}
+	}
+	if after.gate.Journal == seg.Journal.String() && after.gate.Doubtful {
+		after.journal.Doubtful = true
 	}
 	if alert := after.gate.show(c, in.received); alert != "" {
 		alerts = append(alerts, alert)

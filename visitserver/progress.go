@@ -17,6 +17,8 @@ type gateRow struct {
 	// Journal is the one in use, and Since when its first batch came.
 	Journal string    `json:"journal,omitempty"`
 	Since   time.Time `json:"since,omitzero"`
+	// Doubtful says that Journal may be that of a copy of the gate, and that no operator has looked into it.
+	Doubtful bool `json:"doubtful,omitempty"`
 	// Newest is the serial of the newest certificate that the gate has come with, and Adopted when it first did.
 	Newest  string    `json:"newest,omitempty"`
 	Adopted time.Time `json:"adopted,omitzero"`

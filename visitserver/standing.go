@@ -23,7 +23,7 @@ func (g *gateRow) enter(id visit.JournalID, known bool, enrolled *time.Time, rec
 	if g.Journal != "" && !known { // what the one before it had not delivered will not come any more
 		g.lack(g.deliveredBy(), received, 0)
 	}
-	g.Journal, g.Since = id.String(), received
+	g.Journal, g.Since, g.Doubtful = id.String(), received, alert != ""
 	return alert
 }
 

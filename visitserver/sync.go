@@ -141,14 +141,12 @@ func (s *Server) keepHeartbeat(ctx context.Context, c caller, h wire.Heartbeat) 
 	}
 	if h.Journal != (visit.JournalID{}) {
 		if alert := held.gate.enter(h.Journal, held.journalRaw != nil, c.row.Enrolled, now); alert != "" {
-			held.journal.Doubtful = true
-			e.put(tableJournal, journalKey(t, h.Journal), held.journalRaw, held.journal)
 			if err := s.raise(ctx, &e, t, alert); err != nil {
 				return nil, err
 			}
 		}
 		held.gate.Backlog = h.Backlog
-		if h.Backlog == 0 && !behind && !held.journal.Doubtful {
+		if h.Backlog == 0 && !behind && !held.gate.Doubtful {
 			held.gate.Delivered = now
 		}
 	}
