@@ -20,8 +20,11 @@ func (s *Station) Provision(w wire.Provision) error {
 	return s.provisioner.Apply(w.SealKey, w.TrustList)
 }
 
-// now implements uplink.Options.Now.
-func (s *Station) now() time.Time { return s.clock.Read().Now }
+// time implements uplink.Options.Time. A battery clock that nothing supports yet is not known to be right.
+func (s *Station) time() (now time.Time, known bool) {
+	r := s.clock.Read()
+	return r.Now, r.State != visit.ClockUntrusted && !r.Suspect
+}
 
 // trustedTime is what the journal's retention goes by.
 func (s *Station) trustedTime() (at time.Time, trusted bool) {
@@ -33,7 +36,7 @@ func (s *Station) trustedTime() (at time.Time, trusted bool) {
 func (s *Station) setDelivery(u uplink.Status) {
 	s.gate.Revoke(u.Revoked)
 	s.opts.Board.SetDelivery(health.Delivery{
-		Enrolled: u.Enrolled, Provisioned: s.provisioner.Done(), Revoked: u.Revoked, Unknown: u.Unknown, Reached: u.Reached,
+		Enrolled: u.Enrolled, Provisioned: s.provisioner.Done(), Revoked: u.Revoked, Unknown: u.Unknown, Reached: u.Reached, DateWrong: u.DateWrong,
 		LastError: u.LastError, Blocked: u.Blocked, Alerts: u.Alerts,
 	})
 }

@@ -117,7 +117,7 @@ func (s *Station) newUplink() (*uplink.Uplink, error) {
 	return uplink.New(uplink.Options{
 		Server: server, CA: s.opts.Authorities, Facility: config.Place.Facility, Gate: config.Place.Name,
 		Code: config.Server.EnrolmentCode.Reveal(), Identity: s.opts.Identity, Source: s.opts.Journal, Provision: s,
-		Heartbeat: s.heartbeat, OnServerTime: s.clock.ServerTime, OnStatus: s.setDelivery, Now: s.now,
+		Heartbeat: s.heartbeat, OnServerTime: s.clock.ServerTime, OnStatus: s.setDelivery, Time: s.time, PublicCA: config.Server.CA == "",
 		Logger: s.opts.Logger, Network: s.opts.Network,
 	})
 }

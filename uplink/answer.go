@@ -66,7 +66,7 @@ func rejectedByTLS(err error) bool {
 }
 
 // readAnswer takes an answer for the server's only if status, content type and form are exactly right.
-func readAnswer[T any](resp *http.Response, body []byte, expected string, now func() time.Time) (T, error) {
+func readAnswer[T any](resp *http.Response, body []byte, expected string, clock func() (time.Time, bool)) (T, error) {
 	var none T
 	types := resp.Header.Values("Content-Type")
 	speaks := func(t string) bool { return len(types) == 1 && types[0] == t && len(body) <= wire.MaxResponse }
@@ -85,10 +85,10 @@ func readAnswer[T any](resp *http.Response, body []byte, expected string, now fu
 		if len(p.Detail) > maxDetail {
 			p.Detail = strings.ToValidUTF8(p.Detail[:maxDetail], "")
 		}
-		return none, &refusal{problem: &p, status: resp.StatusCode, after: retryAfter(resp.Header, now)}
+		return none, &refusal{problem: &p, status: resp.StatusCode, after: retryAfter(resp.Header, clock)}
 	case resp.StatusCode == http.StatusTooManyRequests, resp.StatusCode == http.StatusServiceUnavailable,
 		resp.StatusCode == http.StatusRequestEntityTooLarge:
-		return none, &refusal{status: resp.StatusCode, after: retryAfter(resp.Header, now)}
+		return none, &refusal{status: resp.StatusCode, after: retryAfter(resp.Header, clock)}
 	}
 	kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil {
@@ -99,7 +99,7 @@ func readAnswer[T any](resp *http.Response, body []byte, expected string, now fu
 
 // retryAfter reads Retry-After (RFC 9110 section 10.2.3) as a delay from 0 to maxWait. A date is taken against the
 // answer's own Date, so that the gate's clock does not matter.
-func retryAfter(h http.Header, now func() time.Time) time.Duration {
+func retryAfter(h http.Header, clock func() (time.Time, bool)) time.Duration {
 	v := h.Get("Retry-After")
 	if s, err := strconv.ParseUint(v, 10, 31); err == nil {
 		return min(time.Duration(s)*time.Second, maxWait)
@@ -110,7 +110,7 @@ func retryAfter(h http.Header, now func() time.Time) time.Duration {
 	}
 	date, err := http.ParseTime(h.Get("Date"))
 	if err != nil {
-		date = now()
+		date, _ = clock()
 	}
 	return min(max(at.Sub(date), 0), maxWait)
 }

@@ -21,9 +21,11 @@ import (
 type client struct {
 	base    *url.URL
 	http    *http.Client
-	timeout time.Duration                             // for one whole exchange
-	now     func() time.Time                          // for a Retry-After that is a date
-	onTime  func(server time.Time, rtt time.Duration) // server time of every receipt
+	timeout time.Duration // for one whole exchange
+	clock   func() (now time.Time, known bool)
+	onTime  func(server time.Time, rtt time.Duration) // server time of every receipt; nil: nobody wants it
+	onDate  func(wrong bool)                          // whether a connection failed because of the date, or did not
+	askTime func(ctx context.Context) error           // nil: the server may not be asked
 }
 
 const (
@@ -32,47 +34,55 @@ const (
 	maxHeader = 16 << 10
 )
 
-// newClient returns a client that trusts no certificate authority but those of pool. certificate is asked at each
+// newClient returns a client that trusts no certificate authority but those of the options. certificate is asked at each
 // handshake; nil means that there is none yet.
-func newClient(opts Options, certificate func() *tls.Certificate, now func() time.Time, onTime func(time.Time, time.Duration)) *client {
+func newClient(opts Options, certificate func() *tls.Certificate, onDate func(bool)) *client {
 	carry := opts.Network.Transport
 	if carry == nil {
 		carry = func(certificate func() *tls.Certificate) http.RoundTripper {
-			return newTransport(opts, certificate, now)
+			return newTransport(opts, authentic(opts, certificate))
 		}
 	}
-	return &client{
-		base: opts.Server, timeout: opts.Timeout, now: now, onTime: onTime,
-		http: &http.Client{
-			Transport:     carry(certificate),
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	c := &client{
+		base: opts.Server, timeout: opts.Timeout, clock: opts.Time, onTime: opts.OnServerTime, onDate: onDate,
+		http: &http.Client{Transport: carry(certificate), CheckRedirect: noRedirect},
+	}
+	if !opts.PublicCA && opts.OnServerTime != nil {
+		c.askTime = timeAsker(opts, opts.OnServerTime)
+	}
+	return c
+}
+
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// authentic is the handshake in which both sides prove who they are.
+func authentic(opts Options, certificate func() *tls.Certificate) *tls.Config {
+	return &tls.Config{
+		RootCAs: opts.CA,
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			if c := certificate(); c != nil {
+				return c, nil
+			}
+			return &tls.Certificate{}, nil
+		},
+		// A gate without a clock starts in 1970; its own certificate proves that it is later.
+		Time: func() time.Time {
+			t, known := opts.Time()
+			if c := certificate(); !known && c != nil && t.Before(c.Leaf.NotBefore) {
+				return c.Leaf.NotBefore
+			}
+			return t
 		},
 	}
 }
 
 // newTransport returns TLS 1.3 over the network of the options.
-func newTransport(opts Options, certificate func() *tls.Certificate, now func() time.Time) *http.Transport {
+func newTransport(opts Options, handshake *tls.Config) *http.Transport {
+	handshake.MinVersion = tls.VersionTLS13
 	return &http.Transport{
-		DialContext:         opts.Network.Dial,
-		TLSHandshakeTimeout: opts.stepTimeout(),
-		TLSClientConfig: &tls.Config{
-			MinVersion: tls.VersionTLS13,
-			RootCAs:    opts.CA,
-			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-				if c := certificate(); c != nil {
-					return c, nil
-				}
-				return &tls.Certificate{}, nil
-			},
-			// A gate without a clock starts in 1970; its own certificate proves that it is later.
-			Time: func() time.Time {
-				t := now()
-				if c := certificate(); c != nil && t.Before(c.Leaf.NotBefore) {
-					return c.Leaf.NotBefore
-				}
-				return t
-			},
-		},
+		DialContext:            opts.Network.Dial,
+		TLSHandshakeTimeout:    opts.stepTimeout(),
+		TLSClientConfig:        handshake,
 		MaxIdleConnsPerHost:    1,
 		IdleConnTimeout:        idleClose,
 		MaxResponseHeaderBytes: maxHeader,
@@ -145,14 +155,15 @@ func exchange[T any](ctx context.Context, c *client, path, contentType string, m
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return none, 0, transportError(err, t.connected())
+		return none, 0, transportError(c.redate(ctx, err), t.connected())
 	}
 	defer resp.Body.Close()
+	c.onDate(false)
 	b, err := io.ReadAll(io.LimitReader(resp.Body, wire.MaxResponse+1))
 	if err != nil {
 		return none, 0, transportError(err, t.connected())
 	}
-	answer, err = readAnswer[T](resp, b, expected, c.now)
+	answer, err = readAnswer[T](resp, b, expected, c.clock)
 	if err != nil {
 		return none, 0, err
 	}

@@ -86,7 +86,7 @@ func inBubble(t *testing.T, records int, draw func() float64, span time.Duration
 		b.journal = newMemoryJournal(records)
 		b.server = &fakeServer{start: time.Now(), held: map[uint64]bool{}}
 		b.journal.stored = func(r visit.Sealed) bool { return b.server.held[r.Seq] }
-		b.status.now = time.Now
+		b.status.clock = Options{}.withDefaults().Time
 		d := newDrain(drainOptions{
 			source: b.journal, server: b.server, status: &b.status, draw: draw, log: slog.New(slog.NewTextHandler(&b.log, nil)),
 			trust:     func() uint64 { return trustHeld },

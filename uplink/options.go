@@ -35,7 +35,10 @@ type Options struct {
 	Network      Network                              // how the server is reached; default: over TCP
 	OnServerTime func(t time.Time, rtt time.Duration) // called when an answer came; t is rtt/2 old; may be nil
 	OnStatus     func(Status)                         // called after a change, one call at a time; may be nil
-	Now          func() time.Time                     // wall time, not below what the gate knows for sure; default time.Now
+	PublicCA     bool                                 // CA signs for anybody, as a system's authorities do: dates are strict
+	// Time is the gate's clock, to judge certificates by. While the time is not known, the server is asked for it first,
+	// unless PublicCA; default: the system's, taken for right.
+	Time func() (now time.Time, known bool)
 }
 
 // Network is how a visit server is reached. The zero value goes over TCP and draws jitter at random; others are for tests
@@ -98,8 +101,8 @@ func (opts Options) withDefaults() Options {
 	if opts.Network.Draw == nil {
 		opts.Network.Draw = rand.Float64
 	}
-	if opts.Now == nil {
-		opts.Now = time.Now
+	if opts.Time == nil {
+		opts.Time = func() (time.Time, bool) { return time.Now(), true }
 	}
 	return opts
 }

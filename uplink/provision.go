@@ -19,7 +19,8 @@ func (u *Uplink) lacks(r wire.Receipt) bool {
 // has another.
 func (u *Uplink) outlived() bool {
 	p, ok := u.opts.Identity.Provision()
-	return ok && u.now().UnixMilli() >= p.Until
+	now, _ := u.opts.Time()
+	return ok && now.UnixMilli() >= p.Until
 }
 
 // trust returns the version of the trust list that the gate goes by.

@@ -43,12 +43,13 @@ func (u *Uplink) renewStep(ctx context.Context) (time.Duration, error) {
 	if c := u.opts.Identity.unproven(); c != nil {
 		return 0, u.prove(ctx, c)
 	}
-	leaf, now := u.opts.Identity.certificate().Leaf, u.now()
+	leaf := u.opts.Identity.certificate().Leaf
+	now, known := u.opts.Time()
 	if due := renewAt(leaf).Sub(now); due > 0 {
 		return min(due, renewCheck), nil
 	}
 	err := u.renew(ctx)
-	if err != nil && now.After(leaf.NotAfter) {
+	if err != nil && known && now.After(leaf.NotAfter) {
 		err = fmt.Errorf("the certificate expired at %s: %w", leaf.NotAfter.Format(time.RFC3339), err)
 		u.lapsed.raise()
 	}
@@ -79,7 +80,7 @@ func (u *Uplink) renew(ctx context.Context) error {
 
 // prove sends a heartbeat under the renewed identity and takes it into use when the server answers.
 func (u *Uplink) prove(ctx context.Context, c *tls.Certificate) error {
-	trial := newClient(u.opts, func() *tls.Certificate { return c }, u.now, nil)
+	trial := newClient(u.opts, func() *tls.Certificate { return c }, u.dated)
 	defer trial.close()
 	h := u.opts.Heartbeat()
 	r, err := trial.SendHeartbeat(ctx, h)

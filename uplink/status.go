@@ -12,6 +12,7 @@ type Status struct {
 	Revoked     bool      // the server has withdrawn this terminal; known across restarts
 	Unknown     bool      // the server does not know this gate's certificate, which is its own: it must be enrolled again
 	Reached     bool      // the last exchange brought an answer of the server's own
+	DateWrong   bool      // no certificate of the server is valid on the date this device has
 	LastContact time.Time // of the last such answer, by the gate's clock; zero for none since the start
 	LastError   string    // what keeps visits from being delivered, "" for nothing
 	Blocked     uint64    // sequence of a record the server neither stores nor refuses for good: kept, and all behind it wait; 0 for none
@@ -20,7 +21,7 @@ type Status struct {
 
 // equal reports whether nothing but the time of the last contact differs.
 func (s Status) equal(t Status) bool {
-	return s.Enrolled == t.Enrolled && s.Revoked == t.Revoked && s.Unknown == t.Unknown && s.Reached == t.Reached && s.LastError == t.LastError &&
+	return s.Enrolled == t.Enrolled && s.Revoked == t.Revoked && s.Unknown == t.Unknown && s.Reached == t.Reached && s.DateWrong == t.DateWrong && s.LastError == t.LastError &&
 		s.Blocked == t.Blocked && slices.Equal(s.Alerts, t.Alerts)
 }
 
@@ -39,7 +40,7 @@ const (
 
 // statusBoard puts the status together. notify runs one at a time, in order, outside the lock that readers take.
 type statusBoard struct {
-	now    func() time.Time
+	clock  func() (now time.Time, known bool)
 	notify func(Status)
 
 	turn sync.Mutex // held over a change and its notification
@@ -80,7 +81,7 @@ func (b *statusBoard) heard(answered bool) {
 	b.change(func(s *Status, _ *[concerns]string) {
 		s.Reached = answered
 		if answered {
-			s.LastContact = b.now()
+			s.LastContact, _ = b.clock()
 		}
 	})
 }

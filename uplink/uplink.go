@@ -10,7 +10,6 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -33,7 +32,6 @@ type Uplink struct {
 	opts    Options
 	client  *client
 	status  statusBoard
-	clock   serverClock
 	running atomic.Bool
 
 	enrolling sync.Mutex    // held over one enrolment or renewal
@@ -54,7 +52,7 @@ func New(opts Options) (*Uplink, error) {
 		opts:     opts,
 		enrolled: make(chan struct{}), lapsed: newSignal(), renewed: newSignal(), receipts: make(chan wire.Receipt, 1),
 	}
-	u.status.now, u.status.notify = opts.Now, opts.OnStatus
+	u.status.clock, u.status.notify = opts.Time, opts.OnStatus
 	u.status.s.Revoked = opts.Identity.isRevoked()
 	if opts.Identity.certificate() != nil {
 		u.setEnrolled()
@@ -63,7 +61,7 @@ func New(opts Options) (*Uplink, error) {
 		u.status.errs[concernIdentity] = err.Error()
 		u.status.s.LastError = err.Error()
 	}
-	u.client = newClient(opts, opts.Identity.certificate, u.now, u.heardTime)
+	u.client = newClient(opts, opts.Identity.certificate, u.dated)
 	return u, nil
 }
 
@@ -118,38 +116,9 @@ func (u *Uplink) revoked(r bool) {
 	}
 }
 
-func (u *Uplink) heardTime(t time.Time, rtt time.Duration) {
-	u.clock.set(t.Add(rtt / 2))
-	if f := u.opts.OnServerTime; f != nil {
-		f(t, rtt)
-	}
-}
-
-// now returns the best known wall time: the server's, once it was heard.
-func (u *Uplink) now() time.Time {
-	if t, ok := u.clock.now(); ok {
-		return t
-	}
-	return u.opts.Now()
-}
-
-// serverClock is the server's time, which goes on from when it was last heard.
-type serverClock struct {
-	mu        sync.Mutex
-	heard, at time.Time // the server's time, and the gate's at that moment; zero before the first
-}
-
-func (c *serverClock) set(now time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.heard, c.at = now, time.Now()
-}
-
-// now returns false when the server's time was never heard.
-func (c *serverClock) now() (time.Time, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.heard.Add(time.Since(c.at)), !c.at.IsZero()
+// dated takes note of whether the device's date keeps the server away.
+func (u *Uplink) dated(wrong bool) {
+	u.status.change(func(s *Status, _ *[concerns]string) { s.DateWrong = wrong })
 }
 
 // signal tells one waiting goroutine that something has happened, once however often it did.

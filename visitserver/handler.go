@@ -26,6 +26,7 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle("POST "+wire.PathVisits, problemCBOR, s.takeVisits)
 	mux.Handle("POST "+wire.PathHeartbeat, problemCBOR, s.takeHeartbeat)
 	mux.Handle("GET "+wire.PathProvision, problemCBOR, s.provision)
+	mux.Handle("GET "+wire.PathTime, problemCBOR, s.tellTime)
 	mux.Handle("POST "+order.PathOrders, problemCBOR, httpserver.WriteWithin(longAnswer, s.takeOrder))
 	mux.Handle("GET /v1/facilities/{facility}/counts", httpserver.ProblemJSON, s.counts)
 	return mux

@@ -23,6 +23,11 @@ const (
 	maxText         = 64 // bytes of a version or a fault
 )
 
+// tellTime answers anybody, and says nothing but the time.
+func (s *Server) tellTime(w http.ResponseWriter, _ *http.Request) error {
+	return answer(w, wire.TypeTime, wire.Time{ServerTime: s.now().UnixMilli()})
+}
+
 func (s *Server) takeVisits(w http.ResponseWriter, r *http.Request) error {
 	t, err := s.terminal(r, false)
 	if err != nil {

@@ -12,6 +12,7 @@ type Delivery struct {
 	Revoked     bool // the server has withdrawn it
 	Unknown     bool // the server does not know its certificate any more
 	Reached     bool // the server has answered lately
+	DateWrong   bool // no certificate of the server is valid on the date this device has
 	LastError   string
 	Blocked     uint64   // the record that the server does not understand, 0 for none
 	Alerts      []string // what the server noticed of the journal's sequence
@@ -20,7 +21,8 @@ type Delivery struct {
 // SetDelivery brings the board up to date with how deliveries go.
 func (b *Board) SetDelivery(d Delivery) {
 	b.set(Revoked, d.Revoked, "")
-	b.set(NotEnrolled, !d.Enrolled && !d.Provisioned, d.LastError)
+	b.set(NotEnrolled, !d.Enrolled && !d.Provisioned && !d.DateWrong, d.LastError) // whose advice would be wrong then
+	b.set(DateWrong, d.DateWrong, d.LastError)
 	b.set(CertificateLost, (!d.Enrolled || d.Unknown) && d.Provisioned, d.LastError)
 	b.set(Offline, !d.Reached, d.LastError)
 	b.set(RecordBlocked, d.Blocked > 0, strconv.FormatUint(d.Blocked, 10))

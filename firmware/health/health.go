@@ -25,6 +25,7 @@ const (
 	ClockUntrusted  Code = "clock-untrusted"  // the gate does not know the time
 	ClockDoubted    Code = "clock-doubted"    // codes or a server contradict a clock that is believed all the same
 	AllRefused      Code = "all-refused"      // for a minute no code that was shown has been admitted
+	DateWrong       Code = "date-wrong"       // the server cannot be reached because of the device's date
 	TrustStale      Code = "trust-stale"      // the trust list is past its expiry
 	Offline         Code = "offline"          // the server has not been reached for a while
 	RecordBlocked   Code = "record-blocked"   // the server does not understand a record; those behind it wait
@@ -68,6 +69,7 @@ var kinds = map[Code]Kind{
 	ClockUntrusted:   {Degraded, "기기의 시간을 확인할 수 없습니다.", "The gate does not know the time.", 0},
 	ClockDoubted:     {Degraded, "기기의 시간이 다른 곳에서 확인된 시간과 다릅니다. 시간 서버를 확인해 주세요.", "Codes or a server contradict this gate's clock. Check its time server.", 0},
 	AllRefused:       {Degraded, "1분 넘게 모든 코드가 거절되었습니다. 기기의 시간과 서버 연결을 확인해 주세요.", "Every code has been refused for more than a minute. Check the gate's time and its connection.", 0},
+	DateWrong:        {Degraded, "이 기기의 날짜가 틀립니다. 날짜와 시간을 맞춰 주세요.", "This device's date is wrong. Set its date and time.", 10 * time.Second},
 	TrustStale:       {Degraded, "기관 목록이 만료되었습니다.", "The trust list is past its expiry.", 0},
 	Offline:          {Notice, "서버에 연결되지 않았습니다. 기록은 기기에 보관됩니다.", "The server is not reached. Visits are kept on the device.", 30 * time.Second},
 	RecordBlocked:    {Degraded, "서버가 이해하지 못하는 기록이 있어 전송이 멈췄습니다.", "The server does not understand a record; those behind it wait. Update the gate or the server.", 0},

@@ -202,9 +202,13 @@ func TestDelivery(t *testing.T) {
 		severity Severity
 		detail   string
 	}{
-		"never enrolled":                     {func(d *Delivery) { d.Enrolled, d.Provisioned, d.LastError = false, false, "no code" }, NotEnrolled, Down, "no code"},
-		"the certificate was lost":           {func(d *Delivery) { d.Enrolled = false }, CertificateLost, Degraded, ""},
-		"the server was restored":            {func(d *Delivery) { d.Unknown, d.LastError = true, "enrol again" }, CertificateLost, Degraded, "enrol again"},
+		"never enrolled":           {func(d *Delivery) { d.Enrolled, d.Provisioned, d.LastError = false, false, "no code" }, NotEnrolled, Down, "no code"},
+		"the certificate was lost": {func(d *Delivery) { d.Enrolled = false }, CertificateLost, Degraded, ""},
+		"the server was restored":  {func(d *Delivery) { d.Unknown, d.LastError = true, "enrol again" }, CertificateLost, Degraded, "enrol again"},
+		"the date is wrong":        {func(d *Delivery) { d.DateWrong, d.LastError = true, "1970" }, DateWrong, Degraded, "1970"},
+		"the date is wrong before it is enrolled": {func(d *Delivery) {
+			d.Enrolled, d.Provisioned, d.DateWrong = false, false, true
+		}, DateWrong, Degraded, ""},
 		"withdrawn":                          {func(d *Delivery) { d.Revoked = true }, Revoked, Down, ""},
 		"a record is not understood":         {func(d *Delivery) { d.Blocked = 77 }, RecordBlocked, Degraded, "77"},
 		"the server saw the sequence jump":   {func(d *Delivery) { d.Alerts = []string{"fork", "gap"} }, JournalJumped, Notice, "fork, gap"},

@@ -99,6 +99,8 @@ func decodeType(contentType string, b []byte) (again []byte, err error) {
 		return reencode(wire.Decode[wire.Enrolment](b))
 	case wire.TypeProvision:
 		return reencode(wire.Decode[wire.Provision](b))
+	case wire.TypeTime:
+		return reencode(wire.Decode[wire.Time](b))
 	case wire.TypeProblem:
 		return reencode(wire.Decode[wire.Problem](b))
 	case wire.TypeEnrol: // both requests have it
@@ -128,8 +130,8 @@ func TestVectors(t *testing.T) {
 			t.Errorf("%s: %v, written again as %x", m.Name, err, again)
 		}
 	}
-	if len(seen) != 7 {
-		t.Errorf("%d of 7 content types have a message", len(seen))
+	if len(seen) != 8 {
+		t.Errorf("%d of 8 content types have a message", len(seen))
 	}
 	for _, m := range v.Malformed {
 		if _, err := decodeType(m.Type, testkit.Unhex(t, m.Bytes)); !errors.Is(err, wire.ErrMessage) {

@@ -1,6 +1,6 @@
 // Package wire is the encoding between gate and visit server: messages, limits, paths and content types, shared by both
 // ends. Every message is deterministic CBOR (RFC 8949 section 4.2) under its own content type over HTTPS with TLS 1.3;
-// all but enrolment are authenticated by the terminal's client certificate, which names facility and gate.
+// all but enrolment and the time are authenticated by the terminal's client certificate, which names facility and gate.
 package wire
 
 import (
@@ -31,6 +31,7 @@ const (
 	PathVisits    = "/v1/terminal/visits"    // POST Batch → Receipt
 	PathHeartbeat = "/v1/terminal/heartbeat" // POST Heartbeat → Receipt without settlement
 	PathProvision = "/v1/terminal/provision" // GET → Provision
+	PathTime      = "/v1/terminal/time"      // GET → Time; no client certificate
 )
 
 // Content types. An answer without the expected one is not the server's: a captive portal or a proxy spoke.
@@ -41,6 +42,7 @@ const (
 	TypeHeartbeat = "application/vnd.kipass.heartbeat+cbor"
 	TypeReceipt   = "application/vnd.kipass.receipt+cbor"
 	TypeProvision = "application/vnd.kipass.provision+cbor"
+	TypeTime      = "application/vnd.kipass.time+cbor"
 	TypeProblem   = "application/vnd.kipass.problem+cbor"
 )
 
@@ -105,6 +107,12 @@ type RenewRequest struct {
 type Enrolment struct {
 	Certificate []byte    `cbor:"1,keyasint"` // X.509, DER; its one URI name is TerminalURI
 	Provision   Provision `cbor:"2,keyasint"`
+}
+
+// Time is what the server's clock shows. A gate that does not know the time asks for it before it can judge the server's
+// certificate.
+type Time struct {
+	ServerTime int64 `cbor:"1,keyasint"` // milliseconds since 1970, above 0
 }
 
 // Provision is what a terminal refreshes in the background.

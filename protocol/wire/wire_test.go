@@ -74,6 +74,7 @@ func messageCases() []messageCase {
 		{"a request to renew", wire.TypeEnrol, wire.RenewRequest{CSR: []byte{0x30, 0x00}}},
 		{"an enrolment", wire.TypeEnrolment, wire.Enrolment{Certificate: []byte{9}, Provision: provision}},
 		{"a provision", wire.TypeProvision, provision},
+		{"the time", wire.TypeTime, wire.Time{ServerTime: 1_592_000_000_000}},
 		{"a problem", wire.TypeProblem, wire.Problem{Code: wire.CodeBusy, Detail: "later"}},
 	}
 }
@@ -107,6 +108,8 @@ func decodeInto(to any, b []byte) (err error) {
 		*m, err = wire.Decode[wire.Enrolment](b)
 	case *wire.Provision:
 		*m, err = wire.Decode[wire.Provision](b)
+	case *wire.Time:
+		*m, err = wire.Decode[wire.Time](b)
 	case *wire.Problem:
 		*m, err = wire.Decode[wire.Problem](b)
 	default:

@@ -32,6 +32,8 @@ func (s *Server) Handle(w http.ResponseWriter, r *http.Request) {
 		s.enrol(w, decode[wire.EnrolRequest](s, body))
 	case "POST " + wire.PathRenew:
 		s.renew(w, r, decode[wire.RenewRequest](s, body))
+	case "GET " + wire.PathTime:
+		s.Answer(w, wire.TypeTime, wire.Time{ServerTime: time.Now().UnixMilli()})
 	case "GET " + wire.PathProvision:
 		s.Answer(w, wire.TypeProvision, s.Provision())
 	default:

@@ -115,14 +115,14 @@ func (s *Server) Serve(l net.Listener, host string) {
 	s.t.Cleanup(func() { _ = server.Close(); <-ended })
 }
 
-// serve lets the fault see a request first. All but enrolment asks for a terminal certificate.
+// serve lets the fault see a request first. All but enrolment and the time ask for a terminal certificate.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, wire.MaxRequest+1))
 	if err != nil {
 		return // the gate went away
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	if r.URL.Path != wire.PathEnrol && len(r.TLS.VerifiedChains) == 0 {
+	if r.URL.Path != wire.PathEnrol && r.URL.Path != wire.PathTime && len(r.TLS.VerifiedChains) == 0 {
 		s.Refuse(w, http.StatusUnauthorized, wire.CodeUnauthenticated, "no certificate")
 		return
 	}
