@@ -164,11 +164,12 @@ func (s *Server) destroySealKeys(ctx context.Context, now bool) (done []string, 
 	s.destroy.Lock()
 	defer s.destroy.Unlock()
 	current, _ := s.seals.offered()
+	done = []string{}
 	oldest := slices.Min(append(s.seals.all(), current.day))
 	at := s.now()
 	again := day.Of(at) != day.Of(s.looked) || at.Sub(s.looked).Abs() >= sealLook
 	if !now && !s.looked.IsZero() && !(again && oldest+day.RetentionDays < day.Of(at)) {
-		return nil, nil
+		return done, nil
 	}
 	s.looked = at
 	horizon, err := s.guard.Look()

@@ -83,6 +83,7 @@ type Journal struct {
 	spaceRead time.Time // when free space was last seen to suffice
 	size      int64     // of the file in use at the last commit, in bytes
 	appended  time.Time // of the last append, with monotonic reading
+	settledBy []mark    // while the clock is not trusted: by when what was settled, by running time
 	untidy    time.Time // since when the file is to be written anew, see tidy
 
 	mu     sync.Mutex // guards the fields below, which the holder of writeSem alone changes

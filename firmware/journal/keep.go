@@ -2,6 +2,7 @@ package journal
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -93,6 +94,33 @@ func (j *Journal) Forget(now time.Time) error {
 		return fmt.Errorf("removing delivered records: %w", err)
 	}
 	return nil
+}
+
+// runOut removes delivered records after [KeepDays] of running and one more, if the clock was not trusted in all that time:
+// by then a wall clock would have ended them. They are safe with the server; it is what was not delivered that must not
+// go by such a clock.
+func (j *Journal) runOut(trusted bool) {
+	end := uint64(0)
+	err := j.do(func() error {
+		now := time.Now()
+		if trusted || j.state.kept() == 0 {
+			j.settledBy = nil
+			return nil
+		}
+		if n := len(j.settledBy); n == 0 || now.Sub(j.settledBy[n-1].at) >= markEvery {
+			j.settledBy = append(j.settledBy, mark{j.state.tail.Seq, now})
+		}
+		for len(j.settledBy) > 0 && now.Sub(j.settledBy[0].at) >= (KeepDays+1)*24*time.Hour {
+			end, j.settledBy = j.settledBy[0].through, j.settledBy[1:]
+		}
+		return nil
+	})
+	if err == nil {
+		err = j.drop(end)
+	}
+	if err != nil && !errors.Is(err, ErrClosed) {
+		j.log.Error("removing delivered records", "error", err)
+	}
 }
 
 // mark takes note that what is settled was so at now, at most once an hour. A time noted by a clock that was ahead is

@@ -13,8 +13,8 @@ import (
 	"github.com/kipass/kipass/protocol/visit"
 )
 
-// passing runs the journal's retention while days pass, on a clock that is trusted.
-func (s *fixture) passing(j *Journal, days int) {
+// passing runs the journal's retention while days pass.
+func (s *fixture) passing(j *Journal, days int, trusted bool) {
 	s.t.Helper()
 	synctest.Test(s.t.(*testing.T), func(t *testing.T) {
 		began, from := time.Now(), s.now
@@ -22,7 +22,7 @@ func (s *fixture) passing(j *Journal, days int) {
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			j.RunRetention(ctx, func() (time.Time, bool) { return from.Add(time.Since(began)), true })
+			j.RunRetention(ctx, func() (time.Time, bool) { return from.Add(time.Since(began)), trusted })
 		}()
 		time.Sleep(time.Duration(days) * 24 * time.Hour)
 		cancel()
@@ -85,9 +85,9 @@ func TestQuietDaysLeaveNothingOfDeliveredVisits(t *testing.T) {
 				t.Fatal("the search finds nothing of what was just delivered")
 			}
 			if row.name == "some refused" {
-				s.passing(j, 30)
+				s.passing(j, 30, true)
 			} else {
-				s.passing(j, 5)
+				s.passing(j, 5, true)
 			}
 			if left := s.shown(records); len(left) > 0 {
 				t.Errorf("the file shows %d of %d delivered visits", len(left), len(records))
@@ -97,5 +97,26 @@ func TestQuietDaysLeaveNothingOfDeliveredVisits(t *testing.T) {
 			}
 			s.checkStructure(j)
 		})
+	}
+}
+
+// A gate that never knows the time keeps what is not delivered, and nothing else.
+func TestQuietDaysWithoutATrustedClock(t *testing.T) {
+	s := newFixture(t)
+	j := s.open()
+	s.mustAppend(j, 50)
+	delivered, err := j.Peek(40, 1<<20)
+	testkit.Check(t, err)
+	testkit.Check(t, j.Settle(visit.Settlement{Journal: delivered.Journal, Through: 40}))
+	s.passing(j, 3, false)
+	if st := j.Stats(); st.Kept != 40 {
+		t.Errorf("after three days %d are kept", st.Kept)
+	}
+	s.passing(j, 40, false)
+	if left := s.shown(delivered.Records); len(left) > 0 {
+		t.Errorf("the file shows %d delivered visits", len(left))
+	}
+	if st := j.Stats(); st.Backlog != 10 || st.Destroyed != 0 {
+		t.Errorf("%+v", st)
 	}
 }

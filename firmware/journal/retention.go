@@ -10,12 +10,14 @@ const destroyEvery = 10 * time.Minute
 
 // RunRetention ends the retention of all that the journal holds ([Journal.Forget], [Journal.Destroy], and files set aside)
 // until ctx ends, at once and then every ten minutes. now tells the time and whether it is trusted: a clock that is not
-// may not end anything.
+// may not end anything but what is kept of delivered records, which goes by running time then.
 func (j *Journal) RunRetention(ctx context.Context, now func() (at time.Time, trusted bool)) {
 	tick := time.NewTicker(destroyEvery)
 	defer tick.Stop()
 	for {
-		if at, trusted := now(); trusted {
+		at, trusted := now()
+		j.runOut(trusted)
+		if trusted {
 			err := j.Forget(at)
 			_, e := j.Destroy(at)
 			if err := errors.Join(err, e, j.endAside(at)); err != nil {
