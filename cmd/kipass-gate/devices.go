@@ -18,6 +18,7 @@ import (
 	"github.com/kipass/kipass/drivers/serialscan"
 	"github.com/kipass/kipass/drivers/speaker"
 	"github.com/kipass/kipass/firmware"
+	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/token"
 	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/sounds"
@@ -148,13 +149,16 @@ func openSpeaker(config configs.Gate, log *slog.Logger) (*speaker.Speaker, error
 	}
 	quiet := s.QuietHours
 	return speaker.New(speaker.Options{
-		Clips: clips, Volume: percent(s.Volume), Buffer: s.Buffer.Duration, Logger: log,
+		Clips: clips, Volume: percent(s.Volume), Buffer: s.Buffer.Duration, Logger: log, Now: seoulTime,
 		Quiet: speaker.Quiet{
 			From: time.Duration(quiet.From.Minutes()) * time.Minute, To: time.Duration(quiet.To.Minutes()) * time.Minute,
 			Volume: percent(quiet.Volume),
 		},
 	}), nil
 }
+
+// seoulTime is the time in which people write hours of the day into a config, whatever zone the device is set to.
+func seoulTime() time.Time { return time.Now().In(day.Seoul()) }
 
 func percent(volume int) float64 { return float64(volume) / 100 }
 

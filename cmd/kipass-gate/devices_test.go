@@ -87,3 +87,17 @@ func TestAPortInUseIsToldAtOnce(t *testing.T) {
 		t.Errorf("error = %v", err)
 	}
 }
+
+// A device that is set to another time zone keeps the quiet hours of Seoul.
+func TestQuietHoursAreThoseOfSeoul(t *testing.T) {
+	was := time.Local
+	defer func() { time.Local = was }()
+	var err error
+	if time.Local, err = time.LoadLocation("America/New_York"); err != nil {
+		t.Fatal(err)
+	}
+	at := seoulTime()
+	if _, offset := at.Zone(); offset != 9*60*60 || time.Until(at).Abs() > time.Hour {
+		t.Errorf("the time of quiet hours is %v", at)
+	}
+}
