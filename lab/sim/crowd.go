@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kipass/kipass/drivers"
 	"github.com/kipass/kipass/issuer"
 	"github.com/kipass/kipass/protocol/token"
 )
@@ -25,6 +24,7 @@ type ticket struct {
 	holder *holder
 	text   string
 	iat    time.Time
+	used   bool
 }
 
 // presentation is one text shown to a gate.
@@ -33,6 +33,7 @@ type presentation struct {
 	ticket *ticket // nil: no code at all
 	at     time.Time
 	shown  []shown
+	first  bool // the ticket was not shown before
 }
 
 // crowd is the visitors of the facility, and what became of each of their codes in truth.
@@ -156,6 +157,9 @@ var foreign = []string{
 // show presents a text at a gate, waits, and holds what was shown to the promises. nil means that the gate was off.
 func (c *crowd) show(g *gateParty, t *ticket, text string, wait time.Duration) *presentation {
 	p := &presentation{gate: g, ticket: t}
+	if t != nil {
+		p.first, t.used = !t.used, true
+	}
 	var ok bool
 	if p.at, ok = g.reader.show(text); !ok {
 		time.Sleep(wait)
@@ -193,13 +197,4 @@ func (p *presentation) outcome() string {
 	}
 	_, name, _ := strings.Cut(p.shown[0].clip, "/")
 	return name
-}
-
-func (p *presentation) green() bool {
-	for _, s := range p.shown {
-		if s.light == drivers.Green {
-			return true
-		}
-	}
-	return false
 }

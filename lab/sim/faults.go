@@ -53,12 +53,41 @@ var faults = []fault{
 		w.after(w.between(time.Minute, 6*time.Hour), func() { g.disk.change(func(d *gateDisk) { d.full = false }) })
 	}},
 	{"disk fails", 2, func(w *world, g *gateParty) { g.disk.change(func(d *gateDisk) { d.broken = 1 + w.rng.IntN(4) }) }},
+	{"gate's NTP lost", 2, func(w *world, g *gateParty) { w.wrong(g.clock, 0, false) }},
+	{"gate's clock wrong", 4, func(w *world, g *gateParty) { w.wrong(g.clock, w.offset(), false) }},
+	{"gate's NTP wrong", 2, func(w *world, g *gateParty) { w.wrong(g.clock, w.offset(), true) }},
+	{"server's clock wrong", 2, func(w *world, _ *gateParty) { w.wrong(w.visits.clock, w.offset(), true) }},
+	{"issuer's clock wrong", 1, func(w *world, _ *gateParty) {
+		w.wrong(w.issuers[w.rng.IntN(len(w.issuers))].clock, w.between(-30*time.Second, 30*time.Second), true)
+	}},
 	{"server restarted", 2, func(w *world, _ *gateParty) { w.visits.off(w.between(time.Second, time.Hour)) }},
 	{"server's power cut", 4, func(w *world, _ *gateParty) {
 		w.visits.mu.Lock()
 		defer w.visits.mu.Unlock()
 		w.visits.cutIn = 1 + w.rng.IntN(12)
 	}},
+}
+
+// offsets are how wrong clocks are: drift, the hour of another zone, a battery that was empty, a receiver whose weeks began
+// anew.
+var offsets = []time.Duration{
+	40 * time.Second, 10 * time.Minute, 9 * time.Hour, 3 * 24 * time.Hour, 40 * 24 * time.Hour, 1024 * 7 * 24 * time.Hour, 36 * 365 * 24 * time.Hour,
+}
+
+// offset draws how wrong a clock is.
+func (w *world) offset() time.Duration {
+	by := offsets[w.rng.IntN(len(offsets))]
+	if w.rng.IntN(2) == 0 {
+		return -by
+	}
+	return by
+}
+
+// wrong sets a clock wrong for a while.
+func (w *world) wrong(c *wallClock, by time.Duration, synced bool) {
+	w.trace("clock off by %v, synced %v", by, synced)
+	c.set(by, synced)
+	w.after(w.between(10*time.Minute, 12*time.Hour), func() { c.set(0, true) })
 }
 
 // killBetween kills a gate's program between the two times that somebody shows one code.
@@ -92,7 +121,12 @@ func (w *world) strike() {
 func (w *world) calm() {
 	for _, g := range w.gates {
 		g.weather.change(func(c *conditions) { *c = conditions{} })
+		g.clock.set(0, true)
 		g.disk.change(func(d *gateDisk) { d.slow, d.full, d.broken, d.cutIn = 0, false, 0, 0 })
+	}
+	w.visits.clock.set(0, true)
+	for _, i := range w.issuers {
+		i.clock.set(0, true)
 	}
 	w.visits.mu.Lock()
 	defer w.visits.mu.Unlock()

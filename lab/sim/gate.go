@@ -43,6 +43,7 @@ type gateParty struct {
 	replays *replay.Set
 	memory  string // folder of what is remembered while the machine is on; empty: nothing is
 	started time.Time
+	unsound time.Time          // when something was last wrong with it
 	cancel  context.CancelFunc // nil while the gate is off
 	ended   chan error
 }
@@ -155,11 +156,12 @@ func (g *gateParty) off(d time.Duration, machine bool) {
 	}
 }
 
-// trusted tells whether the gate has every means to know the time.
-func (g *gateParty) trusted() bool {
-	g.clock.mu.Lock()
-	defer g.clock.mu.Unlock()
-	return g.clock.offset == 0 && g.clock.synced
+// well tells whether nothing is wrong with the gate at this moment. A gate that has no network is well.
+func (g *gateParty) well() bool {
+	g.disk.mu.Lock()
+	defer g.disk.mu.Unlock()
+	d := g.disk
+	return g.cancel != nil && !d.dead && d.slow == 0 && !d.full && d.broken == 0 && d.cutIn == 0 && g.clock.right()
 }
 
 // failedSince tells whether the gate was off, or was cut off its power, since a moment.

@@ -57,7 +57,9 @@ func (w *world) live() error {
 		if err := w.tend(); err != nil {
 			return err
 		}
+		w.notice()
 		e.do()
+		w.notice()
 		w.answered()
 	}
 	return nil

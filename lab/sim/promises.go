@@ -13,6 +13,10 @@ const (
 	lateAfter = 3 * time.Second
 	// kept is how long after its day a visit is kept, and grace is what may be added while a clock has to prove itself.
 	grace = 2 * 24 * time.Hour
+	// freshFor is an age at which a code is fresh for a gate that knows the time.
+	freshFor = 12 * time.Second
+	// soundAfter is how long after the last fault everything works again.
+	soundAfter = 3 * time.Hour
 	// answerBy is when a presentation that has had no answer is held to have none.
 	answerBy = time.Minute
 	// oldest is the age at which no gate may take a code for a fresh one, whatever its clock.
@@ -45,8 +49,11 @@ func (w *world) judge(p *presentation, s shown) {
 		p.gate.lamp.pulses[p.ticket.id] = s.at
 	}
 	outcome := p.outcome()
-	if green && p.gate.trusted() && s.began.Sub(p.ticket.iat) > oldest {
+	if green && p.gate.clock.right() && s.began.Sub(p.ticket.iat) > oldest {
 		w.break_("%s is green for a code %v old", p.gate.name, s.began.Sub(p.ticket.iat))
+	}
+	if outcome != visit.Admitted.String() && p.first && s.began.Sub(p.ticket.iat) < freshFor && w.sound(p.gate) {
+		w.break_("%s refuses a fresh code, though all has been well for hours: %s", p.gate.name, outcome)
 	}
 	switch {
 	case outcome == visit.Admitted.String():
@@ -60,6 +67,28 @@ func (w *world) judge(p *presentation, s shown) {
 		}
 	case outcome == visit.OutOfService.String() && w.crowd.admitted[p.ticket.id] == nil:
 		w.crowd.unsure[p.ticket.id] = p
+	}
+}
+
+// sound tells whether a gate and all it depends on have been well for long enough to work.
+func (w *world) sound(g *gateParty) bool {
+	return time.Since(w.unsound) > soundAfter && time.Since(g.unsound) > soundAfter
+}
+
+// notice takes note of what is not well at this moment.
+func (w *world) notice() {
+	now := time.Now()
+	for _, g := range w.gates {
+		if !g.well() {
+			g.unsound = now
+		}
+	}
+	well := w.visits.clock.right()
+	for _, i := range w.issuers {
+		well = well && i.clock.right()
+	}
+	if !well {
+		w.unsound = now
 	}
 }
 

@@ -49,6 +49,13 @@ func (c *wallClock) set(offset time.Duration, synced bool) {
 	}
 }
 
+// right tells whether the clock shows the true time and its machine knows.
+func (c *wallClock) right() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.offset == 0 && c.synced
+}
+
 // boot begins the running time anew.
 func (c *wallClock) boot() {
 	c.mu.Lock()

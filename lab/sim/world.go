@@ -62,6 +62,7 @@ type world struct {
 	authority *authorityParty
 	gates     []*gateParty
 	crowd     *crowd
+	unsound   time.Time // when something all gates depend on was last wrong
 	agenda    agenda
 }
 
