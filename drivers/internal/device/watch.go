@@ -102,4 +102,3 @@ func (w *watch) concerned(events []byte) (yes bool) {
 	}
 	return yes
 }
-
