@@ -20,16 +20,11 @@ func (s *Station) Provision(w wire.Provision) error {
 	return s.provisioner.Apply(w.SealKey, w.TrustList)
 }
 
-// time implements uplink.Options.Time. A battery clock that nothing supports yet is not known to be right.
+// time implements uplink.Options.Time, and is what the journal's retention goes by. A battery clock that nothing supports
+// yet is not known to be right: on its word alone nothing undelivered ends.
 func (s *Station) time() (now time.Time, known bool) {
 	r := s.clock.Read()
 	return r.Now, r.State != visit.ClockUntrusted && !r.Suspect
-}
-
-// trustedTime is what the journal's retention goes by.
-func (s *Station) trustedTime() (at time.Time, trusted bool) {
-	r := s.clock.Read()
-	return r.Now, r.State != visit.ClockUntrusted
 }
 
 // setDelivery implements uplink.Options.OnStatus.

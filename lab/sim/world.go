@@ -71,7 +71,17 @@ const facility = "arena"
 
 // Run plays one seed. It must be called in a bubble of testing/synctest.
 func Run(t *testing.T, opts Options) Report {
-	w := &world{
+	w, clean := newWorld(t, opts)
+	defer clean()
+	if err := w.play(); err != nil {
+		w.break_("the run itself: %v", err)
+	}
+	return w.report
+}
+
+// newWorld returns a world without parties; clean removes its folder.
+func newWorld(t *testing.T, opts Options) (w *world, clean func()) {
+	w = &world{
 		t: t, opts: opts, rng: rand.New(rand.NewPCG(opts.Seed, 1)), begun: time.Now(), net: memnet.New(),
 		log: slog.New(slog.DiscardHandler),
 	}
@@ -88,11 +98,7 @@ func Run(t *testing.T, opts Options) Report {
 	w.opts.Gates = max(1, w.opts.Gates)
 	w.report.Days = w.opts.Days
 	w.dir = folder(t)
-	defer os.RemoveAll(w.dir)
-	if err := w.play(); err != nil {
-		w.break_("the run itself: %v", err)
-	}
-	return w.report
+	return w, func() { _ = os.RemoveAll(w.dir) }
 }
 
 // folder makes the folder of a run, in memory where there is such a file system: nothing in it need outlive the run.
