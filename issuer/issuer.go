@@ -19,6 +19,7 @@ import (
 	"github.com/kipass/kipass/internal/daykey"
 	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/internal/guard"
+	"github.com/kipass/kipass/internal/loglimit"
 	"github.com/kipass/kipass/protocol/auditlog"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/order"
@@ -55,6 +56,9 @@ func (i *Issuer) room() error {
 	return i.opts.Space.Check()
 }
 
+// maxWarnings is how many lines a minute the log takes about questions of one kind that were refused.
+const maxWarnings = 10
+
 // Issuer is an open issuer. It is safe for concurrent use; one process may have a folder open.
 type Issuer struct {
 	opts      Options
@@ -67,6 +71,8 @@ type Issuer struct {
 	audit     *auditlog.Log
 	guard     *guard.Clock
 	rate      *rateLimiter
+
+	strangers loglimit.Limiter // of what may be said of anybody's questions
 }
 
 // Open opens the issuer in the folder dir, made by [Init]. secretDir holds its secrets, see [SecretDir].
@@ -115,6 +121,7 @@ func open(dir, secretDir string, opts Options, disk durable.Disk, elapsed func()
 		opts: opts, about: about, secrets: s, registers: registers{dir}, keys: keys,
 		days:     &dayFiles{dir: filepath.Join(dir, "days"), disk: disk, log: opts.Logger, open: map[day.Day]*bbolt.DB{}},
 		accounts: accounts, audit: audit, guard: guard, rate: newRateLimiter(opts.CodesPerMinute, opts.Now),
+		strangers: loglimit.Limiter{Burst: maxWarnings},
 	}, nil
 }
 

@@ -86,13 +86,13 @@ func (i *Issuer) postOrders(w http.ResponseWriter, r *http.Request) error {
 	answer, err := i.Answer(question)
 	switch {
 	case errors.Is(err, order.ErrRecipient):
-		i.opts.Logger.Warn("an order was refused for its recipient", "address", r.RemoteAddr, "error", err)
+		i.strangers.Warn(i.opts.Logger, "an order was refused for its recipient", "address", r.RemoteAddr, "error", err)
 		return recipientRefused.With(err.Error())
 	case errors.Is(err, order.ErrRefused):
-		i.opts.Logger.Warn("an order was refused", "address", r.RemoteAddr, "error", err)
+		i.strangers.Warn(i.opts.Logger, "an order was refused", "address", r.RemoteAddr, "error", err)
 		return orderRefused.With(err.Error())
 	case errors.Is(err, order.ErrMalformed), errors.Is(err, order.ErrMessage):
-		i.opts.Logger.Warn("a question could not be read", "address", r.RemoteAddr, "error", err)
+		i.strangers.Warn(i.opts.Logger, "a question could not be read", "address", r.RemoteAddr, "error", err)
 		return badOrder.With(err.Error())
 	case err != nil:
 		return err

@@ -22,10 +22,10 @@ const (
 func (s *Server) Handler() http.Handler {
 	mux := httpserver.NewMux(httpserver.MuxOptions{Logger: s.log})
 	mux.Handle("POST "+wire.PathEnrol, problemCBOR, s.enrol)
-	mux.Handle("POST "+wire.PathRenew, problemCBOR, s.renew)
-	mux.Handle("POST "+wire.PathVisits, problemCBOR, s.takeVisits)
-	mux.Handle("POST "+wire.PathHeartbeat, problemCBOR, s.takeHeartbeat)
-	mux.Handle("GET "+wire.PathProvision, problemCBOR, s.provision)
+	mux.Handle("POST "+wire.PathRenew, problemCBOR, s.ofGate(true, s.renew))
+	mux.Handle("POST "+wire.PathVisits, problemCBOR, s.ofGate(false, s.takeVisits))
+	mux.Handle("POST "+wire.PathHeartbeat, problemCBOR, s.ofGate(false, s.takeHeartbeat))
+	mux.Handle("GET "+wire.PathProvision, problemCBOR, s.ofGate(false, s.provision))
 	mux.Handle("GET "+wire.PathTime, problemCBOR, s.tellTime)
 	mux.Handle("POST "+order.PathOrders, problemCBOR, httpserver.WriteWithin(longAnswer, s.takeOrder))
 	mux.Handle("GET /v1/facilities/{facility}/counts", httpserver.ProblemJSON, s.counts)
@@ -51,14 +51,21 @@ func answer(w http.ResponseWriter, contentType string, message any) error {
 func (s *Server) acquire(ctx context.Context) (release func(), err error) {
 	s.waiting.Add(1)
 	defer s.waiting.Add(-1)
-	wait := time.NewTimer(slotWait)
-	defer wait.Stop()
-	select {
-	case s.slots <- struct{}{}:
-		return func() { <-s.slots }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-wait.C:
-		return nil, httpserver.Busy.With("too many gates at once; send again later")
+	return take(ctx, s.slots, "too many gates at once; send again later")
+}
+
+// ofGate has a request answered in the name of the terminal that makes it. expiredToo is as in terminal.
+func (s *Server) ofGate(expiredToo bool, h func(w http.ResponseWriter, r *http.Request, t caller, own *turn) error) httpserver.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		t, err := s.terminal(r, expiredToo)
+		if err != nil {
+			return err
+		}
+		own, leave, err := s.turns.enter(r.Context(), t.name)
+		if err != nil {
+			return err
+		}
+		defer leave()
+		return h(w, r, t, own)
 	}
 }

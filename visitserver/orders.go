@@ -189,7 +189,7 @@ func about(kind string, o order.Approved, now time.Time) auditlog.Entry {
 // refuse tells why an order does not hold. Two officers who would have the answer go to a key that the authority does not
 // know become an entry of the audit log.
 func (s *Server) refuse(err error, now time.Time) error {
-	s.log.Warn("an order was refused", "error", err)
+	s.strangers.Warn(s.log, "an order was refused", "error", err)
 	var recipient *order.RecipientError
 	if errors.As(err, &recipient) {
 		entry := about(auditlog.KindRefused, recipient.Order, now)

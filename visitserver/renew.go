@@ -61,12 +61,13 @@ func (r TerminalRow) holds(serial string) bool {
 // renew answers a request for the certificate that follows the newest one. Only the newest can be renewed, and not before
 // renewalAfter; no renewal ends a certificate. So a copy of a gate's key can neither shut the gate out nor multiply, and
 // of two that renew the second is seen.
-func (s *Server) renew(w http.ResponseWriter, r *http.Request) error {
-	if err := s.room(); err != nil {
+func (s *Server) renew(w http.ResponseWriter, r *http.Request, t caller, own *turn) error {
+	end, err := own.begin(r.Context())
+	if err != nil {
 		return err
 	}
-	t, err := s.terminal(r, true)
-	if err != nil {
+	defer end()
+	if err := s.room(); err != nil {
 		return err
 	}
 	raw, err := httpserver.ReadBody(w, r, wire.TypeEnrol, wire.MaxRequest)

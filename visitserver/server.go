@@ -17,6 +17,7 @@ import (
 
 	"github.com/kipass/kipass/internal/daykey"
 	"github.com/kipass/kipass/internal/guard"
+	"github.com/kipass/kipass/internal/loglimit"
 	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/visitserver/rowcipher"
 	"github.com/kipass/kipass/visitserver/store"
@@ -38,8 +39,9 @@ type Parts struct {
 }
 
 const (
-	maxEpochs = 16384 // whose key is kept, about 2 KB each
-	maxSlots  = 64    // batches and orders in work at once
+	maxEpochs   = 16384 // whose key is kept, about 2 KB each
+	maxSlots    = 64    // batches and orders in work at once
+	maxWarnings = 10    // lines a minute in the log about orders that were refused
 )
 
 // Server answers terminals, facility managers and the health authority. Its handlers are in Handler and Admin.
@@ -56,16 +58,18 @@ type Server struct {
 	heartbeat time.Duration // asked of each gate
 	space     Space         // nil: there is always space
 
-	gates    stripes
-	slots    chan struct{} // holds one for each batch or order in work
-	waiting  atomic.Int64  // requests that wait for a slot
-	issuers  issuers
-	trust    atomic.Uint64 // version of the trust list in force
-	destroy  sync.Mutex    // one destruction at a time
-	looked   time.Time     // when the gates were last looked through for keys they seal to; guarded by destroy
-	managing sync.Mutex    // one change of managers at a time
-	held     atomic.Pointer[HeldBack]
-	step     func(string) // told after each durable step of a destruction
+	gates     stripes
+	turns     turns
+	strangers loglimit.Limiter // of what may be said of anybody's orders
+	slots     chan struct{}    // holds one for each batch or order in work
+	waiting   atomic.Int64     // requests that wait for a slot
+	issuers   issuers
+	trust     atomic.Uint64 // version of the trust list in force
+	destroy   sync.Mutex    // one destruction at a time
+	looked    time.Time     // when the gates were last looked through for keys they seal to; guarded by destroy
+	managing  sync.Mutex    // one change of managers at a time
+	held      atomic.Pointer[HeldBack]
+	step      func(string) // told after each durable step of a destruction
 }
 
 // New makes a server of its parts.
@@ -76,10 +80,11 @@ func New(ctx context.Context, p Parts) (*Server, error) {
 	s := &Server{
 		store: p.Store, keys: p.Keys, guard: p.Guard, id: p.Identity, seals: newSealKeys(p.SealKeys),
 		audit: p.Audit, log: p.Logger, now: p.Now,
-		epochs: newEpochCache(maxEpochs),
-		gates:  stripes{seed: maphash.MakeSeed()},
-		slots:  make(chan struct{}, maxSlots),
-		step:   func(string) {},
+		epochs:    newEpochCache(maxEpochs),
+		gates:     stripes{seed: maphash.MakeSeed()},
+		slots:     make(chan struct{}, maxSlots),
+		strangers: loglimit.Limiter{Burst: maxWarnings},
+		step:      func(string) {},
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

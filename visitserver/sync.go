@@ -28,11 +28,7 @@ func (s *Server) tellTime(w http.ResponseWriter, _ *http.Request) error {
 	return answer(w, wire.TypeTime, wire.Time{ServerTime: s.now().UnixMilli()})
 }
 
-func (s *Server) takeVisits(w http.ResponseWriter, r *http.Request) error {
-	t, err := s.terminal(r, false)
-	if err != nil {
-		return err
-	}
+func (s *Server) takeVisits(w http.ResponseWriter, r *http.Request, t caller, own *turn) error {
 	raw, err := httpserver.ReadBody(w, r, wire.TypeBatch, wire.MaxBatch)
 	if err != nil {
 		return err
@@ -44,6 +40,11 @@ func (s *Server) takeVisits(w http.ResponseWriter, r *http.Request) error {
 	if err := s.room(); err != nil {
 		return err
 	}
+	end, err := own.begin(r.Context())
+	if err != nil {
+		return err
+	}
+	defer end()
 	release, err := s.acquire(r.Context())
 	if err != nil {
 		return err
@@ -88,11 +89,7 @@ type HeartbeatRow struct {
 	SealKeys   []SealUse `json:"seal_keys,omitempty"` // the keys it has sealed to lately, the newest last
 }
 
-func (s *Server) takeHeartbeat(w http.ResponseWriter, r *http.Request) error {
-	t, err := s.terminal(r, false)
-	if err != nil {
-		return err
-	}
+func (s *Server) takeHeartbeat(w http.ResponseWriter, r *http.Request, t caller, own *turn) error {
 	raw, err := httpserver.ReadBody(w, r, wire.TypeHeartbeat, wire.MaxRequest)
 	if err != nil {
 		return err
@@ -104,6 +101,11 @@ func (s *Server) takeHeartbeat(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return httpserver.BadRequest.With(err.Error())
 	}
+	end, err := own.begin(r.Context())
+	if err != nil {
+		return err
+	}
+	defer end()
 	// On a full disk it is answered and not kept: the gate learns the time all the same.
 	var resend *wire.Resend
 	if s.room() == nil {

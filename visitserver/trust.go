@@ -98,10 +98,7 @@ func (s *Server) InstallTrustList(ctx context.Context, raw []byte) (uint64, erro
 	return list.Version, nil
 }
 
-func (s *Server) provision(w http.ResponseWriter, r *http.Request) error {
-	if _, err := s.terminal(r, false); err != nil {
-		return err
-	}
+func (s *Server) provision(w http.ResponseWriter, r *http.Request, _ caller, _ *turn) error {
 	p, err := s.provisioning(r.Context())
 	if err != nil {
 		return err

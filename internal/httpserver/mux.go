@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"runtime/debug"
 	"time"
+
+	"github.com/kipass/kipass/internal/loglimit"
 )
 
 // Handler answers a request, or returns why it does not: a [*Problem], or a fault of the server's own. An error after the
@@ -24,11 +26,18 @@ type MuxOptions struct {
 }
 
 // Mux routes requests. It logs each with method, pattern of the route, status, bytes and duration, and with nothing that
-// a client may choose; and it keeps a panic from ending more than the request.
+// a client may choose; and it keeps a panic from ending more than the request. Of requests alike – one route, one status,
+// one caller if a handler has named it with [Annotate] – only so many a minute are logged each: nobody fills the log.
 type Mux struct {
 	opts MuxOptions
 	mux  *http.ServeMux
+	log  loglimit.Limiter
 }
+
+const (
+	maxLines = 60     // in the log, of requests alike, in a minute
+	maxAlike = 65_536 // kinds of requests that are told apart
+)
 
 // NewMux returns a Mux without routes.
 func NewMux(opts MuxOptions) *Mux {
@@ -38,7 +47,7 @@ func NewMux(opts MuxOptions) *Mux {
 	if opts.Form == nil {
 		opts.Form = ProblemJSON
 	}
-	return &Mux{opts: opts, mux: http.NewServeMux()}
+	return &Mux{opts: opts, mux: http.NewServeMux(), log: loglimit.Limiter{Burst: maxLines, Kinds: maxAlike}}
 }
 
 // Handle adds a route, its pattern as of [http.ServeMux], whose refusals are sent in the form.
@@ -87,10 +96,26 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	attrs := append([]slog.Attr{slog.String("method", method(r)), slog.String("route", route), slog.Int("status", rec.status),
 		slog.Int64("bytes", rec.bytes), slog.Duration("duration", time.Since(began))}, x.attrs...)
-	m.opts.Logger.LogAttrs(r.Context(), m.opts.Level, "request", attrs...)
+	m.logLimited(r.Context(), m.opts.Level, "request", fmt.Sprint(route, rec.status, x.attrs), attrs)
 	if broken {
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// logLimited logs a line, unless there were too many of its kind lately. The next one of the kind then says for how many it
+// stands.
+func (m *Mux) logLimited(ctx context.Context, level slog.Level, message, kind string, attrs []slog.Attr) {
+	if !m.opts.Logger.Enabled(ctx, level) {
+		return
+	}
+	ok, skipped := m.log.Allow(kind)
+	if !ok {
+		return
+	}
+	if skipped > 0 {
+		attrs = append(attrs, slog.Int("count", skipped+1))
+	}
+	m.opts.Logger.LogAttrs(ctx, level, message, attrs...)
 }
 
 // route has a request answered and leaves in x why it was not.
@@ -146,7 +171,7 @@ func (m *Mux) conclude(rec *recorder, r *http.Request, x *exchange, route string
 		if panicked := (*panicError)(nil); errors.As(x.err, &panicked) {
 			attrs = append(attrs, slog.String("stack", panicked.stack))
 		}
-		m.opts.Logger.LogAttrs(r.Context(), slog.LevelError, "request failed", attrs...)
+		m.logLimited(r.Context(), slog.LevelError, "request failed", route+" failed", attrs)
 	}
 	x.attrs = append(x.attrs, slog.String("problem", p.Code))
 	if rec.status != 0 {

@@ -17,12 +17,15 @@ import (
 type Options struct {
 	Handler         http.Handler
 	Logger          *slog.Logger  // of what net/http itself complains about, at debug level; default: none
-	HeaderTimeout   time.Duration // to read a request's header; default 10 s
+	HeaderTimeout   time.Duration // for the TLS handshake, and to read a request's header; default 10 s
 	ReadTimeout     time.Duration // to read a whole request; default 30 s
 	WriteTimeout    time.Duration // from a request's header to the end of its answer; default 1 min, see [WriteWithin]
 	IdleTimeout     time.Duration // to wait for a connection's next request; default 30 s
 	ShutdownTimeout time.Duration // for requests in progress when Run's context ends; default 15 s
 	MaxHeader       int           // bytes of a request's header; default 8 KiB
+	// MaxConns is how many connections there may be. One more takes the place of one that says nothing: of the same address
+	// if that has more than its part, else of the one that has been silent longest. Default 8,192, or what the process may open.
+	MaxConns int
 	// ConnContext derives the context of all requests on a connection; may be nil.
 	ConnContext func(context.Context, net.Conn) context.Context
 }
@@ -78,6 +81,7 @@ func (opts Options) server(ctx context.Context) *http.Server {
 		Handler:           opts.Handler,
 		BaseContext:       func(net.Listener) context.Context { return base },
 		ConnContext:       opts.ConnContext,
+		ConnState:         newConnections(opts.MaxConns).state,
 		ReadHeaderTimeout: opts.HeaderTimeout,
 		ReadTimeout:       opts.ReadTimeout,
 		WriteTimeout:      opts.WriteTimeout,

@@ -1,0 +1,216 @@
+package httpserver
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kipass/kipass/internal/testkit"
+)
+
+// fakeConn is a connection of an address that notices when it is closed.
+type fakeConn struct {
+	net.Conn
+	name    string
+	address net.Addr
+	closed  bool
+}
+
+func (c *fakeConn) RemoteAddr() net.Addr { return c.address }
+func (c *fakeConn) Close() error         { c.closed = true; return nil }
+
+// crowd is connections by name.
+type crowd struct {
+	*connections
+	all map[string]*fakeConn
+}
+
+func newCrowd(max int) *crowd { return &crowd{newConnections(max), map[string]*fakeConn{}} }
+
+// come lets n connections of an address come, called address-1 and so on.
+func (c *crowd) come(address string, n int) {
+	for i := range n {
+		name := fmt.Sprintf("%s-%d", address, i+1)
+		c.all[name] = &fakeConn{name: name, address: net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(address), uint16(1000+i)))}
+		c.state(c.all[name], http.StateNew)
+	}
+}
+
+func (c *crowd) become(state http.ConnState, names ...string) {
+	for _, name := range names {
+		c.state(c.all[name], state)
+	}
+}
+
+func (c *crowd) expectClosed(t *testing.T, rule string, want ...string) {
+	t.Helper()
+	var closed []string
+	for name, conn := range c.all {
+		if conn.closed {
+			closed = append(closed, name)
+			conn.closed = false
+		}
+	}
+	if got, want := sorted(closed), sorted(want); got != want {
+		t.Errorf("%s: closed are [%s], want [%s]", rule, got, want)
+	}
+}
+
+func TestWhoIsSilentMakesRoom(t *testing.T) {
+	c := newCrowd(8) // an address has at most two, of which one silent
+	c.come("10.0.0.1", 1)
+	c.come("10.0.0.2", 3)
+	c.expectClosed(t, "of its own address first", "10.0.0.2-1", "10.0.0.2-2")
+	c.become(http.StateActive, "10.0.0.2-3")
+	c.come("10.0.0.2", 2)
+	c.expectClosed(t, "an address has its part", "10.0.0.2-1")
+	c.become(http.StateActive, "10.0.0.2-2")
+	c.come("10.0.0.3", 1)
+	c.become(http.StateActive, "10.0.0.3-1")
+	c.become(http.StateIdle, "10.0.0.3-1")
+	for i := range 4 {
+		c.come(fmt.Sprintf("10.0.1.%d", i+1), 1)
+	}
+	c.expectClosed(t, "as many as there may be")
+	c.come("10.0.2.1", 1)
+	c.expectClosed(t, "the one that has been silent longest", "10.0.0.1-1")
+	for i := range 4 {
+		c.become(http.StateActive, fmt.Sprintf("10.0.1.%d-1", i+1))
+	}
+	c.become(http.StateActive, "10.0.2.1-1")
+	c.come("10.0.2.2", 1)
+	c.expectClosed(t, "the newcomer, being the only silent one", "10.0.2.2-1")
+	for _, conn := range c.all {
+		c.state(conn, http.StateClosed)
+	}
+	if len(c.connections.all) != 0 || len(c.addresses) != 0 || c.silent.Len() != 0 || c.idle.Len() != 0 {
+		t.Errorf("left: %d connections of %d addresses, %d silent, %d idle", len(c.connections.all), len(c.addresses), c.silent.Len(), c.idle.Len())
+	}
+}
+
+// An address of version 6 is as good as all others of its network.
+func TestANetworkIsOneAddress(t *testing.T) {
+	c := newCrowd(256) // eight silent for an address
+	for i := range 20 {
+		c.come(fmt.Sprintf("2001:db8::%d", i+1), 1)
+	}
+	c.come("2001:db8:0:1::1", 8)
+	c.come("::ffff:10.0.0.1", 4)
+	c.come("10.0.0.1", 4)
+	open := 0
+	for _, conn := range c.all {
+		if !conn.closed {
+			open++
+		}
+	}
+	if open != 8+8+8 || len(c.addresses) != 3 {
+		t.Errorf("%d connections of %d networks are open, want 24 of 3", open, len(c.addresses))
+	}
+}
+
+func TestSilentConnectionsShutNobodyOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, Options{MaxConns: 16, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, "whole")
+		})})
+		var open atomic.Int64
+		for range 400 {
+			c := testkit.Must(f.pipes.dial(t.Context(), "", ""))(t)
+			open.Add(1)
+			go func() {
+				_, _ = io.Copy(io.Discard, c)
+				open.Add(-1)
+			}()
+		}
+		synctest.Wait()
+		if n := open.Load(); n != 16 {
+			t.Errorf("%d silent connections are open, want 16", n)
+		}
+		if text, err := f.get("/"); text != "whole" {
+			t.Errorf("beside silent ones: %q, %v", text, err)
+		}
+		time.Sleep(11 * time.Second)
+		synctest.Wait()
+		if n := open.Load(); n != 0 {
+			t.Errorf("%d silent connections are open after their time", n)
+		}
+	})
+}
+
+func TestAHandshakeThatDoesNotComeEndsTheConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPipes()
+		conf := &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, errors.New("not asked for") }}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_ = Run(t.Context(), tls.NewListener(p, conf), Options{Handler: http.NotFoundHandler()})
+		}()
+		begun := time.Now()
+		c := testkit.Must(p.dial(t.Context(), "", ""))(t)
+		_, _ = c.Write([]byte{22, 3, 1}) // a handshake's beginning, and nothing behind it
+		if _, err := io.Copy(io.Discard, c); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(begun); took != 10*time.Second {
+			t.Errorf("it was ended after %v", took)
+		}
+		testkit.Check(t, p.Close())
+		<-ended
+	})
+}
+
+// Whoever asks again and again fills no log; others are told of beside them, and how often is not lost.
+func TestStrangersDoNotFillTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		logger, log := testkit.NewLogger()
+		m := NewMux(MuxOptions{Logger: logger})
+		m.Handle("GET /closed", ProblemJSON, func(http.ResponseWriter, *http.Request) error { return Unauthenticated.With("") })
+		m.Handle("GET /broken", ProblemJSON, func(http.ResponseWriter, *http.Request) error { return errors.New("broken") })
+		m.Handle("GET /open", ProblemJSON, func(w http.ResponseWriter, r *http.Request) error {
+			Annotate(r.Context(), slog.String("gate", r.URL.Query().Get("gate")))
+			return nil
+		})
+		paths := []string{"/closed", "/nowhere", "/broken", "/open?gate=a"}
+		ask := func(times int, paths ...string) {
+			for range times {
+				for _, path := range paths {
+					m.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, path, nil))
+				}
+			}
+		}
+		ask(3000, paths...)
+		ask(1, "/open?gate=b")
+		if n := log.Count("msg=request "); n != 4*maxLines+1 {
+			t.Errorf("%d lines about 12,001 requests, want %d", n, 4*maxLines+1)
+		}
+		if n := log.Count("request failed"); n != maxLines {
+			t.Errorf("%d lines about 3,000 faults, want %d", n, maxLines)
+		}
+		if log.Count("gate=b") != 1 {
+			t.Error("another gate's request is not told of")
+		}
+		time.Sleep(time.Minute)
+		ask(1, paths...)
+		if n := log.Count(fmt.Sprintf("count=%d", 3000-maxLines+1)); n != 5 {
+			t.Errorf("a minute later %d lines say for how many they stand, want 5:\n%s", n, strings.Join(strings.Split(log.String(), "\n")[5*maxLines:], "\n"))
+		}
+	})
+}
+
+func sorted(names []string) string {
+	slices.Sort(names)
+	return strings.Join(names, " ")
+}
