@@ -339,7 +339,7 @@ func TestProgramRefuses(t *testing.T) {
 		"order with a time nobody can read":          {kipassInquiry(t, swap(f.orderArgs("x"), "--to", "noon")...), `--to "noon": must be`, cli.StatusUsage},
 		"order without a purpose":                    {kipassInquiry(t, swap(f.orderArgs("x"), "--purpose", "")...), "required flags missing: --purpose TEXT", cli.StatusUsage},
 		"key file that is there":                     {kipassInquiry(t, "officer", "keygen", "--output", f.path("kim.key"), "kim"), "exists", cli.StatusFailed},
-		"authority that is there":                    {kipassInquiry(t, "init", "--data", f.data), "exists", cli.StatusFailed},
+		"authority that is there":                    {kipassInquiry(t, "init", "--data", f.data), "has an authority already", cli.StatusFailed},
 		"unknown command":                            {kipassInquiry(t, "delete"), "unknown command", cli.StatusUsage},
 		"audit of no log":                            {kipassInquiry(t, "audit", "--audit-key", "x"), "give either --audit-log or --url", cli.StatusUsage},
 		"audit of two logs":                          {kipassInquiry(t, "audit", "--audit-key", "x", "--audit-log", "x", "--url", "x"), "give either --audit-log or --url", cli.StatusUsage},

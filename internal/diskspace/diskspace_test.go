@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,13 +17,14 @@ const mib = 1 << 20
 
 // disk is one whose free space is what a test says, but for the ballast on it.
 type disk struct {
-	total, used uint64
+	total   uint64
+	used    atomic.Uint64
 	ballast     string
 	fails       error
 }
 
 func (d *disk) sizes(string) (free, total uint64, err error) {
-	used := d.used
+	used := d.used.Load()
 	if info, err := os.Stat(d.ballast); err == nil {
 		used += uint64(info.Size())
 	}
@@ -42,7 +44,7 @@ func TestTheBallastIsGivenUpAndTakenAgain(t *testing.T) {
 		k := testkit.Must(Open(Options{Dir: dir, Sizes: d.sizes, Logger: logger}))(t)
 		look := func(what string, used uint64, full, held bool) {
 			t.Helper()
-			d.used = used
+			d.used.Store(used)
 			time.Sleep(time.Second)
 			testkit.Check(t, k.Tend())
 			if err := k.Check(); errors.Is(err, ErrFull) != full || err != nil && !full {
@@ -75,7 +77,7 @@ func TestBeginningOnAFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	d := &disk{total: 160 * mib, ballast: filepath.Join(dir, ballastName)}
 	testkit.Must(Open(Options{Dir: dir, Sizes: d.sizes}))(t)
-	d.used = 150 * mib // all but the ballast
+	d.used.Store(150 * mib) // all but the ballast
 	k := testkit.Must(Open(Options{Dir: dir, Sizes: d.sizes}))(t)
 	if d.held() {
 		t.Error("the ballast was not given up")
@@ -83,7 +85,7 @@ func TestBeginningOnAFullDisk(t *testing.T) {
 	if err := k.Check(); err != nil {
 		t.Errorf("with the ballast's space: %v", err)
 	}
-	d.used = 160 * mib
+	d.used.Store(160 * mib)
 	_, err := Open(Options{Dir: dir, Sizes: d.sizes})
 	if !errors.Is(err, ErrFull) || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "5120") {
 		t.Errorf("without any space: %v, want what is needed and where", err)
@@ -93,11 +95,12 @@ func TestBeginningOnAFullDisk(t *testing.T) {
 func TestRunLooksAfterIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		d := &disk{total: 160 * mib, used: 140 * mib, ballast: filepath.Join(dir, ballastName)}
+		d := &disk{total: 160 * mib, ballast: filepath.Join(dir, ballastName)}
+		d.used.Store(140 * mib)
 		k := testkit.Must(Open(Options{Dir: dir, Sizes: d.sizes}))(t)
 		go k.Run(t.Context())
 		synctest.Wait()
-		d.used = 0
+		d.used.Store(0)
 		time.Sleep(2 * tendEvery)
 		synctest.Wait()
 		if !d.held() {
