@@ -4,8 +4,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,8 +19,8 @@ const mib = 1 << 20
 type disk struct {
 	total   uint64
 	used    atomic.Uint64
-	ballast     string
-	fails       error
+	ballast string
+	fails   error
 }
 
 func (d *disk) sizes(string) (free, total uint64, err error) {

@@ -36,7 +36,8 @@ type gateParty struct {
 	disk    *gateDisk
 	reader  *reader
 	lamp    *lamp
-	rng     *rand.Rand // of jitter; drawn by the gate's own goroutines
+	drawing sync.Mutex
+	rng     *rand.Rand // of jitter; guarded by drawing
 
 	board   *health.Board
 	journal *journal.Journal
@@ -110,7 +111,7 @@ func (g *gateParty) start() error {
 		return errors.Join(err, g.journal.Close())
 	}
 	g.board = health.NewBoard(time.Now, g.w.log)
-	network := uplink.Network{Dial: g.weather.dial(g.w.net), Draw: g.rng.Float64}
+	network := uplink.Network{Dial: g.weather.dial(g.w.net), Draw: g.draw}
 	if !g.w.opts.TLS {
 		network.Transport = func(certificate func() *tls.Certificate) http.RoundTripper {
 			return &link{weather: &g.weather, handler: &g.w.visits.handler, certificate: certificate}
@@ -173,6 +174,13 @@ func (g *gateParty) failedSince(t time.Time) bool {
 func (g *gateParty) kill(off time.Duration) {
 	g.disk.change(func(d *gateDisk) { d.dead = true })
 	g.off(off, false)
+}
+
+// draw draws jitter, for any of the gate's goroutines.
+func (g *gateParty) draw() float64 {
+	g.drawing.Lock()
+	defer g.drawing.Unlock()
+	return g.rng.Float64()
 }
 
 // restart starts the gate again after a while. A power cut begins its machine's running time anew.

@@ -112,12 +112,22 @@ func (w *world) inspect() {
 	if err := w.tombstones(); err != nil {
 		w.break_("the visit server's ledger: %v", err)
 	}
-	if w.rng.IntN(3) == 0 && w.delivered() {
+	if w.rng.IntN(3) == 0 && w.answers() {
 		back := min(w.rng.IntN(27), int(time.Since(w.begun)/(24*time.Hour)))
 		today := day.Of(time.Now()).Start()
 		from := today.AddDate(0, 0, -back-1).Add(3 * time.Hour)
 		w.whoWasThere(from, from.Add(24*time.Hour))
 	}
+}
+
+// answers tells whether the visit server and the issuers would obey an order now: all are on and know the time.
+func (w *world) answers() bool {
+	for _, i := range w.issuers {
+		if !i.clock.right() {
+			return false
+		}
+	}
+	return w.visits.clock.right() && (w.visits.handler.Load() != nil || w.opts.TLS)
 }
 
 // delivered tells whether every gate is on and has nothing left to deliver.
@@ -127,7 +137,7 @@ func (w *world) delivered() bool {
 			return false
 		}
 	}
-	return w.visits.handler.Load() != nil || w.opts.TLS
+	return w.answers()
 }
 
 // settle ends all faults, lets everything be delivered, and takes stock.

@@ -199,8 +199,8 @@ func (w *world) whoWasThere(from, to time.Time) {
 		}
 	}
 	w.trace("inquiry %s to %s: %d contacts, truth %d", from.Format("01-02 15:04"), to.Format("01-02 15:04"), len(found), len(was))
-	if missing > 0 {
-		w.break_("%d of %d persons who were there %s to %s are not found", missing, len(was), from, to)
+	if missing > 0 && list.Complete {
+		w.break_("%d of %d persons who were there %s to %s are not found, and the list calls itself complete", missing, len(was), from, to)
 	}
 	if extra > 0 || len(list.Unknown) > 0 {
 		w.break_("%d persons were not there and %d visits nobody can tell of, %s to %s", extra, len(list.Unknown), from, to)
