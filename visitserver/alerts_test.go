@@ -89,7 +89,7 @@ func TestAlertsOfCopiedGates(t *testing.T) {
 		}, nil},
 		"visits as old as clocks may differ": {func(_ *fixture, g *gate) []string {
 			g.left(0)
-			return g.one(maxAhead)
+			return g.one(clockSlack)
 		}, nil},
 	} {
 		t.Run(rule, func(t *testing.T) {

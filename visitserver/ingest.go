@@ -45,6 +45,9 @@ func (s *Server) ingest(ctx context.Context, c caller, b wire.Batch) (taken, err
 	if err != nil {
 		return taken{}, err
 	}
+	if behind(s.now(), before.journal.Placed) {
+		return taken{}, httpserver.Busy.With("the server's clock is far behind the visits it has; send again later")
+	}
 	next := before.journal.compare(seg)
 	if next.alert == AlertGap && b.Oldest < seg.Records[0].Seq {
 		resend := s.askAgain(t, seg.Journal, before.journal.Last, seg.Records[0].Seq-1)

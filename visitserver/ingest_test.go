@@ -1,13 +1,18 @@
 package visitserver
 
 import (
+	"errors"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/kipass/kipass/internal/guard"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/visit"
+	"github.com/kipass/kipass/protocol/wire"
 )
 
 func TestPlacing(t *testing.T) {
@@ -25,8 +30,8 @@ func TestPlacing(t *testing.T) {
 	}{
 		{"a proven time is taken as it is", proven(noon.Add(-time.Minute)), last, noon.Add(-time.Minute), false},
 		{"even before the gate's last visit", proven(last.Add(-time.Hour)), last, last.Add(-time.Hour), false},
-		{"five minutes ahead is a clock a little fast", proven(noon.Add(5 * time.Minute)), last, noon.Add(5 * time.Minute), false},
-		{"later than that is now", proven(noon.Add(5*time.Minute + time.Millisecond)), last, noon, true},
+		{"ahead of the server it may be right, and the server's clock slow", proven(noon.Add(guard.Leeway)), last, noon.Add(guard.Leeway), false},
+		{"further ahead it is no time of a visit", proven(noon.Add(guard.Leeway + time.Millisecond)), last, noon, true},
 		{"the first instant kept is kept", proven(oldest), last, oldest, false},
 		{"the instant before it is too old", proven(oldest.Add(-time.Millisecond)), last, time.Time{}, false},
 		{"an unproven time that fits stays", unproven(noon.Add(-time.Minute)), last, noon.Add(-time.Minute), true},
@@ -334,5 +339,37 @@ func TestACodeDatedAheadMovesNoOtherUnprovenVisit(t *testing.T) {
 	}
 	if want := map[int]uint64{13: 2, 14: 1, 18: 1}; status != 200 || !maps.Equal(placed, want) {
 		t.Errorf("visits by hour %v, want %v: the one dated ahead at its arrival, the others at their times", placed, want)
+	}
+}
+
+// A server whose clock was set back far takes nothing: it would put visits on days long gone. Put right, it takes them at
+// their own time.
+func TestAServerWhoseClockWasSetBackTakesNoVisit(t *testing.T) {
+	fx := newFixture(t)
+	fx.facility("cafe")
+	g := fx.gate("cafe", "door")
+	today := noon.Add(10 * 24 * time.Hour)
+	set := func(now time.Time) {
+		fx.clock.Set(now)
+		fx.restart() // for a certificate of now
+	}
+	set(today)
+	g.journalled(newVisit(today))
+	g.deliver()
+	set(noon)
+	g.journalled(newVisit(today.Add(time.Minute)))
+	var problem *wire.Problem
+	if _, err := g.send(g.segment(1)); !errors.As(err, &problem) || problem.Code != wire.CodeBusy {
+		t.Errorf("set back by ten days it answers %v, want that the visit comes again", err)
+	}
+	set(today.Add(time.Hour))
+	if receipt := g.deliver(); len(receipt.Settled.Refused) != 0 {
+		t.Errorf("put right it refuses %v", receipt.Settled.Refused)
+	}
+	if stored := fx.ledger().Facilities[0].Stored; stored != 2 {
+		t.Errorf("%d visits are stored, want both", stored)
+	}
+	if _, err := os.Stat(filepath.Join(fx.folder.Dir, "keys", "days", day.Of(noon).String()+".key")); err == nil {
+		t.Error("a visit lies on the day of the wrong clock")
 	}
 }

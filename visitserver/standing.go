@@ -35,8 +35,11 @@ func (g gateRow) deliveredBy() time.Time {
 	return g.Delivered.Add(-inFlight)
 }
 
+// clockSlack is how far the clocks of a gate and of the server may differ without that being worth a word.
+const clockSlack = 5 * time.Minute
+
 // belated reports whether a visit, by a clock that was sure of it, is of a time for which the gate had reported that
-// nothing was left to deliver. Clocks may differ by maxAhead.
+// nothing was left to deliver. Clocks may differ by clockSlack.
 func (g gateRow) belated(v visit.Visit) bool {
-	return v.Clock != visit.ClockUntrusted && v.At.Before(g.Delivered.Add(-maxAhead))
+	return v.Clock != visit.ClockUntrusted && v.At.Before(g.Delivered.Add(-clockSlack))
 }
