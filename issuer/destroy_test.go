@@ -297,12 +297,12 @@ func TestLoopDestroysAtMidnight(t *testing.T) {
 		go func() { i.DestroyLoop(ctx); close(ended) }()
 		time.Sleep(time.Until(due) - time.Nanosecond)
 		synctest.Wait()
-		if n := i.Audit().Size(); n != 0 {
+		if n := len(testkit.Must(destroyedDays(i.audit))(t)); n != 0 {
 			t.Errorf("destroyed before its time: %d entries", n)
 		}
 		time.Sleep(time.Nanosecond)
 		synctest.Wait()
-		if n := i.Audit().Size(); n != 1 {
+		if n := len(testkit.Must(destroyedDays(i.audit))(t)); n != 1 {
 			t.Errorf("%d destructions when the time has come, want 1", n)
 		}
 		cancel()

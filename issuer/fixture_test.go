@@ -45,7 +45,7 @@ func officerKey(seed byte) ed25519.PrivateKey {
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	f := &fixture{dir: t.TempDir(), clock: testkit.NewClock(noon), kim: officerKey(1), lee: officerKey(2), root: officerKey(8)}
-	testkit.Check(t, Init(f.dir, "", About{Name: "naver", Display: "네이버", Hosts: []string{"127.0.0.1"}}, noon))
+	testkit.Check(t, Init(f.dir, "", About{Name: "naver", Display: "네이버", Hosts: []string{"127.0.0.1"}}, noon.AddDate(0, 0, -30)))
 	for name, key := range map[string]ed25519.PrivateKey{"kim": f.kim, "lee": f.lee} {
 		testkit.Check(t, f.operator().AddOfficer(order.Officer{Name: name, Public: key.Public().(ed25519.PublicKey)}))
 	}
@@ -100,15 +100,22 @@ func (f *fixture) code(t testing.TB, bearer string) token.Code {
 	return f.read(t, testkit.Must(f.Issue(bearer))(t).Text)
 }
 
-type oneKey token.IssuerKey
+// trustList is what gates know of the issuer.
+type trustList map[token.KID]token.IssuerKey
 
-func (k oneKey) Key(token.KID) (token.IssuerKey, bool) { return token.IssuerKey(k), true }
+func (l trustList) Key(kid token.KID) (token.IssuerKey, bool) {
+	k, ok := l[kid]
+	return k, ok
+}
 
 func (f *fixture) read(t testing.TB, text string) token.Code {
 	t.Helper()
 	u := testkit.Must(token.Parse([]byte(text)))(t)
-	key := oneKey{Issuer: "naver", Public: f.PublicKey(), NotBefore: noon.AddDate(-1, 0, 0), NotAfter: noon.AddDate(1, 0, 0)}
-	return testkit.Must(u.Verify(key))(t)
+	ring := trustList{}
+	for _, k := range testkit.Must(Describe(f.dir, "", noon))(t).Keys {
+		ring[token.KeyID(k.Public)] = k
+	}
+	return testkit.Must(u.Verify(ring))(t)
 }
 
 // order is a good one about the three days before the clock's time.

@@ -18,6 +18,7 @@ var (
 	ErrIdentity = errors.New("name or phone number is not acceptable")
 	ErrUnknown  = errors.New("no such account: register again")
 	ErrTooMany  = errors.New("too many codes in a short time")
+	ErrKeyEnded = errors.New("no signing key is in force: gates would refuse the code")
 )
 
 // Identity is who a holder is. It prints and logs as a placeholder.

@@ -5,7 +5,6 @@ package issuer
 
 import (
 	"context"
-	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -70,6 +69,7 @@ type Issuer struct {
 	accounts  *accounts
 	audit     *auditlog.Log
 	guard     *guard.Clock
+	signer    *signer
 	rate      *rateLimiter
 
 	strangers loglimit.Limiter // of what may be said of anybody's questions
@@ -86,6 +86,10 @@ func open(dir, secretDir string, opts Options, disk durable.Disk, elapsed func()
 		return nil, err
 	}
 	s, err := readSecrets(SecretDir(dir, secretDir))
+	if err != nil {
+		return nil, err
+	}
+	signer, err := openSigner(dir, SecretDir(dir, secretDir), opts.Logger)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +124,7 @@ func open(dir, secretDir string, opts Options, disk durable.Disk, elapsed func()
 	return &Issuer{
 		opts: opts, about: about, secrets: s, registers: registers{dir}, keys: keys,
 		days:     &dayFiles{dir: filepath.Join(dir, "days"), disk: disk, log: opts.Logger, open: map[day.Day]*bbolt.DB{}},
-		accounts: accounts, audit: audit, guard: guard, rate: newRateLimiter(opts.CodesPerMinute, opts.Now),
+		accounts: accounts, audit: audit, guard: guard, signer: signer, rate: newRateLimiter(opts.CodesPerMinute, opts.Now),
 		strangers: loglimit.Limiter{Burst: maxWarnings},
 	}, nil
 }
@@ -183,7 +187,7 @@ type Issued struct {
 }
 
 // Issue makes a code for the account of bearer, new each time, and returns it once the issue log holds it durably.
-// Errors wrap ErrUnknown or ErrTooMany where the holder can do something about it.
+// Errors wrap ErrUnknown or ErrTooMany where the holder can do something about it, and ErrKeyEnded where no key may sign.
 func (i *Issuer) Issue(bearer string) (Issued, error) {
 	if err := i.room(); err != nil {
 		return Issued{}, err
@@ -196,6 +200,10 @@ func (i *Issuer) Issue(bearer string) (Issued, error) {
 		return Issued{}, ErrTooMany
 	}
 	iat := i.opts.Now().Truncate(time.Second)
+	key, err := i.signer.keyOf(iat)
+	if err != nil {
+		return Issued{}, err
+	}
 	day := day.Of(iat)
 	k, err := i.keys.Make(day)
 	if err != nil {
@@ -210,7 +218,7 @@ func (i *Issuer) Issue(bearer string) (Issued, error) {
 			return Issued{}, err
 		}
 	}
-	text, err := token.Sign(i.secrets.signing, i.about.Name, iat, cti)
+	text, err := token.Sign(key, i.about.Name, iat, cti)
 	if err != nil {
 		return Issued{}, fmt.Errorf("signing a code: %w", err)
 	}
@@ -222,9 +230,6 @@ func (i *Issuer) trusted() (order.Trusted, error) { return i.registers.sync(i.au
 
 // Audit returns the log of everything that was opened and destroyed.
 func (i *Issuer) Audit() *auditlog.Log { return i.audit }
-
-// PublicKey returns the key with which codes are signed.
-func (i *Issuer) PublicKey() ed25519.PublicKey { return i.secrets.signing.Public().(ed25519.PublicKey) }
 
 // makeFolders makes what a data folder consists of.
 func makeFolders(dir string) error {

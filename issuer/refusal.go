@@ -26,6 +26,10 @@ var (
 	tooManyCodes = httpserver.Kind{Code: "too-many-codes", Status: http.StatusTooManyRequests, RetryAfter: 10 * time.Second,
 		Korean: "잠시 후 다시 시도해 주세요.", English: "Please try again in a moment."}
 
+	notIssuing = httpserver.Kind{Code: "not-issuing", Status: http.StatusServiceUnavailable, RetryAfter: 10 * time.Minute,
+		Korean:  "지금은 이 회사의 QR 코드를 만들 수 없습니다. 다른 회사의 QR 코드를 쓰거나 수기명부를 작성해 주세요.",
+		English: "This issuer cannot make codes at the moment. Please use another issuer's code or the paper register."}
+
 	badOrder = httpserver.Kind{Code: order.CodeBadOrder, Status: http.StatusBadRequest,
 		Korean: "명령을 읽을 수 없습니다.", English: "The order cannot be read."}
 	orderRefused = httpserver.Kind{Code: order.CodeOrderRefused, Status: http.StatusForbidden,
@@ -47,6 +51,8 @@ func refusal(w http.ResponseWriter, err error) error {
 		return unknownAccount.With("")
 	case errors.Is(err, ErrTooMany):
 		return tooManyCodes.With("")
+	case errors.Is(err, ErrKeyEnded):
+		return notIssuing.With("")
 	case errors.Is(err, diskspace.ErrFull), errors.Is(err, syscall.ENOSPC):
 		return httpserver.Busy.With("")
 	}

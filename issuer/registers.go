@@ -38,10 +38,15 @@ func (r registers) sync(audit *auditlog.Log, now time.Time) (order.Trusted, erro
 	if err != nil {
 		return order.Trusted{}, err
 	}
+	keys, err := readSigning(r.dir)
+	if err != nil {
+		return order.Trusted{}, err
+	}
 	err = errors.Join(
 		audit.SyncRegister(auditlog.RegisterOfficers, officers.Keys(), now),
 		audit.SyncRegister(auditlog.RegisterAuthority, roots, now),
-		audit.SyncRegister(auditlog.RegisterTokens, tokens.keys(), now))
+		audit.SyncRegister(auditlog.RegisterTokens, tokens.keys(), now),
+		audit.SyncRegister(auditlog.RegisterKeys, keys.ids(), now))
 	if err != nil {
 		return order.Trusted{}, err
 	}

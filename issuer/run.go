@@ -121,6 +121,7 @@ func (i *Issuer) serve(ctx context.Context, c Config) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { i.DestroyLoop(ctx); return nil })
 	group.Go(func() error { i.opts.Space.Run(ctx); return nil })
+	group.Go(func() error { i.keyLoop(ctx); return nil })
 	group.Go(func() error {
 		return httpserver.Run(ctx, tls.NewListener(c.Listener, conf),
 			httpserver.Options{Handler: i.Handler(), Logger: c.Logger, WriteTimeout: answerTimeout})
@@ -129,6 +130,21 @@ func (i *Issuer) serve(ctx context.Context, c Config) error {
 		c.Ready(i.url(c.Listener.Addr()))
 	}
 	return group.Wait()
+}
+
+// keyPause is how long a signing key that was put to use by a command waits for a running issuer.
+const keyPause = time.Minute
+
+// keyLoop looks after the signing keys until ctx ends.
+func (i *Issuer) keyLoop(ctx context.Context) {
+	for {
+		i.signer.watch(i.opts.Now())
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(keyPause):
+		}
+	}
 }
 
 // url names the listening port under the first host of the certificate.

@@ -16,6 +16,8 @@ const (
 	PathCodes      = "/v1/codes"          // POST with "Authorization: Bearer …", no body → 200 CodeResponse
 	PathCheckpoint = "/v1/log/checkpoint" // GET: the audit log's signed checkpoint
 	PathEntries    = "/v1/log/entries"    // GET: the audit log's entries; ask for it after the checkpoint
+	PathHealth     = "/healthz"           // GET: Health
+	PathMetrics    = "/metrics"           // GET: the same, for Prometheus
 )
 
 const maxBody = 4 << 10 // bytes of a JSON request
@@ -49,6 +51,8 @@ func (i *Issuer) Handler() http.Handler {
 	mux.Handle("POST "+order.PathOrders, problemCBOR, i.postOrders)
 	mux.Handle("GET "+PathCheckpoint, httpserver.ProblemJSON, i.getCheckpoint)
 	mux.Handle("GET "+PathEntries, httpserver.ProblemJSON, i.getEntries)
+	mux.Handle("GET "+PathHealth, httpserver.ProblemJSON, i.getHealth)
+	mux.Handle("GET "+PathMetrics, httpserver.ProblemJSON, i.getMetrics)
 	return mux
 }
 

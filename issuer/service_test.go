@@ -85,6 +85,13 @@ func (r *running) post(t *testing.T, path, contentType, bearer string, body []by
 	return resp, b
 }
 
+func (r *running) get(t *testing.T, path string) (int, string) {
+	t.Helper()
+	resp := testkit.Must(r.client.Get(r.url + path))(t)
+	defer resp.Body.Close()
+	return resp.StatusCode, string(testkit.Must(io.ReadAll(resp.Body))(t))
+}
+
 func (r *running) register(t *testing.T, body string) (int, string) {
 	t.Helper()
 	resp, b := r.post(t, PathHolders, httpserver.TypeJSON, "", []byte(body))

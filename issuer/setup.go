@@ -28,26 +28,21 @@ const (
 	officersFile  = "officers"
 	authorityFile = "authority" // root key of the health authority
 	tokensFile    = "tokens"    // of those who register holders
+	signingFile   = "signing.json"
 	// CAFile is the certificate that whoever talks to the issuer trusts, PEM.
 	CAFile = "ca.pem"
 
-	masterFile  = "master.key"
-	signingFile = "signing.key"
-	logKeyFile  = "audit.key"
-	caKeyFile   = "ca.key"
+	masterFile = "master.key"
+	logKeyFile = "audit.key"
+	caKeyFile  = "ca.key"
 )
-
-// keyLife is how long a signing key is offered for the trust list.
-const keyLife = 2 * 365 * 24 * time.Hour
 
 // About is what an issuer is called, and what was settled when its folder was made.
 type About struct {
-	Version   int       `json:"version"`
-	Name      string    `json:"name"`    // short name, 1 to 16 of a–z, 0–9 and '-'
-	Display   string    `json:"display"` // name for people
-	Hosts     []string  `json:"hosts"`   // names and addresses its TLS certificate is for
-	NotBefore time.Time `json:"not_before"`
-	NotAfter  time.Time `json:"not_after"` // of the signing key
+	Version int      `json:"version"`
+	Name    string   `json:"name"`    // short name, 1 to 16 of a–z, 0–9 and '-'
+	Display string   `json:"display"` // name for people
+	Hosts   []string `json:"hosts"`   // names and addresses its TLS certificate is for
 }
 
 const aboutVersion = 1
@@ -55,10 +50,9 @@ const aboutVersion = 1
 func (a About) auditOrigin() string { return "kipass/issuer/" + a.Name }
 
 type secrets struct {
-	master  []byte
-	signing ed25519.PrivateKey
-	logKey  ed25519.PrivateKey
-	caKey   crypto.Signer
+	master []byte
+	logKey ed25519.PrivateKey
+	caKey  crypto.Signer
 }
 
 // Init makes the data folder of a new issuer: name, keys and TLS authority. It refuses a folder that already is one.
@@ -81,8 +75,6 @@ func initialise(dir, secretDir string, a About, now time.Time, disk durable.Disk
 		return errors.New("no host name for the TLS certificate")
 	}
 	a.Version = aboutVersion
-	a.NotBefore = now.UTC().Truncate(24 * time.Hour)
-	a.NotAfter = a.NotBefore.Add(keyLife)
 	path := filepath.Join(dir, aboutFile)
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s is there already: this folder has an issuer", path)
@@ -95,6 +87,18 @@ func initialise(dir, secretDir string, a About, now time.Time, disk durable.Disk
 		return err
 	}
 	if err := makeSecrets(secretDir, disk); err != nil {
+		return err
+	}
+	first, err := makeSigningKey(secretDir, now, disk)
+	if err != nil {
+		return err
+	}
+	first.From = first.NotBefore
+	keys := signingKeys{Keys: []SigningKey{first}}
+	if err := keys.write(dir, disk); err != nil {
+		return err
+	}
+	if err := keys.erasePrivate(secretDir); err != nil { // of an Init that was interrupted
 		return err
 	}
 	ca, err := authority.New("kipass issuer "+a.Display, now)
@@ -130,7 +134,7 @@ func begin(dir string, disk durable.Disk) error {
 	if _, err := os.Stat(filepath.Join(dir, unfinished)); err == nil {
 		return nil
 	}
-	for _, name := range []string{signingFile, logKeyFile, caKeyFile} {
+	for _, name := range []string{logKeyFile, caKeyFile} {
 		if _, err := os.Stat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("%s is there already: these are the secrets of an issuer; --secrets names another folder", filepath.Join(dir, name))
 		}
@@ -153,16 +157,11 @@ func makeSecrets(dir string, disk durable.Disk) error {
 	if err != nil {
 		return fmt.Errorf("writing the master key: %w", err)
 	}
-	for _, name := range []string{signingFile, logKeyFile} {
-		_, key, err := ed25519.GenerateKey(nil)
-		if err != nil {
-			return fmt.Errorf("making %s: %w", name, err)
-		}
-		if err := writeKey(disk, filepath.Join(dir, name), key); err != nil {
-			return err
-		}
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return fmt.Errorf("making %s: %w", logKeyFile, err)
 	}
-	return nil
+	return writeKey(disk, filepath.Join(dir, logKeyFile), key)
 }
 
 // SecretDir is the folder of the secrets that belong to a data folder; given is the one that was asked for, or "".
@@ -210,10 +209,8 @@ func readSecrets(dir string) (secrets, error) {
 	if s.master, err = readMaster(dir); err != nil {
 		return secrets{}, err
 	}
-	for name, key := range map[string]*ed25519.PrivateKey{signingFile: &s.signing, logKeyFile: &s.logKey} {
-		if *key, err = keyfile.ReadEd25519(filepath.Join(dir, name)); err != nil {
-			return secrets{}, err
-		}
+	if s.logKey, err = keyfile.ReadEd25519(filepath.Join(dir, logKeyFile)); err != nil {
+		return secrets{}, err
 	}
 	if s.caKey, err = keyfile.Read(filepath.Join(dir, caKeyFile)); err != nil {
 		return secrets{}, err

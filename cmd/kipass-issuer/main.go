@@ -18,7 +18,7 @@ func main() { os.Exit(cli.Main(newProgram())) }
 func newProgram() *cobra.Command {
 	return cli.Program("kipass-issuer", version,
 		"전자출입명부 QR발급회사 / QR issuer of the electronic entry register",
-		initCommand(), serveCommand(), officerCommand(), authorityRootCommand(), tokenCommand(), publicKeyCommand(), auditKeyCommand())
+		initCommand(), serveCommand(), officerCommand(), authorityRootCommand(), tokenCommand(), keysCommand(), publicKeyCommand(), auditKeyCommand())
 }
 
 // dataFlag defines the flag every command has.

@@ -2,9 +2,12 @@ package main
 
 import (
 	"crypto/ed25519"
+	"encoding/hex"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kipass/kipass/internal/cli"
 	"github.com/kipass/kipass/internal/cli/clitest"
@@ -53,16 +56,54 @@ func TestFolder(t *testing.T) {
 	run(cli.StatusFailed, "token", "add", "--data", dir, "--secrets", secrets, "desk-1")
 	run(cli.StatusDone, "token", "revoke", "--data", dir, "--secrets", secrets, "desk-1")
 	run(cli.StatusFailed, "token", "revoke", "--data", dir, "--secrets", secrets, "desk-1")
-	metadata := run(cli.StatusDone, "public-key", "--data", dir, "--secrets", secrets, "--url", "https://issuer.test")
+	metadata := run(cli.StatusDone, "public-key", "--data", dir, "--url", "https://issuer.test")
 	about := testkit.Must(token.ReadMetadata(strings.NewReader(metadata)))(t)
 	if about.Name != "naver" || about.Display != "네이버" || about.URL != "https://issuer.test" || len(about.Keys) != 1 {
 		t.Errorf("the trust list would say %+v", about)
 	}
-	run(cli.StatusUsage, "public-key", "--data", dir, "--secrets", secrets, "--url", "http://issuer.test")
-	run(cli.StatusFailed, "public-key", "--data", dir, "--url", "https://issuer.test") // the secrets lie elsewhere
+	run(cli.StatusUsage, "public-key", "--data", dir, "--url", "http://issuer.test")
+	rotateKeys(t, dir, secrets, run)
 	if key := run(cli.StatusDone, "audit-key", "--data", dir, "--secrets", secrets); strings.Count(key, "+") < 2 {
 		t.Errorf("audit key %q", key)
 	}
 	run(cli.StatusUsage, "serve", "--data", dir, "--rate", "-1")
 	run(cli.StatusFailed, "serve", "--data", dir, "--listen", "no address")
+}
+
+// rotateKeys makes a key, has it put on a trust list, and puts it to use.
+func rotateKeys(t *testing.T, dir, secrets string, run func(status int, args ...string) string) {
+	t.Helper()
+	if list := run(cli.StatusDone, "keys", "list", "--data", dir); strings.Count(list, " signs ") != 1 || strings.Count(list, "\n") != 1 {
+		t.Errorf("keys %q", list)
+	}
+	made := run(cli.StatusDone, "keys", "rotate", "--data", dir, "--secrets", secrets)
+	run(cli.StatusFailed, "keys", "rotate", "--data", dir, "--secrets", secrets) // one waits
+	about := run(cli.StatusDone, "public-key", "--data", dir, "--url", "https://issuer.test")
+	i := testkit.Must(token.ReadMetadata(strings.NewReader(about)))(t)
+	if len(i.Keys) != 2 || !strings.HasPrefix(made, token.KeyID(i.Keys[1].Public).String()+" waits ") {
+		t.Fatalf("made %q, the trust list would say %+v", made, i)
+	}
+	pub, root, err := ed25519.GenerateKey(nil)
+	testkit.Check(t, err)
+	sign := func(name string, i token.Issuer) string {
+		list := token.TrustList{Version: 1, IssuedAt: time.Now(), Expires: time.Now().Add(time.Hour), Issuers: []token.Issuer{i}}
+		path := filepath.Join(secrets, name)
+		testkit.Check(t, os.WriteFile(path, testkit.Must(token.SignTrustList(root, list))(t), 0o600))
+		return path
+	}
+	activate := func(status int, list string, more ...string) string {
+		return run(status, append([]string{"keys", "activate", "--data", dir, "--secrets", secrets, "--trust-list", list,
+			"--trust-root", hex.EncodeToString(pub)}, more...)...)
+	}
+	whole, without := i, i
+	without.Keys = i.Keys[:1]
+	activate(cli.StatusFailed, sign("without", without))
+	activate(cli.StatusFailed, filepath.Join(secrets, "missing"))
+	if got := activate(cli.StatusDone, sign("whole", whole)); !strings.Contains(got, " comes from ") {
+		t.Errorf("activated: %q", got)
+	}
+	activate(cli.StatusFailed, sign("again", whole))
+	if list := run(cli.StatusDone, "keys", "list", "--data", dir); !strings.Contains(list, " signs ") || !strings.Contains(list, " comes ") {
+		t.Errorf("keys %q", list)
+	}
 }

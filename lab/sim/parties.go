@@ -16,14 +16,14 @@ import (
 	"github.com/kipass/kipass/inquiry"
 	"github.com/kipass/kipass/issuer"
 	"github.com/kipass/kipass/protocol/order"
+	"github.com/kipass/kipass/protocol/token"
 )
 
 // issuerParty is one issuer of codes.
 type issuerParty struct {
 	name    string
 	dir     string
-	about   issuer.About
-	key     ed25519.PublicKey
+	about   token.Issuer // as the trust list says it
 	clock   *wallClock
 	service *issuer.Issuer
 	handler atomic.Pointer[http.Handler]
@@ -46,7 +46,7 @@ func newIssuer(w *world, name string) (*issuerParty, error) {
 		}
 	}
 	var err error
-	if i.about, i.key, err = issuer.Describe(i.dir, ""); err != nil {
+	if i.about, err = issuer.Describe(i.dir, "https://"+name, i.clock.now()); err != nil {
 		return nil, err
 	}
 	i.service, err = issuer.Open(i.dir, "", issuer.Options{Registrar: issuer.OpenRegistration{}, Now: i.clock.now, Logger: w.log})

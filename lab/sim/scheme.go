@@ -31,10 +31,7 @@ func (s *scheme) sign(issuers []*issuerParty) ([]byte, error) {
 	now := time.Now().UTC().Truncate(time.Second)
 	list := token.TrustList{Version: s.version, IssuedAt: now, Expires: now.Add(365 * 24 * time.Hour)}
 	for _, i := range issuers {
-		list.Issuers = append(list.Issuers, token.Issuer{
-			Name: i.name, Display: i.name, URL: "https://" + i.name,
-			Keys: []token.IssuerKey{{Issuer: i.name, Public: i.key, NotBefore: i.about.NotBefore, NotAfter: i.about.NotAfter}},
-		})
+		list.Issuers = append(list.Issuers, i.about)
 	}
 	raw, err := token.SignTrustList(s.root, list)
 	if err != nil {

@@ -27,6 +27,7 @@ var vocabulary = map[string]string{
 	"host":          "HOST", // in a server's certificate
 	"issuer-ca":     "[NAME=]FILE",
 	"name":          "NAME", // short name of an issuer
+	"now":           "bool", // without waiting
 	"rate":          "N",    // codes a minute for one holder
 	"registration":  "token|open",
 	"url":           "URL", // where a party is reached

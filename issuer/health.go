@@ -1,0 +1,61 @@
+package issuer
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/kipass/kipass/internal/httpserver"
+)
+
+// Health is whether codes can be issued, and until when.
+type Health struct {
+	Issuing bool      `json:"issuing"`
+	Warning string    `json:"warning,omitempty"` // what the operator should do
+	Key     string    `json:"key,omitempty"`     // identifier of the signing key in use
+	KeyEnds time.Time `json:"key_ends"`          // last moment for which codes can be signed by the keys put to use
+}
+
+// Health returns the issuer's health.
+func (i *Issuer) Health() Health {
+	now, held := i.opts.Now(), i.signer.held.Load()
+	k, ok := held.in(now)
+	h := Health{Issuing: ok, KeyEnds: held.end().UTC()}
+	switch {
+	case !ok:
+		h.Warning = "서명 키가 끝나 코드를 발급하지 않습니다: kipass-issuer keys / the signing key has ended, no code is issued: kipass-issuer keys"
+		return h
+	case !now.Before(h.KeyEnds.Add(-keyWarning)):
+		days := int(h.KeyEnds.Sub(now) / (24 * time.Hour))
+		h.Warning = fmt.Sprintf("서명 키가 %d일 뒤 끝납니다: kipass-issuer keys rotate / the signing key ends in %[1]d days: kipass-issuer keys rotate", days)
+	}
+	h.Key = k.ID()
+	return h
+}
+
+// getHealth answers 200 while codes can be issued, else 503.
+func (i *Issuer) getHealth(w http.ResponseWriter, _ *http.Request) error {
+	h, status := i.Health(), http.StatusOK
+	if !h.Issuing {
+		status = http.StatusServiceUnavailable
+	}
+	httpserver.WriteJSON(w, status, h)
+	return nil
+}
+
+// getMetrics answers in the text format of Prometheus. Nothing in it tells of holders or codes.
+func (i *Issuer) getMetrics(w http.ResponseWriter, _ *http.Request) error {
+	h, issuing := i.Health(), 0
+	if h.Issuing {
+		issuing = 1
+	}
+	text := fmt.Sprintf(`# HELP kipass_issuer_issuing 1 while codes can be issued.
+# TYPE kipass_issuer_issuing gauge
+kipass_issuer_issuing %d
+# HELP kipass_issuer_signing_key_end_seconds Last moment for which codes can be signed, in seconds since 1970.
+# TYPE kipass_issuer_signing_key_end_seconds gauge
+kipass_issuer_signing_key_end_seconds %d
+`, issuing, h.KeyEnds.Unix())
+	httpserver.Write(w, http.StatusOK, "text/plain; version=0.0.4; charset=utf-8", []byte(text))
+	return nil
+}
