@@ -134,9 +134,13 @@ func begin(dir string, disk durable.Disk) error {
 	if _, err := os.Stat(filepath.Join(dir, unfinished)); err == nil {
 		return nil
 	}
-	for _, name := range []string{logKeyFile, caKeyFile} {
-		if _, err := os.Stat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%s is there already: these are the secrets of an issuer; --secrets names another folder", filepath.Join(dir, name))
+	for _, pattern := range []string{logKeyFile, caKeyFile, privatePattern} {
+		there, err := fs.Glob(os.DirFS(dir), pattern)
+		if err != nil {
+			return fmt.Errorf("looking at the folder of secrets: %w", err)
+		}
+		if len(there) > 0 {
+			return fmt.Errorf("%s is there already: these are the secrets of an issuer; --secrets names another folder", filepath.Join(dir, there[0]))
 		}
 	}
 	if err := disk.Replace(filepath.Join(dir, unfinished), nil, 0o600); err != nil {

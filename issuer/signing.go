@@ -105,6 +105,9 @@ func (s signingKeys) in(t time.Time) (best SigningKey, ok bool) {
 	return best, ok
 }
 
+// privatePattern matches the files of all private halves in a folder of secrets.
+const privatePattern = "signing-*.key"
+
 func privatePath(secretDir string, k SigningKey) string {
 	return filepath.Join(secretDir, "signing-"+k.ID()+".key")
 }
@@ -195,7 +198,7 @@ func (s signingKeys) withoutEnded(now time.Time) signingKeys {
 // erasePrivate destroys the private halves of keys that the register does not name: they have ended, or a command that
 // was making them was interrupted.
 func (s signingKeys) erasePrivate(secretDir string) error {
-	paths, err := filepath.Glob(filepath.Join(secretDir, "signing-*.key"))
+	paths, err := filepath.Glob(filepath.Join(secretDir, privatePattern))
 	if err != nil {
 		return err
 	}
