@@ -66,7 +66,7 @@ func TestWholeInquiry(t *testing.T) {
 	if n, p := s.Issuers["naver"], s.Issuers["pass"]; n != (inquiry.IssuerSummary{Codes: 2, Opened: 2}) || p != (inquiry.IssuerSummary{Codes: 2, Opened: 1, Unopened: 1}) {
 		t.Errorf("by issuer: %+v", s.Issuers)
 	}
-	if got := strings.Join(s.LogEntries, " "); got != "visits#41 naver#3 pass#3 "+inquiry.AuditOrigin+"#6" {
+	if got := strings.Join(s.LogEntries, " "); got != "visits#41 naver#4 pass#4 "+inquiry.AuditOrigin+"#6" {
 		t.Errorf("logs = %s", got)
 	}
 	rows, err := csv.NewReader(strings.NewReader(succeed(t, "open", "--data", f.data, id))).ReadAll()
@@ -167,7 +167,7 @@ func TestUnreachableIssuerGivesAPartialListThatIsResumed(t *testing.T) {
 	if f.visits.timesAsked() != 2 {
 		t.Errorf("the visit server was asked %d times, want at each run", f.visits.timesAsked())
 	}
-	if got := strings.Join(s.LogEntries[:3], " "); got != "visits#41 naver#4 pass#3" {
+	if got := strings.Join(s.LogEntries[:3], " "); got != "visits#41 naver#5 pass#4" {
 		t.Errorf("logs = %s, want an entry of its own for each run", got)
 	}
 }
