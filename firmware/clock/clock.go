@@ -28,6 +28,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kipass/kipass/internal/kerneltime"
 	"github.com/kipass/kipass/protocol/token"
 	"github.com/kipass/kipass/protocol/visit"
 )
@@ -141,7 +142,7 @@ func New(opts Options) *Clock {
 		opts.Now = time.Now
 	}
 	if opts.Monotonic == nil {
-		opts.Monotonic = boottime
+		opts.Monotonic = kerneltime.Boottime
 	}
 	if opts.Kernel == nil {
 		opts.Kernel = kernelTime

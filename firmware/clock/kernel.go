@@ -1,35 +1,18 @@
 package clock
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/kipass/kipass/internal/kerneltime"
 )
 
-// kernelTime asks adjtimex(2) without changing anything. Its status bit STA_UNSYNC is not looked at: an NTP daemon that
-// does not discipline the RTC leaves it set although the time is good.
 func kernelTime() (KernelTime, error) {
-	var t unix.Timex // its fields are 32 bits wide on 32-bit machines
-	if _, err := unix.Adjtimex(&t); err != nil {
-		return KernelTime{}, fmt.Errorf("reading the kernel's clock state: %w", err)
-	}
-	return KernelTime{MaxError: time.Duration(int64(t.Maxerror)) * time.Microsecond}, nil
-}
-
-var started = time.Now()
-
-// boottime reads CLOCK_BOOTTIME, which counts suspended time as well.
-func boottime() time.Duration {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
-		return time.Since(started)
-	}
-	return time.Duration(ts.Nano())
+	e, err := kerneltime.MaxError()
+	return KernelTime{MaxError: e}, err
 }
 
 const (

@@ -25,14 +25,6 @@ func TestTheKernelCanBeAskedWithoutPrivilege(t *testing.T) {
 	}
 }
 
-func TestMonotonicTimeRises(t *testing.T) {
-	a := boottime()
-	b := boottime()
-	if a <= 0 || b < a {
-		t.Fatalf("%v, then %v", a, b)
-	}
-}
-
 func TestTheTimerEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

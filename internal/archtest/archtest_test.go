@@ -19,8 +19,8 @@ const module = "github.com/kipass/kipass/"
 // The ground floor: what crosses the lines between the parties, and what is below everything.
 var (
 	protocol = []string{"protocol/token", "protocol/visit", "protocol/day", "protocol/wire", "protocol/order", "protocol/auditlog", "protocol/publickey"}
-	internal = []string{"internal/durable", "internal/keyfile", "internal/authority", "internal/daykey", "internal/guard", "internal/httpserver",
-		"internal/diskspace", "internal/startup", "internal/loglimit", "internal/secretdir", "internal/unixpath"}
+	internal = []string{"internal/durable", "internal/keyfile", "internal/authority", "internal/daykey", "internal/guard", "internal/kerneltime",
+		"internal/httpserver", "internal/diskspace", "internal/startup", "internal/loglimit", "internal/secretdir", "internal/unixpath"}
 )
 
 // rules is read from the top; the first whose room a package lies in binds it. A room ending in "/" is a folder with
@@ -52,6 +52,7 @@ var rules = []struct {
 	{"firmware/journal/boltcheck", nil, "it knows the database's file and nothing of what is in it"},
 	{"firmware/screen", []string{"firmware/health", "protocol/visit", "protocol/day", "sounds", "configs", "internal/httpserver"}, "the screen serves pages and is told outcomes only: it knows neither codes nor readers"},
 	{"firmware/journal", []string{"firmware/journal/boltcheck", "protocol/visit", "protocol/day", "internal/durable", "internal/diskspace"}, "the journal keeps sealed visits in durable files and knows nothing else of the gate"},
+	{"firmware/clock", []string{"protocol/token", "protocol/visit", "internal/kerneltime"}, "the gate's clock knows how codes age and asks the kernel, and nothing else of the gate"},
 	{"firmware/", []string{"firmware/", "drivers", "protocol/token", "protocol/visit", "protocol/day", "sounds", "configs"}, "the gate knows contracts, never a concrete driver, and never waits for the network"},
 	{"uplink/", []string{"protocol/wire", "protocol/visit", "protocol/day", "internal/durable", "internal/keyfile"}, "the uplink sees the journal through an interface of its own"},
 	{"visitserver/store", []string{"protocol/visit", "protocol/day"}, "the contract with a store is drawn without any store"},
@@ -62,7 +63,7 @@ var rules = []struct {
 	{"inquiry/", join(protocol, internal, "inquiry/"), "the authority joins answers over HTTP and holds no other party's store"},
 	{"internal/cli/", []string{"internal/cli", "internal/spelling"}, "all programs talk to people in one way, and it knows none of them"},
 	{"internal/daykey", []string{"protocol/day", "internal/durable"}, "issuer and visit server keep and destroy days in one way, and it knows neither's data"},
-	{"internal/guard", []string{"protocol/day", "internal/durable"}, "time is guarded in one way, whatever it guards"},
+	{"internal/guard", []string{"protocol/day", "internal/durable", "internal/kerneltime"}, "time is guarded in one way, whatever it guards"},
 	{"internal/testkit", []string{"internal/durable"}, "what all tests share knows no party"},
 	{"internal/testkit/fakevisits", []string{"internal/testkit", "internal/authority", "protocol/wire", "protocol/visit"}, "a fake server speaks the protocol and is made of no party's code"},
 	{"internal/keyfile", []string{"internal/durable"}, "a key's file is a durable file"},
@@ -243,7 +244,7 @@ var floors = [][]string{
 	{"firmware/", "uplink/", "visitserver/", "issuer/", "inquiry/"},
 	{"configs", "sounds"},
 	{"drivers/"},
-	{"internal/daykey", "internal/guard", "internal/testkit/"},
+	{"internal/daykey", "internal/guard", "internal/kerneltime", "internal/testkit/"},
 	{"protocol/wire", "protocol/order", "protocol/auditlog"},
 	{"protocol/visit", "protocol/token"},
 	{"protocol/day", "protocol/publickey"},
