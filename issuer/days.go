@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -35,7 +36,7 @@ type dayFiles struct {
 	open map[day.Day]*bbolt.DB
 }
 
-func (d *dayFiles) path(day day.Day) string { return filepath.Join(d.dir, day.String()+".db") }
+func (d *dayFiles) path(day day.Day) string { return filepath.Join(d.dir, day.String()+dbEnding) }
 
 // openBolt opens a database with these buckets. A second process waits a second at most, and a group commit 2 ms.
 func openBolt(path string, buckets ...[]byte) (*bbolt.DB, error) {
@@ -174,43 +175,62 @@ func (d *dayFiles) find(k *dayKeys, day day.Day, cti token.CTI, r ref) (h holder
 	return h, iat, nil
 }
 
-// count returns how many codes a day's issue log holds, 0 if there is no file.
+// count returns how many codes a day's issue log holds, 0 if there is no file. It writes nothing. A damaged file can be read
+// in ways that bbolt does not foresee; that is an error too.
 func (d *dayFiles) count(day day.Day) (n uint64, err error) {
-	err = d.use(day, false, func(db *bbolt.DB) error {
-		return db.View(func(tx *bbolt.Tx) error {
-			n = uint64(tx.Bucket(bucketCodes).Stats().KeyN)
-			return nil
-		})
-	})
-	if errors.Is(err, daykey.ErrNoKey) {
-		return 0, nil
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("counting %v: %v", day, p)
+		}
+	}()
+	db := d.open[day]
+	if db == nil {
+		if _, err := os.Stat(d.path(day)); errors.Is(err, fs.ErrNotExist) {
+			return 0, nil
+		}
+		if db, err = bbolt.Open(d.path(day), 0o600, &bbolt.Options{Timeout: time.Second, ReadOnly: true}); err != nil {
+			return 0, fmt.Errorf("counting %v: %w", day, err)
+		}
+		defer db.Close()
 	}
+	err = db.View(func(tx *bbolt.Tx) error {
+		if b := tx.Bucket(bucketCodes); b != nil {
+			n = uint64(b.Stats().KeyN)
+		}
+		return nil
+	})
 	return n, err
 }
 
-// destroy closes and removes a day's file. Its key must have been destroyed before.
+// destroy closes and removes a day's file and those set aside. Its key must have been destroyed before.
 func (d *dayFiles) destroy(day day.Day) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	var failed []error
 	if db := d.open[day]; db != nil {
-		if err := db.Close(); err != nil {
-			return fmt.Errorf("closing %v: %w", day, err)
-		}
+		failed = append(failed, db.Close())
 		delete(d.open, day)
 	}
 	files, err := filepath.Glob(d.path(day) + ".damaged-*")
-	if err != nil {
-		return fmt.Errorf("removing %v: %w", day, err)
-	}
+	failed = append(failed, err)
 	for _, path := range append(files, d.path(day)) {
-		if err := d.disk.Remove(path); err != nil {
-			return fmt.Errorf("removing %v: %w", day, err)
-		}
+		failed = append(failed, d.disk.Remove(path))
+	}
+	if err := errors.Join(failed...); err != nil {
+		return fmt.Errorf("removing %v: %w", day, err)
 	}
 	return nil
 }
 
-func (d *dayFiles) days() ([]day.Day, error) { return daykey.Days(d.dir, ".db") }
+const dbEnding = ".db"
+
+func (d *dayFiles) days() ([]day.Day, error) { return daykey.Days(d.dir, dbEnding) }
+
+// strays are the paths of what lies among the days' files and is none of them.
+func (d *dayFiles) strays() ([]string, error) { return daykey.Strays(d.dir, dbEnding) }
 
 func (d *dayFiles) close() error {
 	d.mu.Lock()

@@ -2,64 +2,43 @@ package issuer
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
-	"github.com/kipass/kipass/internal/daykey"
 	"github.com/kipass/kipass/internal/guard"
 	"github.com/kipass/kipass/protocol/auditlog"
 	"github.com/kipass/kipass/protocol/day"
 )
 
-// intent is written before the first step of a day's destruction and removed after the last, so that after a crash in
-// between destruction is resumed and its record still tells the true count.
-type intent struct {
-	Codes    uint64 `json:"codes"`
-	Accounts uint64 `json:"accounts"`
-	Damaged  bool   `json:"damaged,omitempty"` // the issue log could not be counted; it is destroyed all the same
-}
-
-const intentEnding = ".destroying"
-
-func (i *Issuer) intentPath(d day.Day) string {
-	return filepath.Join(i.days.dir, d.String()+intentEnding)
-}
-
 // Destroy destroys every day whose time has come (day.Day.DestroyAt): its key, its issue log, the identities kept with
-// it, and the accounts whose last code was of that day. Each day becomes an entry of the audit log, once. It may be
-// called again after any error or crash and resumes where it stopped. Days that are due only by a clock in doubt are
-// kept; the error then wraps guard.ErrHeldBack.
+// it, and the accounts whose last code was of that day. The keys of all of them go first and need no write before them:
+// from then on nothing of the days can be read, whatever else fails. Each day goes by itself: one that cannot be destroyed holds up no
+// other. Each becomes an entry of the audit log, once. It may be called again after any error or crash and resumes where it
+// stopped. Days that are due only by a clock in doubt are kept; the error then wraps guard.ErrHeldBack.
 func (i *Issuer) Destroy() error {
-	horizon, err := i.guard.Look()
-	if err != nil {
-		return err
+	horizon := i.guard.Look()
+	keys, err1 := i.keys.Days()
+	files, err2 := i.days.days()
+	due, held := horizon.Split(slices.Concat(keys, files))
+	failed := []error{err1, err2}
+	for _, d := range held {
+		if err1 == nil && !slices.Contains(keys, d) { // its destruction has begun: nothing of it can be read any more
+			due = append(due, d)
+		}
 	}
-	days, err := i.remaining()
-	if err != nil {
-		return err
-	}
-	begun, err := i.begun()
-	if err != nil {
-		return err
-	}
-	due, back := horizon.Split(days)
-	back = slices.DeleteFunc(back, func(d day.Day) bool { return slices.Contains(begun, d) })
-	due = append(due, begun...)
-	slices.Sort(due)
-	due = slices.Compact(due)
-	failed := []error{horizon.HeldBack(back)}
+	held = slices.DeleteFunc(held, func(d day.Day) bool { return slices.Contains(due, d) })
+	keyless := map[day.Day]error{}
 	for _, d := range due {
-		if err := i.destroyDay(d, horizon.Now); err != nil {
+		keyless[d] = i.keys.Destroy(d)
+	}
+	for _, d := range due {
+		if err := i.destroyDay(d, horizon.Now, keyless[d]); err != nil {
 			failed = append(failed, fmt.Errorf("destroying %v: %w", d, err))
 		}
 	}
-	return errors.Join(failed...)
+	return errors.Join(append(failed, horizon.HeldBack(held))...)
 }
 
 // remaining lists the days of which anything is left, oldest first.
@@ -72,83 +51,49 @@ func (i *Issuer) remaining() ([]day.Day, error) {
 	if err != nil {
 		return nil, err
 	}
-	begun, err := i.begun()
-	if err != nil {
-		return nil, err
-	}
-	all := slices.Concat(keys, files, begun)
+	all := slices.Concat(keys, files)
 	slices.Sort(all)
 	return slices.Compact(all), nil
 }
 
-// begun lists the days whose destruction has begun and not ended.
-func (i *Issuer) begun() ([]day.Day, error) { return daykey.Days(i.days.dir, intentEnding) }
-
-func (i *Issuer) destroyDay(d day.Day, now time.Time) error {
-	plan, err := i.plan(d)
-	if err != nil {
-		return err
+// destroyDay destroys what there is of a day besides its key: first comes the entry, for which the issue log is counted, and
+// the issue log goes last, since it shows that the rest is not done. keyless is why the key is not gone, nil if it is: a day
+// with a key gets no entry.
+func (i *Issuer) destroyDay(d day.Day, now time.Time, keyless error) error {
+	if keyless == nil {
+		keyless = i.logDestruction(d, now)
 	}
-	// The key goes first: from here on nothing of the day can be read, whatever else fails.
-	if err := i.keys.Destroy(d); err != nil {
-		return err
+	err := i.accounts.purge(d)
+	if keyless != nil || err != nil { // without an entry the issue log is still needed
+		return errors.Join(keyless, err)
 	}
 	if err := i.days.destroy(d); err != nil {
 		return err
 	}
-	if err := i.accounts.purge(d); err != nil {
-		return err
-	}
-	logged, err := destroyedDays(i.audit)
-	if err != nil {
-		return err
-	}
-	if !slices.Contains(logged, d.String()) {
-		note := fmt.Sprintf("key, issue log, identities and %d accounts of the day destroyed", plan.Accounts)
-		if plan.Damaged {
-			note += "; the issue log was damaged and could not be counted"
-		}
-		_, err := i.audit.Append(auditlog.Entry{
-			Kind: auditlog.KindDestruction, At: now, Day: d.String(), Count: plan.Codes, Note: note,
-		})
-		if err != nil {
-			return err
-		}
-	}
-	if err := i.days.disk.Remove(i.intentPath(d)); err != nil {
-		return fmt.Errorf("removing the intent: %w", err)
-	}
-	i.opts.Logger.Info("a day was destroyed", "day", d.String(), "codes", plan.Codes, "accounts", plan.Accounts)
+	i.opts.Logger.Info("a day was destroyed", "day", d.String())
 	return nil
 }
 
-// plan returns what is to be destroyed, as first counted.
-func (i *Issuer) plan(d day.Day) (intent, error) {
-	var p intent
-	raw, err := os.ReadFile(i.intentPath(d))
-	if err == nil {
-		if err := json.Unmarshal(raw, &p); err != nil {
-			return intent{}, fmt.Errorf("reading %s: %w", i.intentPath(d), err)
-		}
-		return p, nil
+// logDestruction puts the end of a day, whose key is destroyed, into the audit log, once.
+func (i *Issuer) logDestruction(d day.Day, now time.Time) error {
+	logged, err := destroyedDays(i.audit)
+	if err != nil || slices.Contains(logged, d.String()) {
+		return err
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return intent{}, fmt.Errorf("reading the intent: %w", err)
+	accounts, err := i.accounts.count(d)
+	if err != nil {
+		return err
 	}
-	if p.Codes, err = i.days.count(d); err != nil {
+	note := fmt.Sprintf("key, issue log, identities and %d accounts of the day destroyed", accounts)
+	codes, err := i.days.count(d)
+	if err != nil {
 		i.opts.Logger.Warn("issue log cannot be counted before it is destroyed", "day", d.String(), "error", err)
-		p.Damaged = true
+		note += "; the issue log was damaged and could not be counted"
 	}
-	if p.Accounts, err = i.accounts.count(d); err != nil {
-		return intent{}, err
-	}
-	if raw, err = json.Marshal(p); err != nil {
-		return intent{}, err
-	}
-	if err := i.days.disk.Replace(i.intentPath(d), raw, 0o600); err != nil {
-		return intent{}, fmt.Errorf("writing the intent: %w", err)
-	}
-	return p, nil
+	_, err = i.audit.Append(auditlog.Entry{
+		Kind: auditlog.KindDestruction, At: now, Day: d.String(), Count: codes, Note: note,
+	})
+	return err
 }
 
 // destroyedDays are the days of whose destruction the audit log tells.
@@ -180,21 +125,21 @@ const (
 	// destroyPause bounds how long the loop sleeps: the wall clock may be set, and a machine may be suspended.
 	destroyPause = 10 * time.Minute
 	destroyRetry = time.Minute
+	alarmEvery   = time.Hour // between two log lines of a kind about days that are not destroyed
 )
 
-// DestroyLoop destroys each day when its time comes, until ctx ends.
+// DestroyLoop destroys each day when its time comes, until ctx ends. What is overdue afterwards is an alarm.
 func (i *Issuer) DestroyLoop(ctx context.Context) {
+	i.tellStrays()
 	for {
 		pause := destroyPause
-		switch err := i.Destroy(); {
-		case errors.Is(err, guard.ErrHeldBack):
-			i.opts.Logger.Error("days are held back from destruction", "error", err)
-		case err != nil:
-			i.opts.Logger.Error("destruction is overdue and will be tried again", "error", err)
+		err := i.Destroy()
+		if err != nil && !errors.Is(err, guard.ErrHeldBack) {
 			pause = destroyRetry
-		default:
-			if due, err := i.remaining(); err == nil && len(due) > 0 {
-				pause = min(pause, max(due[0].DestroyAt().Sub(i.opts.Now()), 0))
+		}
+		for _, d := range i.alarm(err) {
+			if wait := d.DestroyAt().Sub(i.opts.Now()); wait > 0 {
+				pause = min(pause, wait)
 			}
 		}
 		timer := time.NewTimer(pause)
@@ -204,5 +149,41 @@ func (i *Issuer) DestroyLoop(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
+	}
+}
+
+// alarm logs, each kind of trouble once an hour, why days could not be destroyed and what is overdue. It returns the days of
+// which anything is kept.
+func (i *Issuer) alarm(err error) []day.Day {
+	if err != nil {
+		kind, text := "failed", "destruction failed and will be tried again"
+		if errors.Is(err, guard.ErrHeldBack) {
+			kind, text = "held", "days are held back from destruction"
+		}
+		if ok, _ := i.alarms.Allow(kind); ok {
+			i.opts.Logger.Error(text, "error", err)
+		}
+	}
+	days, err := i.remaining()
+	if err != nil {
+		return nil // told by Destroy
+	}
+	if oldest, ok := i.guard.Look().Oldest(days); ok && oldest.Overdue > 0 {
+		if ok, _ := i.alarms.Allow("overdue"); ok {
+			i.opts.Logger.Error("a day is kept past its end", "day", oldest.Day.String(), "duration", oldest.Overdue.Round(time.Second))
+		}
+	}
+	return days
+}
+
+// tellStrays logs what lies among the days and is none: it is never destroyed.
+func (i *Issuer) tellStrays() {
+	files, err1 := i.days.strays()
+	keys, err2 := i.keys.Strays()
+	if err := errors.Join(err1, err2); err != nil {
+		i.opts.Logger.Error("folders of days cannot be listed", "error", err)
+	}
+	for _, path := range append(files, keys...) {
+		i.opts.Logger.Warn("what lies among the days is none of ours and will never be destroyed; look after it", "path", path)
 	}
 }

@@ -44,7 +44,13 @@ func officerKey(seed byte) ed25519.PrivateKey {
 
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	f := &fixture{dir: t.TempDir(), clock: testkit.NewClock(noon), kim: officerKey(1), lee: officerKey(2), root: officerKey(8)}
+	return newFixtureIn(t, t.TempDir())
+}
+
+// newFixtureIn is newFixture in a folder that may be on a disk of its own.
+func newFixtureIn(t testing.TB, dir string) *fixture {
+	t.Helper()
+	f := &fixture{dir: dir, clock: testkit.NewClock(noon), kim: officerKey(1), lee: officerKey(2), root: officerKey(8)}
 	testkit.Check(t, Init(f.dir, "", About{Name: "naver", Display: "네이버", Hosts: []string{"127.0.0.1"}}, noon.AddDate(0, 0, -30)))
 	for name, key := range map[string]ed25519.PrivateKey{"kim": f.kim, "lee": f.lee} {
 		testkit.Check(t, f.operator().AddOfficer(order.Officer{Name: name, Public: key.Public().(ed25519.PublicKey)}))
@@ -86,7 +92,7 @@ func (f *fixture) reopen(t testing.TB, disk durable.Disk) {
 	f.close(t)
 	f.Issuer = testkit.Must(open(f.dir, "", Options{
 		Registrar: OpenRegistration{}, CodesPerMinute: 1000, Now: f.clock.Now, Logger: slog.New(slog.DiscardHandler),
-	}, disk, nil))(t)
+	}, disk))(t)
 }
 
 func (f *fixture) register(t testing.TB, name string) string {

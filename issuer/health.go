@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/kipass/kipass/internal/guard"
 	"github.com/kipass/kipass/internal/httpserver"
 )
 
@@ -45,6 +46,10 @@ func (i *Issuer) getHealth(w http.ResponseWriter, _ *http.Request) error {
 
 // getMetrics answers in the text format of Prometheus. Nothing in it tells of holders or codes.
 func (i *Issuer) getMetrics(w http.ResponseWriter, _ *http.Request) error {
+	days, err := i.remaining()
+	if err != nil {
+		return err
+	}
 	h, issuing := i.Health(), 0
 	if h.Issuing {
 		issuing = 1
@@ -56,6 +61,6 @@ kipass_issuer_issuing %d
 # TYPE kipass_issuer_signing_key_end_seconds gauge
 kipass_issuer_signing_key_end_seconds %d
 `, issuing, h.KeyEnds.Unix())
-	httpserver.Write(w, http.StatusOK, "text/plain; version=0.0.4; charset=utf-8", []byte(text))
+	httpserver.Write(w, http.StatusOK, guard.MetricsType, []byte(text+i.guard.Look().Metrics("issuer", days)))
 	return nil
 }

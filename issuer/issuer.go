@@ -35,8 +35,10 @@ type Registrar interface {
 // Options are what an [Issuer] needs besides its folder.
 type Options struct {
 	Registrar      Registrar
-	CodesPerMinute int // to one holder, sustained and at once; 0 sets no limit
-	Now            func() time.Time
+	CodesPerMinute int                  // to one holder, sustained and at once; 0 sets no limit
+	Now            func() time.Time     // nil: time.Now
+	Elapsed        func() time.Duration // running time that nobody can set; nil: the kernel's, from Now if that is given
+	Synced         func() bool          // whether an NTP daemon vouches for Now; nil: the kernel, nobody if Now is given
 	Logger         *slog.Logger
 	Space          Space // nil: there is always space
 }
@@ -72,15 +74,20 @@ type Issuer struct {
 	signer    *signer
 	rate      *rateLimiter
 
+	alarms    loglimit.Limiter // of what is logged about days that are not destroyed
 	strangers loglimit.Limiter // of what may be said of anybody's questions
 }
 
 // Open opens the issuer in the folder dir, made by [Init]. secretDir holds its secrets, see [SecretDir].
 func Open(dir, secretDir string, opts Options) (*Issuer, error) {
-	return open(dir, secretDir, opts, durable.Disk{}, nil)
+	return open(dir, secretDir, opts, durable.Disk{})
 }
 
-func open(dir, secretDir string, opts Options, disk durable.Disk, elapsed func() time.Duration) (*Issuer, error) {
+func open(dir, secretDir string, opts Options, disk durable.Disk) (*Issuer, error) {
+	clock := guard.Options{Now: opts.Now, Elapsed: opts.Elapsed, Synced: opts.Synced, Logger: opts.Logger}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
 	about, err := readAbout(dir)
 	if err != nil {
 		return nil, err
@@ -117,15 +124,13 @@ func open(dir, secretDir string, opts Options, disk durable.Disk, elapsed func()
 	if err != nil {
 		return nil, errors.Join(err, audit.Close())
 	}
-	guard, err := guard.Open(filepath.Join(dir, "clock"), opts.Now, elapsed, durable.Disk{})
-	if err != nil {
-		return nil, errors.Join(err, accounts.db.Close(), audit.Close())
-	}
+	guard := guard.Open(filepath.Join(dir, "clock"), clock)
 	return &Issuer{
 		opts: opts, about: about, secrets: s, registers: registers{dir}, keys: keys,
 		days:     &dayFiles{dir: filepath.Join(dir, "days"), disk: disk, log: opts.Logger, open: map[day.Day]*bbolt.DB{}},
 		accounts: accounts, audit: audit, guard: guard, signer: signer, rate: newRateLimiter(opts.CodesPerMinute, opts.Now),
 		strangers: loglimit.Limiter{Burst: maxWarnings},
+		alarms:    loglimit.Limiter{Every: alarmEvery, Now: opts.Now},
 	}, nil
 }
 

@@ -43,6 +43,7 @@ const answerTimeout = 2 * time.Minute
 // Run serves until ctx ends, then lets the requests in progress end, see [httpserver.Run].
 func Run(ctx context.Context, c Config) error {
 	defer c.Listener.Close() // closed already, except where the issuer could not be opened
+	given := c.Now           // nil stands for the system's clocks
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -59,7 +60,7 @@ func Run(ctx context.Context, c Config) error {
 	}
 	open := func() (*Issuer, error) {
 		return Open(c.Dir, c.SecretDir, Options{
-			Registrar: registrar, CodesPerMinute: c.CodesPerMinute, Now: c.Now, Logger: c.Logger, Space: space,
+			Registrar: registrar, CodesPerMinute: c.CodesPerMinute, Now: given, Logger: c.Logger, Space: space,
 		})
 	}
 	i, err := startup.Within(ctx, startup.Limit, "the issuer", open, (*Issuer).Close)

@@ -17,7 +17,7 @@ const (
 	PathCheckpoint = "/v1/log/checkpoint" // GET: the audit log's signed checkpoint
 	PathEntries    = "/v1/log/entries"    // GET: the audit log's entries; ask for it after the checkpoint
 	PathHealth     = "/healthz"           // GET: Health
-	PathMetrics    = "/metrics"           // GET: the same, for Prometheus
+	PathMetrics    = "/metrics"           // GET: the same and how old the oldest day kept is, for Prometheus
 )
 
 const maxBody = 4 << 10 // bytes of a JSON request

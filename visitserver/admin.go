@@ -62,8 +62,8 @@ var commands = map[string]command{
 // Admin returns the operator's interface, to be served on a socket that only the operator can reach.
 func (s *Server) Admin() http.Handler {
 	mux := httpserver.NewMux(httpserver.MuxOptions{Logger: s.log})
-	mux.Handle("GET /alerts/metrics", httpserver.ProblemJSON, s.alertMetrics)
 	mux.Handle("POST /{$}", httpserver.ProblemJSON, httpserver.WriteWithin(longAnswer, s.takeCommand))
+	mux.Handle("GET /metrics", httpserver.ProblemJSON, s.metrics)
 	return mux
 }
 

@@ -178,7 +178,7 @@ func TestMetricsTellOfAlerts(t *testing.T) {
 				return net.Dial("unix", fx.folder.Socket())
 			},
 		}}
-		resp := testkit.Must(client.Get("http://visits/alerts/metrics"))(t)
+		resp := testkit.Must(client.Get("http://visits/metrics"))(t)
 		defer resp.Body.Close()
 		return string(testkit.Must(io.ReadAll(resp.Body))(t))
 	}

@@ -15,10 +15,7 @@ import (
 	"github.com/kipass/kipass/visitserver/store"
 )
 
-const (
-	tableTombstone = "tombstone"
-	heldBackPeriod = time.Hour // between two log lines about days that are held back
-)
+const tableTombstone = "tombstone"
 
 // Tombstone tells that a day's visits and their key are gone.
 type Tombstone struct {
@@ -29,76 +26,114 @@ type Tombstone struct {
 	Entry     uint64    `json:"log"` // of the audit log
 }
 
-// HeldBack tells of days that are due by a clock which is in doubt, see [guard.Clock].
+// HeldBack tells of days that are due by one clock, while clocks differ, see [guard.Clock].
 type HeldBack struct {
 	Days  []string  `json:"days"`
 	Clock time.Time `json:"clock"`
-	Left  string    `json:"left"` // how long the server must run until the clock is believed
+	Known time.Time `json:"known,omitzero"` // what is known of the time by other means
+	Left  string    `json:"left,omitempty"` // how long the server must run until a clock that is ahead is believed
 }
 
-// DestroyDue destroys every day whose four weeks are over: the day is closed and summed up, its key destroyed, its rows
-// removed, and a tombstone put into the audit log. Each step is durable before the next and harmless to repeat, and the
-// same code that does a day finishes one that a crash left half done. It returns the days destroyed. Days that are due by
-// a clock in doubt are kept; when there are any, the error, after all others are destroyed, wraps guard.ErrHeldBack.
+// DestroyDue destroys every day whose four weeks are over: the keys of all of them; then each day is closed and summed up,
+// its rows removed, and a tombstone put into the audit log. The keys go first and need no write before them: from then on
+// nothing of the days can be read, whatever else fails. Each step is durable before the next and harmless to repeat, and the
+// same code that does a day finishes one that a crash left half done. Each day goes by itself: one that cannot be destroyed
+// holds up no other. It returns the days destroyed. Days that are due by a clock in doubt are kept; the error then wraps
+// guard.ErrHeldBack.
 func (s *Server) DestroyDue(ctx context.Context) ([]Tombstone, error) {
 	s.destroy.Lock()
 	defer s.destroy.Unlock()
-	horizon, err := s.guard.Look()
-	if err != nil {
-		return nil, err
-	}
+	horizon := s.guard.Look()
 	order, held, err := s.due(ctx, horizon)
-	if err != nil {
-		return nil, err
+	failed := []error{err}
+	keyless := map[day.Day]error{}
+	for _, d := range order { // all keys first: a store may end the program on a disk that fails it
+		if keyless[d] = s.keys.Destroy(d); keyless[d] == nil {
+			s.step("key destroyed")
+		}
 	}
 	done := []Tombstone{}
 	for _, d := range order {
-		t, err := s.destroyDay(ctx, d)
+		t, err := s.destroyDay(ctx, d, keyless[d])
 		if err != nil {
-			return nil, fmt.Errorf("destroying %v: %w", d, err)
+			failed = append(failed, fmt.Errorf("destroying %v: %w", d, err))
+			continue
 		}
 		s.log.Info("day of visit destroyed", "day", t.Day, "count", t.Visits, "entry", t.Entry)
 		done = append(done, t)
 	}
-	if err := horizon.HeldBack(held); err != nil {
-		h := &HeldBack{Clock: horizon.Now, Left: horizon.Left.Round(time.Second).String()}
-		for _, d := range held {
-			h.Days = append(h.Days, d.String())
-		}
-		s.held.Store(h)
+	s.held.Store(heldBack(horizon, held))
+	if err := errors.Join(append(failed, horizon.HeldBack(held))...); err != nil {
 		return nil, err
 	}
-	s.held.Store(nil)
 	return done, nil
 }
 
-// due returns the days to be destroyed, and those held back. A day whose destruction has begun is to be finished.
+func heldBack(horizon guard.Horizon, held []day.Day) *HeldBack {
+	if len(held) == 0 {
+		return nil
+	}
+	h := &HeldBack{Clock: horizon.Now, Known: horizon.Known}
+	if horizon.Left > 0 {
+		h.Left = horizon.Left.Round(time.Second).String()
+	}
+	for _, d := range held {
+		h.Days = append(h.Days, d.String())
+	}
+	return h
+}
+
+// due returns the days to be destroyed, and those held back, as far as they can be found out. A day whose destruction has
+// begun is to be finished.
 func (s *Server) due(ctx context.Context, horizon guard.Horizon) (due, held []day.Day, err error) {
-	days, err := s.store.Days(ctx)
-	if err != nil {
-		return nil, nil, err
+	kept, err := s.kept(ctx)
+	due, held = horizon.Split(kept.all())
+	for _, d := range held {
+		if kept.keys != nil && !slices.Contains(kept.keys, d) { // its rows cannot be read any more
+			due = append(due, d)
+		}
 	}
-	keyed, err := s.keys.Days()
-	if err != nil {
-		return nil, nil, err
-	}
+	due = append(due, kept.closed...)
+	held = slices.DeleteFunc(held, func(d day.Day) bool { return slices.Contains(due, d) })
+	slices.Sort(due)
+	return slices.Compact(due), held, err
+}
+
+// kept is of which days anything is kept.
+type kept struct {
+	rows, keys []day.Day
+	closed     []day.Day // summed up, and without a tombstone yet
+}
+
+func (k kept) all() []day.Day { return slices.Concat(k.rows, k.keys, k.closed) }
+
+// kept finds out what it can, even if there is an error: a fault in one place keeps nothing from being destroyed in
+// another.
+func (s *Server) kept(ctx context.Context) (k kept, err error) {
+	var errs [3]error
+	k.rows, errs[0] = s.store.Days(ctx)
+	k.keys, errs[1] = s.keys.Days()
+	k.closed, errs[2] = s.closed(ctx)
+	return k, errors.Join(errs[:]...)
+}
+
+// closed lists the days that are summed up and have no tombstone yet.
+func (s *Server) closed(ctx context.Context) ([]day.Day, error) {
 	retired, err := s.store.Retired(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	due, held = horizon.Split(append(days, keyed...))
+	var days []day.Day
 	for _, t := range retired {
 		raw, err := optional(s.store.Get(ctx, tableTombstone, t.Day.String()))
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if raw == nil {
-			due = append(due, t.Day)
-			held = slices.DeleteFunc(held, func(d day.Day) bool { return d == t.Day })
+			days = append(days, t.Day)
 		}
 	}
-	slices.Sort(due)
-	return slices.Compact(due), held, nil
+	return days, nil
 }
 
 // ConfirmClock believes the clock as it stands, on an operator's word, so that days held back are destroyed.
@@ -107,17 +142,15 @@ func (s *Server) ConfirmClock() error {
 	return s.guard.Confirm()
 }
 
-func (s *Server) destroyDay(ctx context.Context, d day.Day) (Tombstone, error) {
+// destroyDay destroys what there is of a day besides its key. keyless is why the key is not gone, nil if it is: a day with a
+// key gets no tombstone.
+func (s *Server) destroyDay(ctx context.Context, d day.Day, keyless error) (Tombstone, error) {
 	tally, err := s.store.Retire(ctx, d)
-	if err != nil {
-		return Tombstone{}, err
+	if err == nil {
+		s.step("retired")
+		err = s.store.Drop(ctx, d)
 	}
-	s.step("retired")
-	if err := s.keys.Destroy(d); err != nil {
-		return Tombstone{}, err
-	}
-	s.step("key destroyed")
-	if err := s.store.Drop(ctx, d); err != nil {
+	if err := errors.Join(keyless, err); err != nil {
 		return Tombstone{}, err
 	}
 	s.step("rows dropped")
@@ -139,7 +172,11 @@ func (s *Server) destroyDay(ctx context.Context, d day.Day) (Tombstone, error) {
 // logDestruction puts the tombstone into the audit log.
 func (s *Server) logDestruction(tally store.Tally) (t Tombstone, err error) {
 	t = Tombstone{Day: tally.Day.String(), Visits: tally.Visits, Digest: hex.EncodeToString(tally.Digest[:])}
-	t.Entry, t.Destroyed, err = s.logOnce(auditlog.KindDestruction, tally.Day, t.Visits, t.Digest, "visits and day key destroyed; digest is over the day's counts")
+	note := "visits and day key destroyed; digest is over the day's counts"
+	if tally.Uncounted {
+		note += ", as far as they could be read: the day's database was damaged"
+	}
+	t.Entry, t.Destroyed, err = s.logOnce(auditlog.KindDestruction, tally.Day, t.Visits, t.Digest, note)
 	return t, err
 }
 
@@ -170,19 +207,14 @@ func (s *Server) logOnce(kind string, d day.Day, count uint64, digest, note stri
 }
 
 // Destroyer destroys days as they fall due, until ctx ends. wake delivers the moments at which to look; a nil wake looks
-// once a minute and at each midnight in Seoul.
+// once a minute and at each midnight in Seoul. What is overdue afterwards is an alarm.
 func (s *Server) Destroyer(ctx context.Context, wake <-chan time.Time) {
-	var told time.Time // when it was last logged that days are held back
 	for {
-		s.tendSealKeys(ctx)
-		switch _, err := s.DestroyDue(ctx); {
-		case err == nil || ctx.Err() != nil:
-		case !errors.Is(err, guard.ErrHeldBack):
-			s.log.Error("destruction failed and will be tried again", "error", err)
-		case s.now().Sub(told).Abs() >= heldBackPeriod:
-			told = s.now()
-			s.log.Error("days are held back from destruction", "error", err)
+		_, err := s.DestroyDue(ctx) // first, since it erases keys before it writes
+		if ctx.Err() == nil {
+			s.alarmOverdue(ctx, err)
 		}
+		s.tendSealKeys(ctx)
 		var timer *time.Timer
 		tick := wake
 		if tick == nil {
@@ -202,4 +234,37 @@ func (s *Server) Destroyer(ctx context.Context, wake <-chan time.Time) {
 			return
 		}
 	}
+}
+
+// alarmOverdue logs, each kind of trouble once an hour, why days could not be destroyed and what is overdue.
+func (s *Server) alarmOverdue(ctx context.Context, err error) {
+	if err != nil {
+		kind, text := "failed", "destruction failed and will be tried again"
+		if errors.Is(err, guard.ErrHeldBack) {
+			kind, text = "held", "days are held back from destruction"
+		}
+		if ok, _ := s.overdue.Allow(kind); ok {
+			s.log.Error(text, "error", err)
+		}
+	}
+	o, err := s.Oldest(ctx)
+	if err != nil || o == nil || o.Overdue == 0 {
+		return
+	}
+	if ok, _ := s.overdue.Allow("overdue"); ok {
+		s.log.Error("a day is kept past its end", "day", o.Day.String(), "duration", o.Overdue.Round(time.Second))
+	}
+}
+
+// Oldest returns the oldest day of which anything is kept, nil if there is none.
+func (s *Server) Oldest(ctx context.Context) (*guard.Kept, error) {
+	kept, err := s.kept(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o, ok := s.guard.Look().Oldest(kept.all())
+	if !ok {
+		return nil, nil
+	}
+	return &o, nil
 }

@@ -33,7 +33,7 @@ func opened(t *testing.T, f Folder, clock *testkit.Clock) (*Server, *closers) {
 	parts.add(st.Close)
 	s, err := open(t.Context(), Config{
 		Folder: f, Secrets: testkit.Must(f.Unlock())(t), Store: st, Now: clock.Now, Logger: slog.New(slog.DiscardHandler),
-	}, parts)
+	}, guard.Options{Now: clock.Now}, parts)
 	if err != nil {
 		_ = parts.close()
 		t.Fatal(err)
@@ -321,7 +321,7 @@ func TestAClockThatJumpsAheadDestroysNothingForADay(t *testing.T) {
 	fx.stop()
 	fx.elapsed = func() time.Duration { return time.Duration(ran.Load()) }
 	fx.start()
-	pass := func(d time.Duration) { ran.Add(int64(d)); fx.clock.Add(d) }
+	pass := func(d time.Duration) { fx.clock.Add(d); ran.Add(int64(d)) }
 	look := func() { fx.wake <- fx.clock.Now(); fx.wake <- fx.clock.Now() }
 	fx.facility("cafe")
 	g := fx.gate("cafe", "door")

@@ -45,7 +45,7 @@ func newDirectFixture(t testing.TB, st store.Store) *directFixture {
 	seals := testkit.Must(daykey.Open(dir+"/seal", make([]byte, masterKeySize),
 		func(daykey.Secret) (visit.SealPrivateKey, error) { return seal, nil }, durable.Disk{}))(t)
 	keys := testkit.Must(daykey.Open(dir+"/keys", make([]byte, masterKeySize), rowcipher.Derive, durable.Disk{}))(t)
-	guard := testkit.Must(guard.Open(dir+"/clock", clock.Now, nil, durable.Disk{}))(t)
+	guard := guard.Open(dir+"/clock", guard.Options{Now: clock.Now})
 	audit := testkit.Must(auditlog.Open(dir+"/audit", id.LogKey, auditOrigin))(t)
 	t.Cleanup(func() { testkit.Check(t, errors.Join(st.Close(), guard.Close(), audit.Close())) })
 	s := testkit.Must(New(t.Context(), Parts{Store: st, Keys: keys, SealKeys: seals, Guard: guard, Identity: id, Audit: audit, Now: clock.Now}))(t)

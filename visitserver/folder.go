@@ -178,10 +178,7 @@ func (f Folder) makeMaster(disk durable.Disk) ([]byte, error) {
 
 // initClock takes the operator's clock as right: there is nothing yet that it could destroy.
 func (f Folder) initClock(now time.Time, disk durable.Disk) error {
-	guard, err := guard.Open(f.path("keys", "clock"), func() time.Time { return now }, nil, disk)
-	if err != nil {
-		return err
-	}
+	guard := guard.Open(f.path("keys", "clock"), guard.Options{Now: func() time.Time { return now }, Disk: disk})
 	return errors.Join(guard.Confirm(), guard.Close())
 }
 

@@ -54,6 +54,7 @@ func (s *Server) ingest(ctx context.Context, c caller, b wire.Batch) (taken, err
 		return taken{settled: visit.Settlement{Journal: seg.Journal}, resend: resend}, nil
 	}
 	in := newIntake(s, t, b, before, next.known)
+	defer in.testify()
 	for _, rec := range seg.Records {
 		err := in.take(ctx, seg, rec)
 		if errors.Is(err, errTrustBehind) {

@@ -30,8 +30,8 @@ func TestPlacing(t *testing.T) {
 	}{
 		{"a proven time is taken as it is", proven(noon.Add(-time.Minute)), last, noon.Add(-time.Minute), false},
 		{"even before the gate's last visit", proven(last.Add(-time.Hour)), last, last.Add(-time.Hour), false},
-		{"ahead of the server it may be right, and the server's clock slow", proven(noon.Add(guard.Leeway)), last, noon.Add(guard.Leeway), false},
-		{"further ahead it is no time of a visit", proven(noon.Add(guard.Leeway + time.Millisecond)), last, noon, true},
+		{"ahead of the server it may be right, and the server's clock slow", proven(noon.Add(guard.Reach)), last, noon.Add(guard.Reach), false},
+		{"further ahead it is no time of a visit", proven(noon.Add(guard.Reach + time.Millisecond)), last, noon, true},
 		{"the first instant kept is kept", proven(oldest), last, oldest, false},
 		{"the instant before it is too old", proven(oldest.Add(-time.Millisecond)), last, time.Time{}, false},
 		{"an unproven time that fits stays", unproven(noon.Add(-time.Minute)), last, noon.Add(-time.Minute), true},

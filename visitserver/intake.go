@@ -32,11 +32,12 @@ type intake struct {
 
 	days    map[day.Day][]pending // in the order of the segment
 	refused []visit.Refusal
-	lost    bool // some were refused that may have been visits
-	belated bool // some are of a time for which the gate had reported that all was delivered
-	unnamed bool // some name an issuer that was never in a trust list
-	keyless bool // some are sealed to a key that there is not, or no longer
-	offered int  // visits for the store, those it holds already included
+	lost    bool                 // some were refused that may have been visits
+	belated bool                 // some are of a time for which the gate had reported that all was delivered
+	unnamed bool                 // some name an issuer that was never in a trust list
+	keyless bool                 // some are sealed to a key that there is not, or no longer
+	offered int                  // visits for the store, those it holds already included
+	heard   map[string]time.Time // by issuer: when its newest code was read by a clock that the gate trusted
 }
 
 // newIntake begins a batch whose records up to known were taken before.
@@ -45,6 +46,7 @@ func newIntake(s *Server, t terminalName, b wire.Batch, before progress, known u
 		s: s, name: t, received: s.now().UTC().Truncate(time.Millisecond), last: before.journal.Placed,
 		known: known, trust: b.Trust, journal: b.Segment.Journal, gate: before.gate,
 		recent: before.journal.Recent, days: map[day.Day][]pending{},
+		heard: map[string]time.Time{},
 	}
 	if in.last.IsZero() {
 		in.last = before.gate.Added
@@ -74,6 +76,9 @@ func (in *intake) take(ctx context.Context, seg visit.Segment, rec visit.Sealed)
 		in.lost = in.lost || reason != refuseUnknownIssuer
 		in.refused = append(in.refused, visit.Refusal{Seq: rec.Seq, Reason: reason})
 		return nil
+	}
+	if v.Clock != visit.ClockUntrusted && v.At.After(in.heard[v.Issuer]) {
+		in.heard[v.Issuer] = v.At
 	}
 	p, key, err := in.place(v)
 	if errors.Is(err, errTooOld) {
@@ -192,14 +197,17 @@ func (in *intake) open(seg visit.Segment, rec visit.Sealed) (visit.Visit, string
 	return v, ""
 }
 
+// testify tells the guard what the records say of the time, whatever becomes of them.
+func (in *intake) testify() {
+	for issuer, at := range in.heard {
+		in.s.guard.Hear(issuer, in.name.String(), at)
+	}
+}
+
 // reallyTooOld returns an error that lets the gate keep its records while the day counts as destroyed only by a clock
 // that is in doubt: a server whose clock has jumped ahead refuses nothing for good.
 func (s *Server) reallyTooOld(d day.Day) error {
-	horizon, err := s.guard.Look()
-	if err != nil {
-		return err
-	}
-	if horizon.By.Before(d.DestroyAt()) {
+	if s.guard.Look().By.Before(d.DestroyAt()) {
 		return httpserver.Busy.With("the server's clock is in doubt; send again later")
 	}
 	return nil

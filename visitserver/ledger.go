@@ -3,6 +3,7 @@ package visitserver
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -18,6 +19,14 @@ type Ledger struct {
 	Destroyed  []Tombstone      `json:"destroyed"`
 	HeldBack   *HeldBack        `json:"held_back,omitempty"` // by the last look for days to destroy
 	SetAside   []string         `json:"set_aside,omitempty"` // days of which a damaged key or database was set aside
+	Oldest     *OldestKept      `json:"oldest,omitempty"`    // of which anything is kept
+	Strays     []string         `json:"strays,omitempty"`    // what lies among the days and is none; it is never destroyed
+}
+
+// OldestKept is the oldest day of which the server keeps anything.
+type OldestKept struct {
+	Day     string `json:"day"`
+	Overdue string `json:"overdue,omitempty"` // for how long it should have been gone
 }
 
 // FacilityLedger counts a facility's visits, those of destroyed days included.
@@ -83,7 +92,32 @@ func (s *Server) Ledger(ctx context.Context) (Ledger, error) {
 	if l.SetAside, err = s.setAside(ctx); err != nil {
 		return Ledger{}, err
 	}
+	if l.Oldest, err = s.oldestKept(ctx); err != nil {
+		return Ledger{}, err
+	}
+	if l.Strays, err = s.strays(ctx); err != nil {
+		return Ledger{}, err
+	}
 	return l, nil
+}
+
+func (s *Server) oldestKept(ctx context.Context) (*OldestKept, error) {
+	o, err := s.Oldest(ctx)
+	if o == nil || err != nil {
+		return nil, err
+	}
+	out := &OldestKept{Day: o.Day.String()}
+	if o.Overdue > 0 {
+		out.Overdue = o.Overdue.Round(time.Second).String()
+	}
+	return out, nil
+}
+
+func (s *Server) strays(ctx context.Context) ([]string, error) {
+	rows, err1 := s.store.Strays(ctx)
+	keys, err2 := s.keys.Strays()
+	seals, err3 := s.seals.ring.Strays()
+	return slices.Concat(rows, keys, seals), errors.Join(err1, err2, err3)
 }
 
 // setAside are the days of which a key or a database was found damaged.

@@ -57,6 +57,7 @@ func (m *memoryStore) Counts(context.Context, visit.Facility, day.Day) ([]store.
 func (m *memoryStore) Stored(context.Context, visit.Facility) (uint64, error) { return 0, nil }
 func (m *memoryStore) Days(context.Context) ([]day.Day, error)                { return nil, nil }
 func (m *memoryStore) Retired(context.Context) ([]store.Tally, error)         { return nil, nil }
+func (m *memoryStore) Strays(context.Context) ([]string, error)               { return nil, nil }
 func (m *memoryStore) SetAside(context.Context) ([]day.Day, error)            { return nil, nil }
 func (m *memoryStore) Close() error                                           { return nil }
 

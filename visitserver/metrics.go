@@ -7,19 +7,27 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kipass/kipass/internal/guard"
 	"github.com/kipass/kipass/internal/httpserver"
 )
 
-// typeMetrics is Prometheus' text exposition format.
-const typeMetrics = "text/plain; version=0.0.4; charset=utf-8"
-
-// alertMetrics answers GET /alerts/metrics on the operator's socket: how many gates have an alert that nobody has
-// acknowledged, by alert. An alert of the monitoring on any of them above 0 brings a person to look.
-func (s *Server) alertMetrics(w http.ResponseWriter, r *http.Request) error {
+// metrics answers GET /metrics on the operator's socket: how many gates have an alert that nobody has acknowledged, by
+// alert – any of them above 0 brings a person to look –, and how old the oldest day is that is kept.
+func (s *Server) metrics(w http.ResponseWriter, r *http.Request) error {
 	alerts, err := s.Alerts(r.Context())
 	if err != nil {
 		return err
 	}
+	kept, err := s.kept(r.Context())
+	if err != nil {
+		return err
+	}
+	text := alertMetrics(alerts) + s.guard.Look().Metrics("visits", kept.all())
+	httpserver.Write(w, http.StatusOK, guard.MetricsType, []byte(text))
+	return nil
+}
+
+func alertMetrics(alerts []Alert) string {
 	gates := map[string]int{}
 	for _, a := range allAlerts {
 		gates[a] = 0
@@ -33,6 +41,5 @@ func (s *Server) alertMetrics(w http.ResponseWriter, r *http.Request) error {
 	for _, a := range slices.Sorted(maps.Keys(gates)) {
 		fmt.Fprintf(&b, "kipass_visits_alerts{alert=%q} %d\n", a, gates[a])
 	}
-	httpserver.Write(w, http.StatusOK, typeMetrics, []byte(b.String()))
-	return nil
+	return b.String()
 }

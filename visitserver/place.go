@@ -11,7 +11,7 @@ import (
 // maxFuture is how far a proven time of visit may lie after the server's own time: no further than clocks are ever
 // believed. Which of the two is wrong the server cannot tell, and a visit moved to the time of a slow server would be
 // found under no order over its true time.
-const maxFuture = guard.Leeway
+const maxFuture = guard.Reach
 
 // placement is where a visit is put in time.
 type placement struct {

@@ -30,7 +30,8 @@ type Config struct {
 	Operator net.Listener         // that only the operator can reach; Run closes it
 	Logger   *slog.Logger         // default: none
 	Now      func() time.Time     // default: time.Now
-	Elapsed  func() time.Duration // running time by the monotonic clock; default: from Now
+	Elapsed  func() time.Duration // running time that nobody can set; default: the kernel's, from Now if that is given
+	Synced   func() bool          // whether an NTP daemon vouches for Now; default: the kernel, nobody if Now is given
 	Wake     <-chan time.Time     // when to look for days to destroy; nil: by itself
 	Ready    func()               // called once, when requests are taken; default: nothing
 	// Heartbeat is the time between two heartbeats asked of each gate, default 5 min.
@@ -47,15 +48,16 @@ func Run(ctx context.Context, c Config) (err error) {
 		_ = c.Public.Close()
 		_ = c.Operator.Close()
 	}()
-	if c.Now == nil {
-		c.Now = time.Now
-	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	clock := guard.Options{Now: c.Now, Elapsed: c.Elapsed, Synced: c.Synced, Disk: c.Disk, Logger: c.Logger}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
 	var parts closers
 	defer func() { err = errors.Join(err, parts.close()) }()
-	s, err := open(ctx, c, &parts)
+	s, err := open(ctx, c, clock, &parts)
 	if err != nil {
 		return err
 	}
@@ -86,7 +88,7 @@ func Run(ctx context.Context, c Config) (err error) {
 
 // open makes a server of what is in the folder and of the store. What has to be closed after it goes into parts, also
 // when there is an error.
-func open(ctx context.Context, c Config, parts *closers) (*Server, error) {
+func open(ctx context.Context, c Config, clock guard.Options, parts *closers) (*Server, error) {
 	keys, err := daykey.Open(c.Folder.path("keys", "days"), c.Secrets.master, rowcipher.Derive, c.Disk)
 	if err != nil {
 		return nil, err
@@ -101,10 +103,7 @@ func open(ctx context.Context, c Config, parts *closers) (*Server, error) {
 	seals.Damaged = func(d day.Day, path string) {
 		c.Logger.Error("sealing key is damaged; it was set aside and another one made", "day", d.String(), "path", path)
 	}
-	guard, err := guard.Open(c.Folder.path("keys", "clock"), c.Now, c.Elapsed, c.Disk)
-	if err != nil {
-		return nil, err
-	}
+	guard := guard.Open(c.Folder.path("keys", "clock"), clock)
 	parts.add(guard.Close)
 	audit, err := auditlog.Open(c.Folder.Audit(), c.Secrets.identity.LogKey, auditOrigin)
 	if err != nil {

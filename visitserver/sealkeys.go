@@ -249,6 +249,8 @@ func (s *Server) tendSealKeys(ctx context.Context) {
 
 // registerSealKeys gives each key its row.
 func (s *Server) registerSealKeys(ctx context.Context) error {
+	s.sealRows.Lock()
+	defer s.sealRows.Unlock()
 	var e edit
 	for _, d := range s.seals.all() {
 		key, err := s.seals.ring.Key(d)

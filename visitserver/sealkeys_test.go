@@ -6,11 +6,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/kipass/kipass/internal/daykey"
 	"github.com/kipass/kipass/internal/durable"
+	"github.com/kipass/kipass/internal/guard"
 	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/auditlog"
 	"github.com/kipass/kipass/protocol/day"
@@ -251,6 +253,63 @@ func TestAKeyThatAnAbsentGateHoldsIsKeptAndTold(t *testing.T) {
 	if got.State != SealKeyKept || got.Held != 1 || !slices.Equal(got.By, []string{"cafe/door"}) || got.Ends != "" {
 		t.Errorf("told of as %+v", got)
 	}
+}
+
+// TestASealKeyIsKeptWhileTheClockIsInDoubt: it ends by the same horizon as a day, and its last use is dated by the latest
+// clock.
+func TestASealKeyIsKeptWhileTheClockIsInDoubt(t *testing.T) {
+	first := day.Of(noon)
+	last := first + SealKeyDays // when the gate goes over to the next key
+	start := func(t *testing.T) (fx *fixture, g *gate, pass func(time.Duration)) {
+		fx = newFixture(t)
+		fx.stop()
+		var ran atomic.Int64 // nanoseconds
+		fx.elapsed = func() time.Duration { return time.Duration(ran.Load()) }
+		fx.start()
+		fx.facility("cafe")
+		g = fx.gate("cafe", "door")
+		g.sayKey()
+		pass = func(d time.Duration) {
+			for ; d > 0; d -= 6 * time.Hour {
+				step := min(d, 6*time.Hour)
+				fx.clock.Add(step) // the clock first: the server may be looking, and ahead is what it takes back
+				ran.Add(int64(step))
+				fx.to(fx.clock.Now())
+			}
+		}
+		pass(last.Start().Add(time.Hour).Sub(noon))
+		return fx, g, pass
+	}
+	t.Run("a clock that is ahead", func(t *testing.T) {
+		fx, g, pass := start(t)
+		g.renewKey()
+		fx.to(last.DestroyAt().Add(time.Hour)) // no time has passed
+		pass(guard.Proof - time.Hour)
+		if !fx.sealKeyFile(first) {
+			t.Error("a clock that jumped ahead has ended a key")
+		}
+		pass(time.Hour)
+		pass(time.Hour) // it looks through the gates once an hour
+		if fx.sealKeyFile(first) {
+			t.Error("the key is kept after the clock has proven itself")
+		}
+	})
+	t.Run("a clock that was set back as the gate went over", func(t *testing.T) {
+		fx, g, pass := start(t)
+		pass(10 * 24 * time.Hour)
+		right := fx.clock.Now()
+		fx.to(right.Add(-10 * 24 * time.Hour))
+		g.renewKey()
+		fx.to(right)
+		pass(last.DestroyAt().Add(24 * time.Hour).Sub(right))
+		if !fx.sealKeyFile(first) {
+			t.Error("the key has ended before its time")
+		}
+		pass(10 * 24 * time.Hour)
+		if fx.sealKeyFile(first) {
+			t.Error("the key is kept past its time")
+		}
+	})
 }
 
 // Whoever has an old image of a gate's disk, and the server's whole folder with its master key as they are by now, opens

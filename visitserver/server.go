@@ -42,6 +42,8 @@ const (
 	maxEpochs   = 16384 // whose key is kept, about 2 KB each
 	maxSlots    = 64    // batches and orders in work at once
 	maxWarnings = 10    // lines a minute in the log about orders that were refused
+
+	alarmEvery = time.Hour // between two log lines about days that are not destroyed
 )
 
 // Server answers terminals, facility managers and the health authority. Its handlers are in Handler and Admin.
@@ -68,8 +70,10 @@ type Server struct {
 	destroy   sync.Mutex    // one destruction at a time
 	looked    time.Time     // when the gates were last looked through for keys they seal to; guarded by destroy
 	managing  sync.Mutex    // one change of managers at a time
+	sealRows  sync.Mutex    // one registration of sealing keys at a time
 	held      atomic.Pointer[HeldBack]
-	step      func(string) // told after each durable step of a destruction
+	overdue   loglimit.Limiter // of what is logged about days that are not destroyed
+	step      func(string)     // told after each durable step of a destruction
 }
 
 // New makes a server of its parts.
@@ -92,6 +96,7 @@ func New(ctx context.Context, p Parts) (*Server, error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
+	s.overdue.Every, s.overdue.Now = alarmEvery, s.now
 	s.space = p.Space
 	s.heartbeat = cmp.Or(p.Heartbeat, heartbeatPeriod)
 	list, err := s.trustList(ctx)

@@ -102,7 +102,7 @@ func destroyCommand() *cobra.Command {
 		return req, nil
 	})
 	cli.FlagsOf(cmd).Bool(&confirm, "confirm-clock",
-		"지금 시계가 맞으니, 시계가 앞서서 미룬 파기도 합니다 / "+
-			"the clock is right as it stands: destroy also what became due because it jumped ahead")
+		"지금 시계가 맞으니, 시계가 의심스러워 미룬 파기도 합니다 / "+
+			"the clock is right as it stands: destroy also what was held back because clocks differed")
 	return cmd
 }

@@ -26,7 +26,7 @@ var ErrMaster = errors.New("the master key is not the one that these day keys we
 // checkMaster refuses a master key that is not the folder's: every key would look damaged under it, and be set aside. The
 // check file proves the master key, and so does any day key that opens; a folder without either takes the one it is given.
 // That the file cannot be written, as on a full disk, does not matter to what the folder is for.
-func (r *Ring[K]) checkMaster(days []day.Day) error {
+func (r *Ring[K]) checkMaster() error {
 	path := filepath.Join(r.dir, checkFile)
 	wrapped, err := os.ReadFile(path)
 	if err == nil {
@@ -34,11 +34,12 @@ func (r *Ring[K]) checkMaster(days []day.Day) error {
 			return nil
 		}
 	}
-	proven := slices.ContainsFunc(days, func(d day.Day) bool {
+	proven := false
+	for d := range r.days {
 		_, err := r.read(d)
-		return err == nil
-	})
-	if !proven && (len(days) > 0 || len(wrapped) > 0) {
+		proven = proven || err == nil
+	}
+	if !proven && (len(r.days) > 0 || len(wrapped) > 0) {
 		return fmt.Errorf("%s: %w", r.dir, ErrMaster)
 	}
 	_ = r.disk.Replace(path, r.wrap.Seal(nil, nil, nil, []byte(checkLabel)), 0o600)

@@ -29,6 +29,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/protocol/day"
@@ -118,18 +119,20 @@ func Open[K any](dir string, master []byte, derive func(Secret) (K, error), disk
 	if err := disk.Sweep(dir); err != nil {
 		return nil, fmt.Errorf("removing half-made day keys: %w", err)
 	}
-	days, err := Days(dir, suffix)
+	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("listing days: %w", err)
 	}
 	r := &Ring[K]{
 		dir: dir, wrap: wrap, derive: derive, disk: disk,
 		days: map[day.Day]*entry[K]{}, aside: map[day.Day]bool{}, forbidden: map[day.Day]bool{},
 	}
-	for _, d := range days {
-		r.days[d] = &entry[K]{}
+	for _, e := range entries {
+		if d, rest, ok := split(e.Name(), suffix); ok && rest == "" {
+			r.days[d] = &entry[K]{}
+		}
 	}
-	if err := r.checkMaster(days); err != nil {
+	if err := r.checkMaster(); err != nil {
 		return nil, err
 	}
 	damaged, err := r.SetAside()
@@ -145,39 +148,55 @@ func Open[K any](dir string, master []byte, derive func(Secret) (K, error), disk
 func (r *Ring[K]) path(d day.Day) string { return filepath.Join(r.dir, d.String()+suffix) }
 
 // Days lists the days that have a key file, those set aside included, oldest first.
-func (r *Ring[K]) Days() ([]day.Day, error) {
-	days, err := Days(r.dir, suffix)
-	if err != nil {
-		return nil, err
-	}
-	damaged, err := r.SetAside()
-	if err != nil {
-		return nil, err
-	}
-	days = append(days, damaged...)
-	slices.Sort(days)
-	return slices.Compact(days), nil
-}
+func (r *Ring[K]) Days() ([]day.Day, error) { return Days(r.dir, suffix) }
 
-// Days lists the days by which the folder's files with that ending are named, oldest first.
+// Strays lists the paths of what lies among the keys and is none.
+func (r *Ring[K]) Strays() ([]string, error) { return Strays(r.dir, suffix, checkFile) }
+
+// Days lists the days of which a folder holds files of that ending, or ones that were set aside under it and a dot more,
+// oldest first. What else lies there is not looked at, see [Strays].
 func Days(dir, ending string) ([]day.Day, error) {
-	entries, err := os.ReadDir(dir) // sorted by name, which is by day
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("listing days: %w", err)
 	}
 	var days []day.Day
 	for _, e := range entries {
-		name, ok := strings.CutSuffix(e.Name(), ending)
-		if !ok {
+		if d, rest, ok := split(e.Name(), ending); ok && (rest == "" || rest[0] == '.') {
+			days = append(days, d)
+		}
+	}
+	slices.Sort(days)
+	return slices.Compact(days), nil
+}
+
+// Strays lists the paths of what lies in a folder of days and is none of theirs: lost+found, what a file manager or a
+// network file system leaves, a copy made by hand. Files named in ours belong there. Strays are skipped and never removed:
+// an operator looks after them.
+func Strays(dir, ending string, ours ...string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("listing what lies among the days: %w", err)
+	}
+	var strays []string
+	for _, e := range entries {
+		_, rest, ok := split(e.Name(), ending)
+		if ok && (rest == "" || rest[0] == '.') || durable.IsScratch(e.Name()) || slices.Contains(ours, e.Name()) {
 			continue
 		}
-		d, err := day.Parse(name)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", filepath.Join(dir, e.Name()), err)
-		}
-		days = append(days, d)
+		strays = append(strays, filepath.Join(dir, e.Name()))
 	}
-	return days, nil
+	return strays, nil
+}
+
+// split takes a file's name apart into the day, the ending, and what follows it.
+func split(name, ending string) (d day.Day, rest string, ok bool) {
+	if len(name) < len(time.DateOnly) {
+		return 0, "", false
+	}
+	d, err := day.Parse(name[:len(time.DateOnly)])
+	rest, ok = strings.CutPrefix(name[len(time.DateOnly):], ending)
+	return d, rest, ok && err == nil
 }
 
 // Key returns the day's key. Errors wrap [ErrNoKey] or [ErrDamaged], or are of the disk.
@@ -271,14 +290,14 @@ func (r *Ring[K]) Destroy(d day.Day) error {
 	defer r.mu.Unlock()
 	r.forbidden[d] = true
 	delete(r.days, d)
+	failed := []error{r.disk.Erase(r.path(d))}
 	files, err := r.asideFiles()
-	if err != nil {
-		return err
+	failed = append(failed, err)
+	for _, path := range files[d] {
+		failed = append(failed, r.disk.Erase(path))
 	}
-	for _, path := range append(files[d], r.path(d)) {
-		if err := r.disk.Erase(path); err != nil {
-			return fmt.Errorf("destroying the key of %v: %w", d, err)
-		}
+	if err := errors.Join(failed...); err != nil {
+		return fmt.Errorf("destroying the key of %v: %w", d, err)
 	}
 	return nil
 }

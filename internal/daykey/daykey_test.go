@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"crypto/rand"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -167,11 +169,50 @@ func TestWhatIsNoKeyFolderIsNotOpened(t *testing.T) {
 	if _, err := Open(dir, make([]byte, 5), derive, durable.Disk{}); err == nil {
 		t.Error("a short master key was taken")
 	}
-	if err := os.WriteFile(filepath.Join(dir, "someday"+suffix), nil, 0o600); err != nil {
-		t.Fatal(err)
+}
+
+// TestStraysAreSkippedAndShown: whatever others put among the keys is neither taken for a key nor removed, and stops nothing.
+func TestStraysAreSkippedAndShown(t *testing.T) {
+	for _, stray := range []string{
+		"lost+found/", ".nfs000000000012c4560000001b", "._" + someDay.String() + ".key", someDay.String() + " (copy).key",
+		someDay.String() + ".key~", someDay.String() + ".db", "Thumbs.db", ".DS_Store", "someday.key", "key", "2020-13-01.key",
+	} {
+		t.Run(stray, func(t *testing.T) {
+			dir, master := t.TempDir(), newMaster()
+			r := newRing(t, dir, master, durable.Disk{})
+			made(t, r, someDay)
+			path := filepath.Join(dir, strings.TrimSuffix(stray, "/"))
+			if strings.HasSuffix(stray, "/") {
+				testkit.Check(t, os.Mkdir(path, 0o700))
+			} else {
+				testkit.Check(t, os.WriteFile(path, []byte("x"), 0o600))
+			}
+			r = newRing(t, dir, master, durable.Disk{})
+			if days, err := r.Days(); err != nil || !slices.Equal(days, []day.Day{someDay}) {
+				t.Errorf("days %v, %v", days, err)
+			}
+			if strays, err := r.Strays(); err != nil || !slices.Equal(strays, []string{path}) {
+				t.Errorf("strays %v, %v", strays, err)
+			}
+			testkit.Check(t, r.Destroy(someDay))
+			if left := testkit.Must(os.ReadDir(dir))(t); len(left) != 2 { // and the master key's check
+				t.Errorf("%d files are left, want the stray and the check", len(left))
+			}
+		})
 	}
-	if _, err := Open(dir, newMaster(), derive, durable.Disk{}); err == nil {
-		t.Error("a key file of no day was passed over")
+}
+
+// TestAKeySetAsideThatStaysHoldsUpNoOther: the key in use is destroyed though another file of the day cannot be.
+func TestAKeySetAsideThatStaysHoldsUpNoOther(t *testing.T) {
+	dir := t.TempDir()
+	r := newRing(t, dir, newMaster(), durable.Disk{})
+	made(t, r, someDay)
+	testkit.Check(t, os.Mkdir(filepath.Join(dir, someDay.String()+aside+"1"), 0o700)) // no file: cannot be overwritten
+	if err := r.Destroy(someDay); err == nil {
+		t.Error("Destroy does not tell")
+	}
+	if _, err := os.Stat(filepath.Join(dir, someDay.String()+suffix)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the key in use is there, %v", err)
 	}
 }
 

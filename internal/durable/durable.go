@@ -172,6 +172,9 @@ func (d Disk) SyncDir(dir string) error {
 	return errors.Join(d.step("sync folder", f.Sync), f.Close())
 }
 
+// IsScratch reports whether a file of that name is one that Replace is writing, or has left.
+func IsScratch(name string) bool { return strings.HasPrefix(name, scratch) }
+
 // Sweep erases what interrupted calls of Replace left in a folder. Nobody else may be writing there.
 func (d Disk) Sweep(dir string) error {
 	entries, err := os.ReadDir(dir)
@@ -179,7 +182,7 @@ func (d Disk) Sweep(dir string) error {
 		return err
 	}
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), scratch) || e.IsDir() {
+		if !IsScratch(e.Name()) || e.IsDir() {
 			continue
 		}
 		if err := d.Erase(filepath.Join(dir, e.Name())); err != nil {

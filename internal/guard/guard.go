@@ -1,142 +1,186 @@
-// Package guard knows the time by more than a wall clock, for what cannot be undone: a day of visits is destroyed only when
-// the wall clock and the running time support each other. Visit server and issuer use it.
+// Package guard knows the time by more than a wall clock, for what cannot be undone: a day of visits is destroyed only at a
+// time for which two witnesses stand that do not depend on each other. Visit server, issuer and gate use it.
 package guard
 
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/kipass/kipass/internal/durable"
+	"github.com/kipass/kipass/internal/kerneltime"
 )
 
 const (
-	// Leeway is how far the wall clock may run ahead of what the guard knows, without being doubted.
-	Leeway = 72 * time.Hour
-	// Proof is how long the program must have run, on a clock without a jump, for that clock to be believed.
+	// Proof is how long the program must have run, on a clock that kept step with the running time, for what that clock
+	// says to be known. Times off in between neither count nor begin it anew.
 	Proof = 24 * time.Hour
+	// Reach is how much time off a synchronised kernel alone may vouch for at once; it is regained by [regain].
+	Reach = 72 * time.Hour
 
-	lag       = time.Hour        // how far the clock may fall behind without that being a jump
+	slack     = time.Hour        // by which the wall clock may differ from what is known without being in doubt
+	regain    = 5                // hours of Reach with each hour of running: five hours a day outweigh 19 off
 	saveEvery = 10 * time.Minute // of running
+	maxClaims = 32
 )
 
-// ErrHeldBack is wrapped by errors about days that are due by a wall clock which is in doubt.
-var ErrHeldBack = errors.New("destruction is held back, since the clock is far ahead of what is known")
+// ErrHeldBack is wrapped by errors about days that are due by some clock, while clocks differ.
+var ErrHeldBack = errors.New("destruction is held back, since the clock is in doubt")
 
-// Clock keeps a wall clock that is far ahead – a bad battery clock, an operator's mistake – from destroying days before
-// their time. It knows the time from two sources: the last time it believed, kept in a file, and how long the program has
-// run since, by the monotonic clock. As long as the wall clock is at most [Leeway] ahead of their sum it is believed as
-// it is. A clock further ahead is held back: only what was due by the sum may be destroyed, until either the program has
-// run [Proof] longer and the clock has kept step, or the operator confirms the clock.
+// Options are a clock's sources and where it keeps what it knows.
+type Options struct {
+	Now     func() time.Time     // the wall clock; nil: the system's
+	Elapsed func() time.Duration // running time that nobody can set; nil: CLOCK_BOOTTIME, or from Now if that is given
+	Boot    string               // under one name Elapsed goes on over restarts of the program; empty: it does not
+	Synced  func() bool          // whether an NTP daemon vouches for Now; nil: adjtimex(2), or nobody if Now is given
+	Disk    durable.Disk
+	Logger  *slog.Logger // nil: none
+}
+
+func (o *Options) setDefaults() {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+		if o.Elapsed == nil {
+			o.Elapsed, o.Boot = kerneltime.Boottime, kerneltime.BootID()
+		}
+		if o.Synced == nil {
+			o.Synced = kerneltime.Synced
+		}
+	}
+	if o.Elapsed == nil {
+		begun := o.Now()
+		o.Elapsed = func() time.Duration { return o.Now().Sub(begun) }
+	}
+	if o.Synced == nil {
+		o.Synced = func() bool { return false }
+	}
+}
+
+// Clock keeps a wall clock that is wrong – a bad battery clock, a lying time server, an operator's mistake – from destroying
+// days before their time, and from keeping them in silence. It has four sources, none of which is believed alone:
 //
-// A program that was off for a week cannot be told from a clock that jumped a week: what fell due meanwhile is destroyed
-// after Proof of running, up to 24 hours late. So is everything of a folder whose guard's file is lost. To keep a visit a
-// day longer after a long outage is better than to destroy a month of them early.
+//   - the time known: what was proven last, and the time run since;
+//   - the wall clock;
+//   - the kernel's synchronisation, which after a time off vouches for the wall clock within [Reach];
+//   - what others agreed on, see [Clock.Hear] and [Clock.Agree]: real time is at least that.
 //
-// Times off count as steps of up to Leeway, summed up over one Proof of running. A clock that is set back is a jump like
-// any other, but destroys nothing.
+// A wall clock within an hour of the known time is believed as it is. One that is ahead makes a claim. A claim becomes known
+// when the program has run for [Proof] while the wall clock kept to it – each step of the clock, and each time off, is a
+// claim of its own, so that neither a second one nor nightly times off begin the proof of the first anew –, at once if
+// others agreed on it or the kernel's synchronisation vouches for the time off, or on an operator's word. A claim is not
+// proven by running while others, heard in that time, contradict it.
 //
-// The file is a JSON object: version 1; known, the time believed when it was written (left out if none is); since and ran,
-// the wall clock when the current row of even running began, and the running time since, in nanoseconds. A file that does
-// not read as such counts as lost. It is safe for concurrent use.
+// A wall clock that is behind the known time is a contradiction too. Days then go by the wall clock, unless what others
+// agree on bears the known time out. The known time itself is lowered by a kernel that has been synchronised for Proof, or
+// by an operator; never by time alone.
+//
+// The file is a JSON object: version 2; known (left out if nothing is) and claims, each with the time it stands for and for
+// how long it has been kept to (ran, nanoseconds); back, for how long a synchronised kernel has been behind; reach, how much
+// of Reach is used; boot and elapsed, the running time when it was written. A file that does not read as such counts as
+// lost: then nothing is destroyed until a claim is proven. It is safe for concurrent use.
 type Clock struct {
-	path    string
-	now     func() time.Time
-	elapsed func() time.Duration
-	disk    durable.Disk
+	path string
+	opts Options
 
-	mu    sync.Mutex
-	state fileState
-	last  time.Duration // elapsed at the last look
-	saved time.Duration // elapsed when the file was written
+	mu      sync.Mutex
+	state   fileState
+	last    time.Duration // elapsed at the last look
+	saved   time.Duration // elapsed when the file was written, or could not be
+	wasOff  bool          // there may have been a time off for which the kernel has not vouched yet
+	hearing hearing
 }
 
 type fileState struct {
 	Version int           `json:"version"`
-	Known   time.Time     `json:"known,omitzero"`
-	Since   time.Time     `json:"since"`
-	Ran     time.Duration `json:"ran"`
+	Known   *level        `json:"known,omitempty"`
+	Claims  []level       `json:"claims,omitempty"` // each more than slack after the one before and the known time
+	Back    time.Duration `json:"back,omitempty"`
+	Used    time.Duration `json:"reach,omitempty"`
+	Boot    string        `json:"boot,omitempty"`
+	Elapsed time.Duration `json:"elapsed,omitempty"`
 }
 
-// Open reads the guard's file, makes it anew if it is missing or damaged, and takes a first look. now is the wall
-// clock. elapsed is how long the program has run by the monotonic clock; nil takes it from now, whose readings must then
-// hold one (see package time), as those of time.Now do.
-func Open(path string, now func() time.Time, elapsed func() time.Duration, disk durable.Disk) (*Clock, error) {
-	if elapsed == nil {
-		begun := now()
-		elapsed = func() time.Duration { return now().Sub(begun) }
-	}
-	g := &Clock{path: path, now: now, elapsed: elapsed, disk: disk}
-	g.last = elapsed()
+// level is a time that goes on with the running time.
+type level struct {
+	At  time.Time     `json:"at"`
+	Ran time.Duration `json:"ran"` // since it was first claimed, or made known
+}
+
+const version = 2
+
+// Open reads the guard's file and takes a first look. A file that is missing, damaged or cannot be read is begun anew.
+func Open(path string, opts Options) *Clock {
+	opts.setDefaults()
+	g := &Clock{path: path, opts: opts, wasOff: true}
+	g.last = opts.Elapsed()
 	raw, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("reading the last known time: %w", err)
-	}
 	var st fileState
-	if err == nil && json.Unmarshal(raw, &st) == nil && st.Version == version && st.Ran >= 0 {
+	if err == nil {
+		err = json.Unmarshal(raw, &st)
+	}
+	if err == nil && st.Version == version {
 		g.state = st
+		if opts.Boot != "" && st.Boot == opts.Boot && st.Elapsed <= g.last {
+			g.last, g.wasOff = st.Elapsed, false // how long it was off is known
+		}
+	} else {
+		opts.Logger.Warn("the last known time is lost; nothing is destroyed until the clock has proven itself", "path", path, "error", err)
+		g.state = fileState{Version: version}
 	}
-	if _, err := g.Look(); err != nil {
-		return nil, err
-	}
-	return g, nil
+	g.Look()
+	return g
 }
 
-const version = 1
-
-// Look looks at both clocks and returns how far destruction may go. What it has learnt becomes durable about every ten
-// minutes of running, and when anything changes.
-func (g *Clock) Look() (Horizon, error) {
+// Look looks at all sources and returns how far destruction may go. What it has learnt becomes durable about every ten
+// minutes of running, and when anything changes; that the file cannot be written, as on a full disk, is logged and stops
+// nothing.
+func (g *Clock) Look() Horizon {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	now := g.now().Round(0) // the wall clock alone
-	changed := g.advance(now)
+	now, changed := g.advance()
 	if changed || g.last-g.saved >= saveEvery {
 		if err := g.save(); err != nil {
-			return Horizon{}, err
+			g.opts.Logger.Error("what is known of the time is not kept", "error", err)
 		}
 	}
-	h := Horizon{Now: now, By: now}
-	if g.state.Known.IsZero() || now.Sub(g.state.Known) > Leeway {
-		h.By, h.Left = g.state.Known, Proof-g.state.Ran
-	}
-	return h, nil
+	return g.horizon(now)
 }
 
-// advance takes the time that has passed into the state and reports whether more than time has changed.
-func (g *Clock) advance(now time.Time) (changed bool) {
-	elapsed := g.elapsed()
-	passed := max(elapsed-g.last, 0)
-	g.last = elapsed
+func (g *Clock) horizon(now time.Time) Horizon {
+	h := Horizon{Now: now}
 	st := &g.state
-	if !st.Known.IsZero() {
-		st.Known = st.Known.Add(passed)
+	if st.Known == nil {
+		h.Doubt, h.Left = Ahead, Proof-st.Claims[len(st.Claims)-1].Ran
+		return h
 	}
-	st.Ran += passed
-	drift := now.Sub(st.Since) - st.Ran
-	if st.Version == 0 || drift < -lag || drift > Leeway {
-		*st = fileState{Version: version, Known: st.Known, Since: now}
-		return true
+	h.Known, h.By = st.Known.At, now
+	switch off := now.Sub(h.Known); {
+	case off > slack:
+		h.By, h.Doubt, h.Left = h.Known, Ahead, Proof-st.Claims[len(st.Claims)-1].Ran
+	case off < -slack:
+		h.Doubt = Behind
+		if agreed := g.agreed(0); agreed.After(now.Add(slack)) {
+			h.By = earlier(h.Known, agreed)
+		}
 	}
-	if st.Ran >= Proof {
-		*st = fileState{Version: version, Known: now, Since: now}
-		return true
-	}
-	return false
+	return h
 }
 
 // Confirm believes the wall clock as it stands, on an operator's word.
 func (g *Clock) Confirm() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	now := g.now().Round(0)
-	g.last = g.elapsed()
-	g.state = fileState{Version: version, Known: now, Since: now}
+	now, _ := g.advance()
+	g.state = fileState{Version: version}
+	g.know(now)
 	return g.save()
 }
 
@@ -144,11 +188,13 @@ func (g *Clock) Confirm() error {
 func (g *Clock) Close() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.advance(g.now().Round(0))
+	g.advance()
 	return g.save()
 }
 
 func (g *Clock) save() error {
+	g.saved = g.last
+	g.state.Boot, g.state.Elapsed = g.opts.Boot, g.last
 	raw, err := json.Marshal(g.state)
 	if err != nil {
 		return fmt.Errorf("encoding the last known time: %w", err)
@@ -156,9 +202,8 @@ func (g *Clock) save() error {
 	if err := os.MkdirAll(filepath.Dir(g.path), 0o700); err != nil {
 		return fmt.Errorf("writing the last known time: %w", err)
 	}
-	if err := g.disk.Replace(g.path, raw, 0o600); err != nil {
+	if err := g.opts.Disk.Replace(g.path, raw, 0o600); err != nil {
 		return fmt.Errorf("writing the last known time: %w", err)
 	}
-	g.saved = g.last
 	return nil
 }

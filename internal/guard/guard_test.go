@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/internal/durable"
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/day"
 )
 
@@ -23,6 +24,8 @@ type clocks struct {
 	path string
 	wall time.Time
 	ran  time.Duration
+	ntp  bool   // an NTP daemon vouches for the wall clock
+	boot string // name of the machine's run
 	*Clock
 }
 
@@ -33,18 +36,19 @@ func newClocks(t *testing.T) *clocks {
 }
 
 func (c *clocks) open() {
-	c.t.Helper()
-	var err error
-	c.ran = 0
-	if c.Clock, err = Open(c.path, func() time.Time { return c.wall }, func() time.Duration { return c.ran }, durable.Disk{}); err != nil {
-		c.t.Fatal(err)
+	if c.boot == "" {
+		c.ran = 0
 	}
+	c.Clock = Open(c.path, Options{
+		Now: func() time.Time { return c.wall }, Elapsed: func() time.Duration { return c.ran },
+		Synced: func() bool { return c.ntp }, Boot: c.boot,
+	})
 }
 
-// run lets both clocks go on, looking every hour.
+// run lets both clocks go on, looking every hour, or less often if it takes long.
 func (c *clocks) run(d time.Duration) {
-	for ; d > 0; d -= time.Hour {
-		c.wall, c.ran = c.wall.Add(min(d, time.Hour)), c.ran+min(d, time.Hour)
+	for step := max(time.Hour, d/48); d > 0; d -= step {
+		c.wall, c.ran = c.wall.Add(min(d, step)), c.ran+min(d, step)
 		c.look()
 	}
 }
@@ -63,41 +67,61 @@ func (c *clocks) off(d time.Duration, clean bool) {
 	c.open()
 }
 
-func (c *clocks) look() Horizon {
+func (c *clocks) look() Horizon { return c.Look() }
+
+func (c *clocks) confirm() {
 	c.t.Helper()
-	h, err := c.Look()
-	if err != nil {
-		c.t.Fatal(err)
+	testkit.Check(c.t, c.Confirm())
+}
+
+// hear has codes of two issuers arrive that two gates read at.
+func (c *clocks) hear(at time.Time) {
+	c.Hear("naver", "cafe/door", at)
+	c.Hear("kakao", "club/door", at)
+}
+
+// visited lets both clocks go on while visits of the real time, which is off the wall clock's, come every hour.
+func (c *clocks) visited(d, off time.Duration) {
+	for step := max(time.Hour, d/24); d > 0; d -= step {
+		c.run(min(d, step))
+		c.hear(c.wall.Add(off))
 	}
-	return h
 }
 
 func TestAClockIsBelievedOrDoubted(t *testing.T) {
 	for _, test := range []struct {
-		rule string
-		play func(*clocks)
-		held bool
-		left time.Duration
+		rule  string
+		play  func(*clocks)
+		doubt string
+		left  time.Duration
 	}{
-		{"a clock that runs is believed", func(c *clocks) { c.run(40 * oneDay) }, false, 0},
-		{"a step within the leeway is believed", func(c *clocks) { c.jump(Leeway) }, false, 0},
-		{"a jump beyond it is held back for a day", func(c *clocks) { c.jump(Leeway + time.Second) }, true, Proof},
-		{"a month ahead", func(c *clocks) { c.jump(30 * oneDay) }, true, Proof},
-		{"a century ahead", func(c *clocks) { c.jump(36525 * oneDay) }, true, Proof},
+		{"a clock that runs is believed", func(c *clocks) { c.run(40 * oneDay) }, "", 0},
+		{"a step within an hour is believed", func(c *clocks) { c.jump(slack) }, "", 0},
+		{"a jump beyond it is held back for a day", func(c *clocks) { c.jump(slack + time.Second) }, Ahead, Proof},
+		{"three days but an hour ahead", func(c *clocks) { c.jump(71 * time.Hour) }, Ahead, Proof},
+		{"and again", func(c *clocks) { c.jump(71 * time.Hour); c.look(); c.jump(71 * time.Hour) }, Ahead, Proof},
+		{"small steps add up", func(c *clocks) {
+			for range 4 {
+				c.jump(slack / 2)
+				c.look()
+			}
+		}, Ahead, Proof},
+		{"a month ahead", func(c *clocks) { c.jump(30 * oneDay) }, Ahead, Proof},
+		{"a century ahead", func(c *clocks) { c.jump(36525 * oneDay) }, Ahead, Proof},
 		{"a jump is still held back just before it has proven itself", func(c *clocks) {
 			c.jump(30 * oneDay)
 			c.look()
 			c.run(Proof - time.Hour)
-		}, true, time.Hour},
-		{"a jump is believed once it has", func(c *clocks) { c.jump(30 * oneDay); c.look(); c.run(Proof) }, false, 0},
-		{"a second jump begins the proof again", func(c *clocks) {
+		}, Ahead, time.Hour},
+		{"a jump is believed once it has", func(c *clocks) { c.jump(30 * oneDay); c.look(); c.run(Proof) }, "", 0},
+		{"a second jump has a proof of its own", func(c *clocks) {
 			c.jump(30 * oneDay)
 			c.look()
 			c.run(Proof - time.Hour)
 			c.jump(30 * oneDay)
 			c.look()
 			c.run(2 * time.Hour)
-		}, true, Proof - 2*time.Hour},
+		}, Ahead, Proof - 2*time.Hour},
 		{"put right and wrong again begins the proof again", func(c *clocks) {
 			c.jump(30 * oneDay)
 			c.look()
@@ -107,74 +131,104 @@ func TestAClockIsBelievedOrDoubted(t *testing.T) {
 			c.jump(30 * oneDay)
 			c.look()
 			c.run(time.Hour)
-		}, true, Proof - time.Hour},
-		{"steps within the leeway add up", func(c *clocks) {
-			for range 4 {
-				c.jump(Leeway / 2)
-				c.run(time.Hour)
-			}
-		}, true, Proof - time.Hour}, // the third went beyond the leeway and began the proof; the fourth did not again
-		{"a jump that is put right is forgotten", func(c *clocks) { c.jump(30 * oneDay); c.run(time.Hour); c.jump(-30 * oneDay) }, false, 0},
-		{"a clock set back destroys nothing early", func(c *clocks) { c.jump(-30 * oneDay) }, false, 0},
-		{"set back and forth", func(c *clocks) { c.jump(-30 * oneDay); c.run(time.Hour); c.jump(30 * oneDay) }, false, 0},
-		{"set back for long, then far ahead of that", func(c *clocks) { c.jump(-30 * oneDay); c.run(2 * Proof); c.jump(30 * oneDay) }, true, Proof},
-		{"an operator's word", func(c *clocks) {
+		}, Ahead, Proof - time.Hour},
+		{"a jump that is put right is forgotten", func(c *clocks) { c.jump(30 * oneDay); c.run(time.Hour); c.jump(-30 * oneDay) }, "", 0},
+		{"a kernel that is synchronised does not vouch for a jump", func(c *clocks) { c.ntp = true; c.look(); c.jump(30 * time.Hour) }, Ahead, Proof},
+		{"codes of two issuers do", func(c *clocks) { c.jump(30 * oneDay); c.hear(c.wall.Add(-time.Minute)) }, "", 0},
+		{"codes of two issuers through one gate do not", func(c *clocks) {
+			c.jump(30 * oneDay)
+			c.Hear("naver", "cafe/door", c.wall)
+			c.Hear("kakao", "cafe/door", c.wall)
+		}, Ahead, Proof},
+		{"codes of one issuer do not", func(c *clocks) {
+			c.jump(30 * oneDay)
+			c.Hear("naver", "cafe/door", c.wall)
+			c.Hear("naver", "club/door", c.wall)
+		}, Ahead, Proof},
+		{"codes of two issuers that are as far ahead move nothing by themselves", func(c *clocks) { c.hear(c.wall.Add(30 * oneDay)) }, "", 0},
+		{"running proves nothing that visits contradict", func(c *clocks) {
 			c.jump(30 * oneDay)
 			c.look()
-			if err := c.Confirm(); err != nil {
-				c.t.Fatal(err)
-			}
-		}, false, 0},
+			c.visited(3*Proof, -30*oneDay)
+		}, Ahead, Proof},
+		{"visits of before, which come late, contradict nothing", func(c *clocks) {
+			c.hear(c.wall)
+			c.off(30*oneDay, true)
+			c.hear(c.wall.Add(-29 * oneDay))
+			c.run(Proof + time.Hour)
+		}, Ahead, Proof - time.Hour},
+		{"set back", func(c *clocks) { c.jump(-30 * oneDay) }, Behind, 0},
+		{"time alone does not prove a clock that was set back", func(c *clocks) { c.jump(-30 * oneDay); c.run(90 * oneDay) }, Behind, 0},
+		{"set back and forth", func(c *clocks) { c.jump(-30 * oneDay); c.run(time.Hour); c.jump(30 * oneDay) }, "", 0},
+		{"a kernel synchronised for a day sets the known time back", func(c *clocks) {
+			c.jump(-30 * oneDay)
+			c.ntp = true
+			c.look()
+			c.run(Proof)
+		}, "", 0},
+		{"not when visits contradict it", func(c *clocks) {
+			c.jump(-30 * oneDay)
+			c.ntp = true
+			c.look()
+			c.visited(2*Proof, 30*oneDay)
+		}, Behind, 0},
+		{"an operator's word", func(c *clocks) { c.jump(30 * oneDay); c.look(); c.confirm() }, "", 0},
+		{"an operator's word that it is earlier", func(c *clocks) { c.jump(-30 * oneDay); c.look(); c.confirm() }, "", 0},
 		{"an operator's word holds after a restart, and not for another jump", func(c *clocks) {
 			c.jump(30 * oneDay)
-			if err := c.Confirm(); err != nil {
-				c.t.Fatal(err)
-			}
+			c.confirm()
 			c.off(time.Minute, false)
 			c.jump(30 * oneDay)
-		}, true, Proof},
-		{"off for a weekend", func(c *clocks) { c.off(60*time.Hour, true) }, false, 0},
-		{"off for a week looks like a jump", func(c *clocks) { c.off(7*oneDay, true) }, true, Proof},
-		{"off for a week, then on for a day", func(c *clocks) { c.off(7*oneDay, true); c.run(Proof) }, false, 0},
-		{"off every night for a month", func(c *clocks) {
-			for range 30 {
-				c.run(10 * time.Hour)
-				c.off(14*time.Hour, true)
-			}
-		}, false, 0},
-		{"killed every night for a month", func(c *clocks) {
-			for range 30 {
-				c.run(10 * time.Hour)
-				c.off(14*time.Hour, false)
-			}
-		}, false, 0},
+		}, Ahead, Proof},
+		{"off for a while", func(c *clocks) { c.off(time.Hour, true) }, "", 0},
+		{"off for a weekend", func(c *clocks) { c.off(60*time.Hour, true) }, Ahead, Proof},
+		{"off for a weekend, with a synchronised kernel afterwards", func(c *clocks) { c.off(60*time.Hour, true); c.look(); c.ntp = true }, "", 0},
+		{"a kernel vouches for so much only", func(c *clocks) { c.ntp = true; c.off(Reach+time.Hour, true) }, Ahead, Proof},
+		{"nor for two times of three days in a row", func(c *clocks) {
+			c.ntp = true
+			c.off(71*time.Hour, true)
+			c.off(71*time.Hour, true)
+		}, Ahead, Proof},
+		{"a kernel vouches once", func(c *clocks) { c.ntp = true; c.off(time.Minute, true); c.jump(30 * time.Hour) }, Ahead, Proof},
+		{"while the machine ran on, its running time tells how long the program was off", func(c *clocks) {
+			c.boot = "a"
+			c.off(0, true)
+			c.ran += 50 * oneDay
+			c.off(50*oneDay, true)
+		}, "", 0},
+		{"and a jump meanwhile, which no kernel vouches for", func(c *clocks) {
+			c.boot, c.ntp = "a", true
+			c.off(0, true)
+			c.ran += time.Hour
+			c.off(50*time.Hour, true)
+		}, Ahead, Proof},
+		{"off for a week, then on for a day", func(c *clocks) { c.off(7*oneDay, true); c.run(Proof) }, "", 0},
 		{"a proof goes on over a restart", func(c *clocks) {
 			c.jump(30 * oneDay)
 			c.look()
 			c.run(Proof / 2)
 			c.off(time.Hour, true)
 			c.run(Proof / 2)
-		}, false, 0},
-		{"a jump at a restart", func(c *clocks) { c.off(time.Minute, true); c.jump(30 * oneDay) }, true, Proof},
+		}, "", 0},
+		{"a jump at a restart", func(c *clocks) { c.off(time.Minute, true); c.jump(30 * oneDay) }, Ahead, Proof},
 		{"the file is lost", func(c *clocks) {
-			if err := os.Remove(c.path); err != nil {
-				c.t.Fatal(err)
-			}
+			testkit.Check(c.t, os.Remove(c.path))
 			c.off(time.Minute, false)
-		}, true, Proof},
+		}, Ahead, Proof},
 		{"the file is damaged", func(c *clocks) {
-			if err := os.WriteFile(c.path, []byte(`{"version":1,"known":"2020`), 0o600); err != nil {
-				c.t.Fatal(err)
-			}
+			testkit.Check(c.t, os.WriteFile(c.path, []byte(`{"version":2,"known":{"at":"2020`), 0o600))
 			c.off(time.Minute, false)
-		}, true, Proof},
+		}, Ahead, Proof},
+		{"the file cannot be read", func(c *clocks) {
+			testkit.Check(c.t, os.Remove(c.path))
+			testkit.Check(c.t, os.Mkdir(c.path, 0o700))
+			c.off(time.Minute, false)
+		}, Ahead, Proof},
 		{"the file is lost, a day later", func(c *clocks) {
-			if err := os.Remove(c.path); err != nil {
-				c.t.Fatal(err)
-			}
+			testkit.Check(c.t, os.Remove(c.path))
 			c.off(time.Minute, false)
 			c.run(Proof)
-		}, false, 0},
+		}, "", 0},
 	} {
 		t.Run(test.rule, func(t *testing.T) {
 			c := newClocks(t)
@@ -184,13 +238,61 @@ func TestAClockIsBelievedOrDoubted(t *testing.T) {
 			c.run(2 * Proof)
 			test.play(c)
 			h := c.look()
-			if h.Held() != test.held || h.Left != test.left || !h.Now.Equal(c.wall) {
-				t.Errorf("held %v, %v left; want %v, %v", h.Held(), h.Left, test.held, test.left)
+			if h.Doubt != test.doubt || h.Left != test.left || !h.Now.Equal(c.wall) {
+				t.Errorf("in doubt %q, %v left; want %q, %v (%+v)", h.Doubt, h.Left, test.doubt, test.left, h)
 			}
 			if !h.Held() && !h.By.Equal(c.wall) {
 				t.Errorf("believes %v at %v", h.By, c.wall)
 			}
 		})
+	}
+}
+
+// TestAHostThatRunsFiveHoursADayDestroysInTime: what is known stays at most a day of running behind, and a day's worth of
+// nights off does not begin the proof anew. With a synchronised kernel, or with visits, it is known at once.
+func TestAHostThatRunsFiveHoursADayDestroysInTime(t *testing.T) {
+	for _, test := range []struct {
+		rule  string
+		begin func(*clocks)
+		late  time.Duration
+	}{
+		{"alone", func(*clocks) {}, 5*oneDay + slack},
+		{"killed", func(*clocks) {}, 5*oneDay + slack},
+		{"with a synchronised kernel", func(c *clocks) { c.ntp = true; c.look() }, slack},
+		{"with visits", func(c *clocks) { c.hear(c.wall.Add(-time.Minute)) }, slack},
+	} {
+		t.Run(test.rule, func(t *testing.T) {
+			c := newClocks(t)
+			c.run(Proof)
+			for range 40 {
+				c.off(19*time.Hour, test.rule != "killed")
+				test.begin(c)
+				c.run(5 * time.Hour)
+				if h := c.look(); h.By.After(c.wall) || c.wall.Sub(h.By) > test.late {
+					t.Fatalf("at %v days due by %v are destroyed", c.wall, h.By)
+				}
+			}
+		})
+	}
+}
+
+// TestAClockSetBackDoesNotKeepDaysForWeeks: what was known and what visits say are two against one.
+func TestAClockSetBackDoesNotKeepDaysForWeeks(t *testing.T) {
+	c := newClocks(t)
+	c.run(2 * Proof)
+	right := c.wall
+	c.jump(-60 * oneDay)
+	if h := c.look(); !h.By.Equal(c.wall) || !h.Latest().Equal(right) {
+		t.Errorf("by its own word, days due by %v are destroyed and the latest is %v", h.By, h.Latest())
+	}
+	if due, held := c.look().Split([]day.Day{day.Of(right) - 40}); len(due) != 0 || len(held) != 1 {
+		t.Errorf("due %v, held back %v: it is not told", due, held)
+	}
+	for range 10 {
+		c.visited(3*oneDay, 60*oneDay)
+		if h, want := c.look(), c.wall.Add(60*oneDay); h.Doubt != Behind || h.By.Sub(want).Abs() > slack {
+			t.Fatalf("days due by %v are destroyed at %v", h.By, want)
+		}
 	}
 }
 
@@ -220,7 +322,7 @@ func TestAGuardSurvivesAFaultOfTheDisk(t *testing.T) {
 			c := newClocks(t)
 			c.run(2 * Proof)
 			armed := true
-			c.disk = durable.Disk{Step: func(name string, do func() error) error {
+			c.opts.Disk = durable.Disk{Step: func(name string, do func() error) error {
 				if !armed || name != step {
 					return do()
 				}
@@ -251,20 +353,15 @@ func TestTheRunningTimeIsTheMonotonicClocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var set time.Duration // how far the wall clock was set
 		now := func() time.Time { return time.Now().Add(set) }
-		g, err := Open(filepath.Join(t.TempDir(), "clock"), now, func() func() time.Duration {
-			begun := time.Now()
-			return func() time.Duration { return time.Since(begun) }
-		}(), durable.Disk{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		begun := time.Now()
+		g := Open(filepath.Join(t.TempDir(), "clock"), Options{Now: now, Elapsed: func() time.Duration { return time.Since(begun) }})
 		time.Sleep(Proof)
-		if h, err := g.Look(); err != nil || h.Held() {
-			t.Errorf("after a day: %+v, %v", h, err)
+		if h := g.Look(); h.Held() {
+			t.Errorf("after a day: %+v", h)
 		}
 		set = 30 * oneDay
-		if h, err := g.Look(); err != nil || !h.Held() {
-			t.Errorf("after a jump: %+v, %v", h, err)
+		if h := g.Look(); !h.Held() {
+			t.Errorf("after a jump: %+v", h)
 		}
 	})
 }
@@ -278,8 +375,10 @@ func TestOnlyDaysDueByTheHorizonAreDestroyed(t *testing.T) {
 	}{
 		{"a clock that is believed", Horizon{Now: at, By: at}, []day.Day{someDay - 1, someDay}, nil},
 		{"a moment before", Horizon{Now: at.Add(-1), By: at.Add(-1)}, []day.Day{someDay - 1}, nil},
-		{"a clock in doubt", Horizon{Now: at, By: at.Add(-1), Left: Proof}, []day.Day{someDay - 1}, []day.Day{someDay}},
-		{"nothing is known", Horizon{Now: at, Left: Proof}, nil, []day.Day{someDay - 1, someDay}},
+		{"a clock in doubt", Horizon{Now: at, Known: at.Add(-1), By: at.Add(-1), Doubt: Ahead, Left: Proof}, []day.Day{someDay - 1}, []day.Day{someDay}},
+		{"a clock set back", Horizon{Now: at.Add(-2 * oneDay), Known: at, By: at.Add(-2 * oneDay), Doubt: Behind}, nil, []day.Day{someDay - 1, someDay}},
+		{"a clock set back, with others against it", Horizon{Now: at.Add(-oneDay), Known: at, By: at, Doubt: Behind}, []day.Day{someDay - 1, someDay}, nil},
+		{"nothing is known", Horizon{Now: at, Doubt: Ahead, Left: Proof}, nil, []day.Day{someDay - 1, someDay}},
 	} {
 		due, held := c.h.Split([]day.Day{someDay + 1, someDay, someDay - 1, someDay})
 		if !slices.Equal(due, c.due) || !slices.Equal(held, c.held) {
@@ -287,6 +386,26 @@ func TestOnlyDaysDueByTheHorizonAreDestroyed(t *testing.T) {
 		}
 		if err := c.h.HeldBack(held); errors.Is(err, ErrHeldBack) != (len(c.held) > 0) || err != nil && len(c.held) == 0 {
 			t.Errorf("%s: %v", c.rule, err)
+		}
+	}
+}
+
+func TestTheOldestDayKept(t *testing.T) {
+	at := someDay.DestroyAt()
+	if _, ok := (Horizon{Now: at}).Oldest(nil); ok {
+		t.Error("nothing has an oldest day")
+	}
+	for _, c := range []struct {
+		rule    string
+		h       Horizon
+		overdue time.Duration
+	}{
+		{"in time", Horizon{Now: at.Add(-1)}, 0},
+		{"by the wall clock", Horizon{Now: at.Add(time.Hour), Known: at}, time.Hour},
+		{"by what is known", Horizon{Now: at.Add(-oneDay), Known: at.Add(time.Minute)}, time.Minute},
+	} {
+		if k, ok := c.h.Oldest([]day.Day{someDay + 3, someDay, someDay + 1}); !ok || k != (Kept{Day: someDay, Overdue: c.overdue}) {
+			t.Errorf("%s: %+v, want %v overdue", c.rule, k, c.overdue)
 		}
 	}
 }

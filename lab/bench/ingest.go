@@ -138,10 +138,7 @@ func newIngest(ctx context.Context, s *site) (i *ingestServer, send sender, b *b
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	guard, err := guard.Open(s.path("clock"), time.Now, nil, durable.Disk{})
-	if err != nil {
-		return nil, nil, nil, err
-	}
+	guard := guard.Open(s.path("clock"), guard.Options{})
 	if i.log, err = auditlog.Open(s.path("audit"), identity.LogKey, "bench"); err != nil {
 		return nil, nil, nil, err
 	}

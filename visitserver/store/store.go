@@ -55,9 +55,10 @@ type Count struct {
 // Tally sums a whole day up. Digest is SHA-256 over the day's counts, written as lines "facility gate hour n\n" with n
 // in decimal, sorted by facility, gate and hour: it binds the counts that stay to the rows that go.
 type Tally struct {
-	Day    day.Day
-	Visits uint64
-	Digest [32]byte
+	Day       day.Day
+	Visits    uint64
+	Digest    [32]byte
+	Uncounted bool // the day was damaged: what could be read of its counts is in the tally
 }
 
 // Visits keeps rows by day. All methods are safe for concurrent use.
@@ -83,10 +84,13 @@ type Counts interface {
 
 // Days is the life of whole days.
 type Days interface {
-	// Days lists the days that have rows, ascending; those retired and not yet dropped included.
+	// Days lists the days that have rows, ascending; those retired and not yet dropped included. What else lies among them is
+	// not looked at.
 	Days(ctx context.Context) ([]day.Day, error)
+	// Strays names what lies among the days and is none: something that the store has not put there and does not remove.
+	Strays(ctx context.Context) ([]string, error)
 	// Retire closes a day, durably, and sums it up: from now on Put fails and no row of the day is given out. Retiring it
-	// again gives the same tally.
+	// again gives the same tally. A damaged day is closed too.
 	Retire(ctx context.Context, d day.Day) (Tally, error)
 	// Retired lists the tallies of all days ever retired, ascending.
 	Retired(ctx context.Context) ([]Tally, error)

@@ -34,7 +34,7 @@ func (s *Store) unreadable(d day.Day, err error) bool {
 // setAside moves a day's database, which does not open because of cause, out of the way. The caller holds the day's lock.
 func (s *Store) setAside(d day.Day, cause error) error {
 	for n := 1; ; n++ {
-		path := filepath.Join(s.dir, "aside", fmt.Sprintf("%v.%d", d, n))
+		path := filepath.Join(s.asidePath(), fmt.Sprintf("%v.%d", d, n))
 		if _, err := s.fs.Stat(path); err == nil {
 			continue
 		}
@@ -57,13 +57,12 @@ func (s *Store) SetAside(ctx context.Context) ([]day.Day, error) {
 		return nil, err
 	}
 	var days []day.Day
-	names, err := s.fs.List(filepath.Join(s.dir, "aside"))
+	names, err := s.fs.List(s.asidePath())
 	if err != nil {
 		return nil, fmt.Errorf("listing what was set aside: %w", err)
 	}
 	for _, name := range names {
-		name, _, _ = strings.Cut(name, ".")
-		if d, err := day.Parse(name); err == nil {
+		if d, ok := dayAside(name); ok {
 			days = append(days, d)
 		}
 	}
@@ -71,15 +70,27 @@ func (s *Store) SetAside(ctx context.Context) ([]day.Day, error) {
 	return slices.Compact(days), nil
 }
 
+func (s *Store) asidePath() string { return filepath.Join(s.dir, "aside") }
+
+// dayAside returns the day of which something was set aside under a name.
+func dayAside(name string) (d day.Day, ok bool) {
+	date, _, ok := strings.Cut(name, ".")
+	if !ok {
+		return 0, false
+	}
+	d, err := day.Parse(date)
+	return d, err == nil
+}
+
 // dropAside removes what was set aside of a day.
 func (s *Store) dropAside(d day.Day) error {
-	folder := filepath.Join(s.dir, "aside")
+	folder := s.asidePath()
 	names, err := s.fs.List(folder)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		if !strings.HasPrefix(name, d.String()+".") {
+		if of, ok := dayAside(name); !ok || of != d {
 			continue
 		}
 		if err := s.fs.RemoveAll(filepath.Join(folder, name)); err != nil {

@@ -46,7 +46,7 @@ func (s *Store) Stored(ctx context.Context, f visit.Facility) (uint64, error) {
 	var n uint64
 	for d := range all {
 		err := s.eachCount(ctx, d, countPrefix(nil, f), func(_ visit.Facility, c store.Count) { n += c.N })
-		if err != nil {
+		if err != nil && !s.unreadable(d, err) {
 			return 0, fmt.Errorf("summing up visits of %s: %w", f, err)
 		}
 	}
@@ -79,8 +79,9 @@ func eachCount(ctx context.Context, db *pebble.DB, table, prefix []byte, f func(
 // Retire implements store.Days. Counts and tally go into the register in one commit: from then on they are the day's.
 func (s *Store) Retire(ctx context.Context, d day.Day) (store.Tally, error) {
 	p := s.dayOf(d)
-	if err := s.openDay(d, p, false); err != nil {
-		return store.Tally{}, err
+	opened := s.openDay(d, p, false)
+	if opened != nil && !damaged(opened) {
+		return store.Tally{}, opened
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -93,27 +94,49 @@ func (s *Store) Retire(ctx context.Context, d day.Day) (store.Tally, error) {
 	}
 	b := s.register.NewBatch()
 	defer b.Close()
-	tally := store.Tally{Day: d}
-	digest := sha256.New()
-	var fault error
-	if p.db != nil {
-		err := eachCount(ctx, p.db, []byte{'c'}, nil, func(f visit.Facility, c store.Count) {
-			tally.Visits += c.N
-			fmt.Fprintf(digest, "%s %s %d %d\n", f, c.Gate, c.Hour, c.N)
-			fault = errors.Join(fault, b.Set(countKey(dayKey('c', d), f, c.Gate, c.Hour), binary.BigEndian.AppendUint64(nil, c.N), nil))
-		})
-		if err := errors.Join(err, fault); err != nil {
-			return store.Tally{}, fmt.Errorf("summing %v up: %w", d, err)
-		}
+	tally, err := sumUp(ctx, d, p.db, b)
+	if err != nil {
+		return store.Tally{}, fmt.Errorf("summing %v up: %w", d, err)
 	}
-	digest.Sum(tally.Digest[:0])
-	v := append(binary.BigEndian.AppendUint64(nil, tally.Visits), tally.Digest[:]...)
-	if err := errors.Join(b.Set(dayKey('d', d), v, nil), b.Commit(pebble.Sync)); err != nil {
+	tally.Uncounted = tally.Uncounted || opened != nil
+	if err := errors.Join(b.Set(dayKey('d', d), tallyValue(tally), nil), b.Commit(pebble.Sync)); err != nil {
 		return store.Tally{}, fmt.Errorf("retiring %v: %w", d, err)
 	}
 	p.retired = true
 	p.filter.Store(nil)
 	return tally, nil
+}
+
+// sumUp puts a day's counts, as far as they can be read, into a batch of the register and returns their tally. db is nil
+// for a day that has no database, or one that does not open.
+func sumUp(ctx context.Context, d day.Day, db *pebble.DB, b *pebble.Batch) (store.Tally, error) {
+	tally := store.Tally{Day: d}
+	digest := sha256.New()
+	var fault error
+	if db != nil {
+		err := eachCount(ctx, db, []byte{'c'}, nil, func(f visit.Facility, c store.Count) {
+			tally.Visits += c.N
+			fmt.Fprintf(digest, "%s %s %d %d\n", f, c.Gate, c.Hour, c.N)
+			fault = errors.Join(fault, b.Set(countKey(dayKey('c', d), f, c.Gate, c.Hour), binary.BigEndian.AppendUint64(nil, c.N), nil))
+		})
+		if damaged(err) {
+			tally.Uncounted, err = true, nil
+		}
+		if err := errors.Join(err, fault); err != nil {
+			return store.Tally{}, err
+		}
+	}
+	digest.Sum(tally.Digest[:0])
+	return tally, nil
+}
+
+// tallyValue is a tally as the register holds it: the number of visits, the digest, and whether it is not all.
+func tallyValue(t store.Tally) []byte {
+	v := append(binary.BigEndian.AppendUint64(nil, t.Visits), t.Digest[:]...)
+	if t.Uncounted {
+		return append(v, 1)
+	}
+	return append(v, 0)
 }
 
 // Retired implements store.Days.
@@ -133,10 +156,10 @@ func (s *Store) Retired(ctx context.Context) (tallies []store.Tally, err error) 
 }
 
 func readTally(d day.Day, v []byte) (store.Tally, error) {
-	if len(v) != 40 {
-		return store.Tally{}, fmt.Errorf("tally of %v: %d bytes, must be 40", d, len(v))
+	if len(v) != 41 || v[40] > 1 {
+		return store.Tally{}, fmt.Errorf("tally of %v: %d bytes, must be 41", d, len(v))
 	}
-	return store.Tally{Day: d, Visits: binary.BigEndian.Uint64(v), Digest: [32]byte(v[8:])}, nil
+	return store.Tally{Day: d, Visits: binary.BigEndian.Uint64(v), Digest: [32]byte(v[8:40]), Uncounted: v[40] == 1}, nil
 }
 
 // Drop implements store.Days.
@@ -153,7 +176,7 @@ func (s *Store) Drop(ctx context.Context, d day.Day) error {
 	if p.db != nil {
 		err := p.db.Close()
 		p.db = nil
-		if err != nil {
+		if err != nil && !damaged(err) {
 			return fmt.Errorf("closing %v: %w", d, err)
 		}
 	}

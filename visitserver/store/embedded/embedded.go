@@ -233,23 +233,46 @@ func (s *Store) openDay(d day.Day, p *dayState, create bool) error {
 
 // Days implements store.Days.
 func (s *Store) Days(ctx context.Context) ([]day.Day, error) {
-	if err := ctx.Err(); err != nil {
+	days, _, err := s.listDays(ctx)
+	return days, err
+}
+
+// Strays implements store.Days.
+func (s *Store) Strays(ctx context.Context) ([]string, error) {
+	_, strays, err := s.listDays(ctx)
+	if err != nil {
 		return nil, err
 	}
-	names, err := s.fs.List(filepath.Join(s.dir, "days"))
+	names, err := s.fs.List(s.asidePath())
 	if err != nil {
-		return nil, fmt.Errorf("listing days of visit: %w", err)
+		return nil, fmt.Errorf("listing what was set aside: %w", err)
 	}
-	var days []day.Day
 	for _, name := range names {
-		d, err := day.Parse(name)
-		if err != nil {
-			return nil, fmt.Errorf("listing days of visit: %s: %w", filepath.Join(s.dir, "days"), err)
+		if _, ok := dayAside(name); !ok {
+			strays = append(strays, filepath.Join(s.asidePath(), name))
 		}
-		days = append(days, d)
+	}
+	return strays, nil
+}
+
+func (s *Store) listDays(ctx context.Context) (days []day.Day, strays []string, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	folder := filepath.Join(s.dir, "days")
+	names, err := s.fs.List(folder)
+	if err != nil {
+		return nil, nil, fmt.Errorf("listing days of visit: %w", err)
+	}
+	for _, name := range names {
+		if d, err := day.Parse(name); err == nil {
+			days = append(days, d)
+		} else {
+			strays = append(strays, filepath.Join(folder, name))
+		}
 	}
 	slices.Sort(days)
-	return days, nil
+	return days, strays, nil
 }
 
 func (s *Store) lock(f visit.Facility) *sync.Mutex {

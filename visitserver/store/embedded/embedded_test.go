@@ -1,10 +1,16 @@
 package embedded
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
+	"time"
 
+	"github.com/kipass/kipass/internal/testkit"
+	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/visitserver/store"
 	"github.com/kipass/kipass/visitserver/store/storetest"
 )
@@ -39,14 +45,69 @@ func TestOneProcessHoldsAFolder(t *testing.T) {
 	}
 }
 
-func TestForeignFolderAmongTheDaysIsAnError(t *testing.T) {
+func TestStraysAmongTheDaysAreSkippedAndShown(t *testing.T) {
 	dir := t.TempDir()
 	s := openIn(t, dir)
 	defer s.Close()
-	if err := os.Mkdir(filepath.Join(dir, "days", "backup"), 0o700); err != nil {
-		t.Fatal(err)
+	var want []string
+	for _, stray := range []string{"days/backup", "days/lost+found", "days/2020-07-01 (copy)", "days/._2020-07-01", "aside/lost+found", "aside/2020-07-01"} {
+		want = append(want, filepath.Join(dir, stray))
+		testkit.Check(t, os.Mkdir(filepath.Join(dir, stray), 0o700))
 	}
-	if days, err := s.Days(t.Context()); err == nil {
-		t.Errorf("days %v, want an error", days)
+	if days, err := s.Days(t.Context()); err != nil || len(days) != 0 {
+		t.Errorf("days %v, %v", days, err)
+	}
+	if days, err := s.SetAside(t.Context()); err != nil || len(days) != 0 {
+		t.Errorf("days set aside %v, %v", days, err)
+	}
+	got, err := s.Strays(t.Context())
+	slices.Sort(got)
+	slices.Sort(want)
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("strays %q, %v; want %q", got, err, want)
+	}
+}
+
+// TestADamagedDayIsRetiredAndDropped: its counts are lost, it is not kept for that.
+func TestADamagedDayIsRetiredAndDropped(t *testing.T) {
+	for rule, damage := range map[string]func(t *testing.T, path string){
+		"no database": func(t *testing.T, path string) {
+			testkit.Check(t, os.RemoveAll(path))
+			testkit.Check(t, os.WriteFile(path, []byte("x"), 0o600))
+		},
+		"no manifest": func(t *testing.T, path string) {
+			for _, m := range testkit.Must(filepath.Glob(filepath.Join(path, "MANIFEST-*")))(t) {
+				testkit.Check(t, os.Truncate(m, 0))
+			}
+		},
+	} {
+		t.Run(rule, func(t *testing.T) {
+			dir := t.TempDir()
+			s := openIn(t, dir)
+			d := day.Of(time.Unix(1_600_000_000, 0))
+			row := store.Row{At: d.Start(), Gate: "door", Sealed: []byte("x")}
+			testkit.Must(s.Put(t.Context(), "cafe", d, []store.Row{row}))(t)
+			testkit.Check(t, s.Close())
+			path := filepath.Join(dir, "days", d.String())
+			damage(t, path)
+			s = openIn(t, dir)
+			if n, err := s.Stored(t.Context(), "cafe"); err != nil || n != 0 {
+				t.Errorf("stored %d, %v; want that the damaged day is left out", n, err)
+			}
+			tally, err := s.Retire(t.Context(), d)
+			if err != nil || !tally.Uncounted || tally.Visits != 0 {
+				t.Fatalf("retired as %+v, %v", tally, err)
+			}
+			testkit.Check(t, s.Drop(t.Context(), d))
+			testkit.Check(t, s.Close())
+			s = openIn(t, dir)
+			defer s.Close()
+			if again, err := s.Retire(t.Context(), d); err != nil || again != tally {
+				t.Errorf("again: %+v, %v", again, err)
+			}
+			if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("it is still there, %v", err)
+			}
+		})
 	}
 }
