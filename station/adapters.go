@@ -20,11 +20,16 @@ func (s *Station) Provision(w wire.Provision) error {
 	return s.provisioner.Apply(w.SealKey, w.TrustList)
 }
 
-// time implements uplink.Options.Time, and is what the journal's retention goes by. A battery clock that nothing supports
-// yet is not known to be right: on its word alone nothing undelivered ends.
+// time implements uplink.Options.Time. A battery clock that nothing supports yet is not known to be right.
 func (s *Station) time() (now time.Time, known bool) {
 	r := s.clock.Read()
 	return r.Now, r.State != visit.ClockUntrusted && !r.Suspect
+}
+
+// confirmedTime is what the journal's retention goes by: on the word of one source alone nothing undelivered ends.
+func (s *Station) confirmedTime() (at time.Time, confirmed bool) {
+	r := s.clock.Read()
+	return r.Now, r.Confirmed
 }
 
 // setDelivery implements uplink.Options.OnStatus.

@@ -139,7 +139,7 @@ func (s *Station) Run(ctx context.Context, ready func(url string)) error {
 	group.Go(func() error { return s.gate.Run(ctx) })
 	group.Go(func() error { return ended(ctx, s.clock.Run(ctx)) })
 	group.Go(func() error { monitor.Run(ctx); return nil })
-	group.Go(func() error { s.opts.Journal.RunRetention(ctx, s.time); return nil })
+	group.Go(func() error { s.opts.Journal.RunRetention(ctx, s.confirmedTime); return nil })
 	group.Go(func() error { return s.uplink.Run(ctx) })
 	ready(url)
 	return group.Wait()
