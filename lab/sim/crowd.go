@@ -102,13 +102,13 @@ func (c *crowd) visitor(g *gateParty) {
 	}
 	t, err := c.fetch(h)
 	if err != nil {
-		c.w.break_("issuer %s gives no code: %v", h.issuer.name, err)
+		c.w.violated("issuer %s gives no code: %v", h.issuer.name, err)
 		return
 	}
 	time.Sleep(time.Duration(1000+rng.IntN(8000)) * time.Millisecond)
 	switch rng.IntN(20) {
 	case 0: // an old picture of it, a while later
-		time.Sleep(time.Duration(40+rng.IntN(3600)) * time.Second)
+		time.Sleep(time.Duration(60+rng.IntN(3600)) * time.Second)
 		c.show(g, t, t.text, 3*time.Second)
 	case 1: // one picture for six friends
 		for range 6 {
@@ -143,7 +143,7 @@ func (c *crowd) visitor(g *gateParty) {
 func (c *crowd) visitorWho(g *gateParty, do func(*ticket)) {
 	t, err := c.fetch(c.holders[c.w.rng.IntN(len(c.holders))])
 	if err != nil {
-		c.w.break_("an issuer gives no code: %v", err)
+		c.w.violated("an issuer gives no code: %v", err)
 		return
 	}
 	time.Sleep(2 * time.Second)
@@ -182,7 +182,7 @@ func (c *crowd) collect(g *gateParty) {
 	for _, s := range g.lamp.take() {
 		p := c.open[presentationKey{g, s.began.UnixNano()}]
 		if p == nil {
-			c.w.break_("%s shows %v for a frame nobody showed", g.name, s.light)
+			c.w.violated("%s shows %v for a frame nobody showed", g.name, s.light)
 			continue
 		}
 		p.shown = append(p.shown, s)

@@ -18,6 +18,7 @@ import (
 	"github.com/kipass/kipass/firmware/health"
 	"github.com/kipass/kipass/firmware/journal"
 	"github.com/kipass/kipass/firmware/replay"
+	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/station"
 	"github.com/kipass/kipass/uplink"
 	"github.com/kipass/kipass/visitserver"
@@ -153,7 +154,7 @@ func (g *gateParty) stop() {
 // off ends the gate's program, or its machine with it, for a while.
 func (g *gateParty) off(d time.Duration, machine bool) {
 	if err := g.restart(d, machine); err != nil {
-		g.w.break_("%s does not start again: %v", g.name, err)
+		g.w.violated("%s does not start again: %v", g.name, err)
 	}
 }
 
@@ -254,9 +255,11 @@ type lamp struct {
 func (l *lamp) Show(_ context.Context, c drivers.Cue) error {
 	l.g.w.sabotaged(slowLamp, func() { time.Sleep(lateAfter + time.Second) })
 	s := shown{at: time.Now(), began: c.Began, light: c.Light, pulse: c.Relay}
+	l.g.w.sabotaged(greenLamp, func() { s.light = drivers.Green })
 	if len(c.Clips) > 0 {
 		s.clip = c.Clips[len(c.Clips)-1]
 	}
+	l.g.w.sabotaged(redLamp, func() { s.light, s.clip = drivers.Red, "ko/"+visit.Expired.String() })
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.count++

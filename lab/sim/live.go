@@ -102,6 +102,9 @@ func (w *world) plan() {
 	}
 	w.after(18*time.Hour, w.inspect)
 	w.sabotaged(forgetfulGate, func() { w.after(5*time.Hour, func() { w.killBetween(w.gates[0]) }) })
+	w.sabotaged(silentList, func() {
+		w.gates[0].weather.change(func(c *conditions) { c.down = true })
+	})
 	w.sabotaged(lyingDisk, w.lie)
 	w.sabotaged(hastyServer, func() { w.after(17*time.Hour, w.visits.haste) })
 }
@@ -110,7 +113,7 @@ func (w *world) plan() {
 func (w *world) inspect() {
 	w.lifetimes()
 	if err := w.tombstones(); err != nil {
-		w.break_("the visit server's ledger: %v", err)
+		w.violated("the visit server's ledger: %v", err)
 	}
 	if w.rng.IntN(3) == 0 && w.answers() {
 		back := min(w.rng.IntN(27), int(time.Since(w.begun)/(24*time.Hour)))
@@ -156,7 +159,7 @@ func (w *world) settle() error {
 	w.calm()
 	for wait := 0; !w.delivered(); wait++ {
 		if wait == 48 {
-			w.break_("two days after the last fault not everything is delivered")
+			w.violated("two days after the last fault not everything is delivered")
 			break
 		}
 		time.Sleep(time.Hour)
@@ -166,7 +169,8 @@ func (w *world) settle() error {
 	if err := w.tombstones(); err != nil {
 		return err
 	}
-	today := day.Of(time.Now()).Start()
-	w.whoWasThere(today.AddDate(0, 0, -13), time.Now())
+	end := time.Now()
+	time.Sleep(3 * lookSeldom) // until every gate has said that it has delivered what came before
+	w.whoWasThere(day.Of(end).Start().AddDate(0, 0, -13), end)
 	return w.stored()
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,6 +66,9 @@ func newIssuer(w *world, name string) (*issuerParty, error) {
 			case <-ctx.Done():
 				tick.Stop()
 				return
+			}
+			if w.opts.Sabotage == lazyIssuers {
+				continue
 			}
 			if err := i.service.Destroy(); err != nil {
 				w.log.Error("destroying days of codes", "error", err)
@@ -183,7 +185,7 @@ func dated(folder string) (names []string) {
 		return nil
 	}
 	for _, e := range entries {
-		names = append(names, filepath.Base(e.Name()))
+		names = append(names, e.Name())
 	}
 	return names
 }

@@ -1,17 +1,20 @@
 package sim
 
 import (
+	"path/filepath"
 	"time"
 
 	"github.com/kipass/kipass/drivers"
+	"github.com/kipass/kipass/firmware/clock"
 	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/protocol/token"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
 const (
 	// lateAfter is the age of a frame from which nothing is green and no relay pulses for it.
 	lateAfter = 3 * time.Second
-	// kept is how long after its day a visit is kept, and grace is what may be added while a clock has to prove itself.
+	// grace is how much later than its time a day may be destroyed while a clock has to prove itself.
 	grace = 2 * 24 * time.Hour
 	// freshFor is an age at which a code is fresh for a gate that knows the time.
 	freshFor = 12 * time.Second
@@ -19,41 +22,41 @@ const (
 	soundAfter = 3 * time.Hour
 	// answerBy is when a presentation that has had no answer is held to have none.
 	answerBy = time.Minute
-	// oldest is the age at which no gate may take a code for a fresh one, whatever its clock.
-	oldest = time.Hour
+	// oldest is the age from which no gate that knows the time takes a code for a fresh one.
+	oldest = token.Lifetime + clock.MaxSkew
 )
 
 // judge holds one thing that a gate showed to the promises made to visitors.
 func (w *world) judge(p *presentation, s shown) {
 	green := s.light == drivers.Green
 	if age := s.at.Sub(s.began); (green || s.pulse) && age > lateAfter {
-		w.break_("%s is green or opens %v after the code was read", p.gate.name, age)
+		w.violated("%s is green or opens %v after the code was read", p.gate.name, age)
 	}
 	if len(p.shown) > 1 {
-		w.break_("%s gives a presentation %d outcomes", p.gate.name, len(p.shown))
+		w.violated("%s gives a presentation %d outcomes", p.gate.name, len(p.shown))
 	}
 	if green {
 		w.report.Green++
 	}
 	if p.ticket == nil {
 		if green || s.pulse {
-			w.break_("%s is green for a foreign code", p.gate.name)
+			w.violated("%s is green for a foreign code", p.gate.name)
 		}
 		return
 	}
 	if s.pulse {
 		w.report.Pulses++
 		if before, ok := p.gate.lamp.pulses[p.ticket.id]; ok {
-			w.break_("%s opens for one code twice, %v apart", p.gate.name, s.at.Sub(before))
+			w.violated("%s opens for one code twice, %v apart", p.gate.name, s.at.Sub(before))
 		}
 		p.gate.lamp.pulses[p.ticket.id] = s.at
 	}
 	outcome := p.outcome()
-	if green && p.gate.clock.right() && s.began.Sub(p.ticket.iat) > oldest {
-		w.break_("%s is green for a code %v old", p.gate.name, s.began.Sub(p.ticket.iat))
+	if green && w.sound(p.gate) && s.began.Sub(p.ticket.iat) > oldest {
+		w.violated("%s is green for a code %v old", p.gate.name, s.began.Sub(p.ticket.iat))
 	}
 	if outcome != visit.Admitted.String() && p.first && s.began.Sub(p.ticket.iat) < freshFor && w.sound(p.gate) {
-		w.break_("%s refuses a fresh code, though all has been well for hours: %s", p.gate.name, outcome)
+		w.violated("%s refuses a fresh code, though all has been well for hours: %s", p.gate.name, outcome)
 	}
 	switch {
 	case outcome == visit.Admitted.String():
@@ -63,7 +66,7 @@ func (w *world) judge(p *presentation, s shown) {
 		delete(w.crowd.unsure, p.ticket.id)
 	case green:
 		if w.crowd.admitted[p.ticket.id] == nil && w.crowd.unsure[p.ticket.id] == nil {
-			w.break_("%s tells a visitor that is not recorded: %s", p.gate.name, outcome)
+			w.violated("%s tells a visitor that is not recorded: %s", p.gate.name, outcome)
 		}
 	case outcome == visit.OutOfService.String() && w.crowd.admitted[p.ticket.id] == nil:
 		w.crowd.unsure[p.ticket.id] = p
@@ -106,7 +109,7 @@ func (w *world) answered() {
 			continue
 		}
 		if !p.gate.failedSince(p.at) {
-			w.break_("%s leaves a visitor without an answer", p.gate.name)
+			w.violated("%s leaves a visitor without an answer", p.gate.name)
 		}
 		if p.ticket != nil && w.crowd.admitted[p.ticket.id] == nil {
 			w.crowd.unsure[p.ticket.id] = p
@@ -118,14 +121,14 @@ func (w *world) answered() {
 func (w *world) lifetimes() {
 	w.kept("the visit server", w.visits.keys())
 	for _, i := range w.issuers {
-		w.kept("issuer "+i.name, dated(i.dir+"/days"))
+		w.kept("issuer "+i.name, append(dated(filepath.Join(i.dir, "days")), dated(filepath.Join(i.dir, "keys"))...))
 	}
 	for _, g := range w.gates {
 		if g.cancel == nil {
 			continue
 		}
 		if n := g.journal.Stats().Destroyed; n > 0 && w.young(28*24*time.Hour) {
-			w.break_("%s has destroyed %d undelivered visits before their time", g.name, n)
+			w.violated("%s has destroyed %d undelivered visits before their time", g.name, n)
 		}
 	}
 }
@@ -141,7 +144,7 @@ func (w *world) kept(party string, names []string) {
 			continue
 		}
 		if late := time.Since(d.DestroyAt()); late > grace {
-			w.break_("%s still has the key of %v, %v too late", party, d, late)
+			w.violated("%s still has the key of %v, %v too late", party, d, late)
 		}
 	}
 }
@@ -159,7 +162,7 @@ func (w *world) tombstones() error {
 			return err
 		}
 		if time.Now().Before(d.DestroyAt()) {
-			w.break_("the visit server has destroyed %v, %v too early", d, time.Until(d.DestroyAt()))
+			w.violated("the visit server has destroyed %v, %v too early", d, time.Until(d.DestroyAt()))
 		}
 	}
 	return nil
@@ -167,17 +170,20 @@ func (w *world) tombstones() error {
 
 // whoWasThere asks as the health authority does and holds the answer against the truth: everybody who was shown green in
 // the window, and nobody else.
-func (w *world) whoWasThere(from, to time.Time) {
+func (w *world) whoWasThere(from, to time.Time) (complete bool) {
 	list, _, err := w.authority.inquire(from, to)
 	if err != nil {
-		w.break_("an inquiry fails: %v", err)
-		return
+		w.violated("an inquiry fails: %v", err)
+		return false
 	}
 	found := map[string]bool{}
 	for _, c := range list.Contacts {
 		found[c.Phone] = true
 	}
 	w.report.Contacts += len(found)
+	if list.Complete {
+		w.report.Complete++
+	}
 	was, may := map[string]bool{}, map[string]bool{}
 	for _, p := range w.crowd.admitted {
 		if !p.at.Before(from) && p.at.Before(to) {
@@ -185,7 +191,9 @@ func (w *world) whoWasThere(from, to time.Time) {
 		}
 	}
 	for _, p := range w.crowd.unsure {
-		may[p.ticket.holder.phone] = true
+		if !p.at.Before(from.Add(-answerBy)) && p.at.Before(to.Add(answerBy)) {
+			may[p.ticket.holder.phone] = true
+		}
 	}
 	missing, extra := 0, 0
 	for phone := range was {
@@ -199,12 +207,14 @@ func (w *world) whoWasThere(from, to time.Time) {
 		}
 	}
 	w.trace("inquiry %s to %s: %d contacts, truth %d", from.Format("01-02 15:04"), to.Format("01-02 15:04"), len(found), len(was))
+	w.sabotaged(silentList, func() { list.Complete = true })
 	if missing > 0 && list.Complete {
-		w.break_("%d of %d persons who were there %s to %s are not found, and the list calls itself complete", missing, len(was), from, to)
+		w.violated("%d of %d persons who were there %s to %s are not found, and the list calls itself complete", missing, len(was), from, to)
 	}
 	if extra > 0 || len(list.Unknown) > 0 {
-		w.break_("%d persons were not there and %d visits nobody can tell of, %s to %s", extra, len(list.Unknown), from, to)
+		w.violated("%d persons were not there and %d visits nobody can tell of, %s to %s", extra, len(list.Unknown), from, to)
 	}
+	return list.Complete
 }
 
 // stored holds what the visit server has ever stored against the truth: each green once.
@@ -218,7 +228,7 @@ func (w *world) stored() error {
 	}
 	least := uint64(len(w.crowd.admitted))
 	if most := least + uint64(len(w.crowd.unsure)); w.report.Stored < least || w.report.Stored > most {
-		w.break_("%d visits are stored, %d were shown green and %d may be recorded", w.report.Stored, least, len(w.crowd.unsure))
+		w.violated("%d visits are stored, %d were shown green and %d may be recorded", w.report.Stored, least, len(w.crowd.unsure))
 	}
 	return nil
 }

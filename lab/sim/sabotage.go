@@ -20,6 +20,11 @@ const (
 	deadLamp       Sabotage = "the lights fail now and then"
 	forgetfulGate  Sabotage = "a gate that is killed forgets the codes it has seen"
 	doubleLamp     Sabotage = "the lights and the relay do everything twice"
+	redLamp        Sabotage = "the lights refuse everybody"
+	greenLamp      Sabotage = "the lights are green for everybody"
+	stubbornStore  Sabotage = "the server's store takes nothing"
+	lazyIssuers    Sabotage = "the issuers destroy nothing"
+	silentList     Sabotage = "the contact list does not tell what is missing"
 	wrongHolder    Sabotage = "the codes are somebody else's"
 )
 
@@ -51,7 +56,7 @@ func (w *world) lie() {
 
 func (w *world) must(err error) {
 	if err != nil {
-		w.break_("sabotage: %v", err)
+		w.violated("sabotage: %v", err)
 	}
 }
 

@@ -171,7 +171,7 @@ func (v *visitParty) stop() {
 	}
 	cancel()
 	if err := <-v.ended; err != nil && !v.dead {
-		v.w.break_("the visit server ended with %v", err)
+		v.w.violated("the visit server ended with %v", err)
 	}
 }
 
@@ -183,7 +183,7 @@ func (v *visitParty) off(d time.Duration) {
 		return
 	}
 	if err := v.start(); err != nil {
-		v.w.break_("the visit server does not start again: %v", err)
+		v.w.violated("the visit server does not start again: %v", err)
 	}
 }
 
@@ -192,7 +192,7 @@ func (v *visitParty) off(d time.Duration) {
 func (v *visitParty) cutPower() {
 	image := v.w.path(fmt.Sprintf("visits-%d", v.w.report.Starts))
 	if err := os.CopyFS(image, os.DirFS(v.folder.Dir)); err != nil {
-		v.w.break_("taking an image of the server's folder: %v", err)
+		v.w.violated("taking an image of the server's folder: %v", err)
 	}
 	v.files = v.files.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: v.rng.IntN(101), RNG: v.rng})
 	v.folder.Dir = image
@@ -259,6 +259,9 @@ func (c *cutStore) around(do func() error) error {
 }
 
 func (c *cutStore) Put(ctx context.Context, f visit.Facility, d day.Day, rows []store.Row) (n int, err error) {
+	if c.v.w.opts.Sabotage == stubbornStore {
+		return 0, errPowerCut
+	}
 	if c.v.w.opts.Sabotage == forgetfulStore {
 		return len(rows), nil
 	}

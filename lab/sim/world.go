@@ -38,16 +38,15 @@ type Report struct {
 	Shown, Green, Pulses int // presentations of anything, green lights, pulses of the relay
 	Stored               uint64
 	Orders, Contacts     int // inquiries, and contacts they gave
+	Complete             int // inquiries whose list called itself complete
 	Faults               map[string]int
-	Destroyed            int // days destroyed at the visit server
-	Starts               int // of gates and visit server
-	Alarms               map[string]int
+	Destroyed            int      // days destroyed at the visit server
+	Starts               int      // of gates and visit server
 	Broken               []string // promises, in words
 }
 
 // world is everything in a run.
 type world struct {
-	t      *testing.T
 	opts   Options
 	rng    *rand.Rand // of the world's own course; only the goroutine of run draws from it
 	dir    string
@@ -74,7 +73,7 @@ func Run(t *testing.T, opts Options) Report {
 	w, clean := newWorld(t, opts)
 	defer clean()
 	if err := w.play(); err != nil {
-		w.break_("the run itself: %v", err)
+		w.violated("the run itself: %v", err)
 	}
 	return w.report
 }
@@ -82,13 +81,13 @@ func Run(t *testing.T, opts Options) Report {
 // newWorld returns a world without parties; clean removes its folder.
 func newWorld(t *testing.T, opts Options) (w *world, clean func()) {
 	w = &world{
-		t: t, opts: opts, rng: rand.New(rand.NewPCG(opts.Seed, 1)), begun: time.Now(), net: memnet.New(),
+		opts: opts, rng: rand.New(rand.NewPCG(opts.Seed, 1)), begun: time.Now(), net: memnet.New(),
 		log: slog.New(slog.DiscardHandler),
 	}
 	if opts.Log != nil {
 		w.log = slog.New(slog.NewTextHandler(opts.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	w.report.Faults, w.report.Alarms = map[string]int{}, map[string]int{}
+	w.report.Faults = map[string]int{}
 	if w.opts.Days == 0 {
 		w.opts.Days = 3 + w.rng.IntN(58)
 	}
@@ -173,8 +172,8 @@ func (w *world) trace(format string, args ...any) {
 	}
 }
 
-// break_ notes that a promise does not hold.
-func (w *world) break_(format string, args ...any) {
+// violated notes that a promise does not hold.
+func (w *world) violated(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	w.trace("BROKEN %s", text)
 	w.report.Broken = append(w.report.Broken, fmt.Sprintf("day %d: %s", int(time.Since(w.begun)/(24*time.Hour)), text))

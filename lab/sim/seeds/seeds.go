@@ -36,24 +36,24 @@ type Summary struct {
 	Days      int            `json:"days"`
 	Shown     int            `json:"shown"` // presentations to gates
 	Green     int            `json:"green"`
-	Pulses    int            `json:"pulses"` // of relays
-	Stored    int            `json:"stored"` // visits
-	Orders    int            `json:"orders"` // inquiries of the health authority
+	Pulses    int            `json:"pulses"`   // of relays
+	Stored    int            `json:"stored"`   // visits
+	Orders    int            `json:"orders"`   // inquiries of the health authority
+	Complete  int            `json:"complete"` // lists that called themselves complete
 	Contacts  int            `json:"contacts"`
 	Destroyed int            `json:"destroyed"` // days
 	Starts    int            `json:"starts"`    // of gates and visit servers
 	Faults    map[string]int `json:"faults"`
-	Alarms    map[string]int `json:"alarms"`
 	Broken    map[string]int `json:"broken"` // promises, by seed, that did not hold
 	Seconds   float64        `json:"seconds"`
 }
 
 // report is what one run says of itself on a line that begins with reportMark.
 type report struct {
-	Days, Shown, Green, Pulses, Stored, Orders, Contacts, Destroyed, Starts int
+	Days, Shown, Green, Pulses, Stored, Orders, Complete, Contacts, Destroyed, Starts int
 
-	Faults, Alarms map[string]int
-	Broken         []string
+	Faults map[string]int
+	Broken []string
 }
 
 const (
@@ -70,7 +70,7 @@ var ErrBroken = errors.New("a promise of the system did not hold")
 // Play plays the seeds and sums them up. The error wraps ErrBroken where a promise did not hold.
 func Play(ctx context.Context, opts Options) (Summary, error) {
 	begun := time.Now()
-	sum := Summary{Faults: map[string]int{}, Alarms: map[string]int{}, Broken: map[string]int{}}
+	sum := Summary{Faults: map[string]int{}, Broken: map[string]int{}}
 	var mu sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(max(1, opts.Parallel))
@@ -106,14 +106,12 @@ func (s *Summary) add(seed uint64, r report, log io.Writer) {
 	s.Pulses += r.Pulses
 	s.Stored += r.Stored
 	s.Orders += r.Orders
+	s.Complete += r.Complete
 	s.Contacts += r.Contacts
 	s.Destroyed += r.Destroyed
 	s.Starts += r.Starts
 	for name, n := range r.Faults {
 		s.Faults[name] += n
-	}
-	for name, n := range r.Alarms {
-		s.Alarms[name] += n
 	}
 	for _, b := range r.Broken {
 		fmt.Fprintf(log, "seed %d: %s\n", seed, b)
