@@ -76,12 +76,8 @@ func officerListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			for _, o := range officers.All() {
-				if _, err := fmt.Fprintln(cmd.OutOrStdout(), o.Name, order.FormatPublicKey(o.Public)); err != nil {
-					return err
-				}
-			}
-			return nil
+			_, err = fmt.Fprint(cmd.OutOrStdout(), officers)
+			return err
 		})
 	})
 	dataFlag(cmd, &dir)

@@ -50,6 +50,18 @@ func (r Officers) All() []Officer {
 	return slices.SortedFunc(maps.Values(r.byKey), func(a, b Officer) int { return strings.Compare(a.Name, b.Name) })
 }
 
+// String returns the register in the form that ParseOfficers reads.
+func (r Officers) String() string {
+	var text strings.Builder
+	for _, o := range r.All() {
+		text.WriteString(o.line())
+	}
+	return text.String()
+}
+
+// line is an officer's line in a register.
+func (o Officer) line() string { return o.Name + " " + FormatPublicKey(o.Public) + "\n" }
+
 // Keys returns each officer's key identifier by name, as an audit log tells of the register.
 func (r Officers) Keys() map[string]string {
 	keys := map[string]string{}

@@ -41,7 +41,7 @@ func AppendOfficer(path string, o Officer) error {
 	if len(text) > 0 && text[len(text)-1] != '\n' {
 		text = append(text, '\n')
 	}
-	text = fmt.Appendf(text, "%s %s\n", o.Name, FormatPublicKey(o.Public))
+	text = append(text, o.line()...)
 	if _, err := ParseOfficers(text); err != nil {
 		return err
 	}
