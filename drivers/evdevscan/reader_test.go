@@ -202,3 +202,19 @@ func TestOptionsAreChecked(t *testing.T) {
 		t.Errorf("%s, %s", r.place, r)
 	}
 }
+
+func TestWhatCameInTimeIsReadThoughTheWaitIsOver(t *testing.T) {
+	g := newFakeScanner(t, native)
+	d := testkit.Must(openScanner(g.path(), fakeKernel{g}))(t)
+	defer d.close()
+	testkit.Check(t, d.wait(time.Now().Add(-time.Second)))
+	buf := make([]byte, 128*native)
+	if n, err := d.read(buf); n != 0 || err != nil {
+		t.Fatalf("of a silent device %d bytes were read, with %v", n, err)
+	}
+	list := typed([]byte("A"))
+	testkit.Check(t, g.put(list...))
+	if n, err := d.read(buf); n != len(list)*int(native) || err != nil {
+		t.Errorf("%d bytes were read, with %v; want the %d of %d events", n, err, len(list)*int(native), len(list))
+	}
+}

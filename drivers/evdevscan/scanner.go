@@ -119,7 +119,7 @@ func (d *scanner) read(buf []byte) (int, error) {
 	n, err := d.file.Read(buf)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		// The deadline is looked at before the device is, and what came in time to a starved process is no silence.
-		n, err = 0, device.Control(d.file, func(fd int) (err error) {
+		err = device.Control(d.file, func(fd int) (err error) {
 			n, err = unix.Read(fd, buf)
 			if n == 0 && err == nil {
 				err = io.EOF
