@@ -16,6 +16,16 @@ func BenchmarkMarshal(b *testing.B) {
 	}
 }
 
+func BenchmarkUnmarshal(b *testing.B) {
+	r := record(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := visit.Unmarshal(r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // BenchmarkSeal is the cost of one record, encoded already; the target is 1 µs and 40 bytes.
 func BenchmarkSeal(b *testing.B) {
 	s, r := newSealer(b, 1), record(b)
