@@ -53,13 +53,17 @@ type presentationKey struct {
 	at   int64
 }
 
-const holdersOfIssuer = 12
+const (
+	holdersOfIssuer = 12
+	phonePrefix     = "+8210000" // of everybody's number
+	namePrefix      = "방문자 "
+)
 
 func newCrowd(w *world) *crowd {
 	c := &crowd{w: w, open: map[presentationKey]*presentation{}, admitted: map[string]*presentation{}, unsure: map[string]*presentation{}}
 	for n, i := range w.issuers {
 		for k := range holdersOfIssuer {
-			c.holders = append(c.holders, &holder{issuer: i, phone: fmt.Sprintf("+8210%04d%04d", n+1, k)})
+			c.holders = append(c.holders, &holder{issuer: i, phone: fmt.Sprintf("%s%d%04d", phonePrefix, n+1, k)})
 		}
 	}
 	return c
@@ -70,7 +74,7 @@ func (c *crowd) fetch(h *holder) (*ticket, error) {
 	for {
 		issued, err := h.issuer.service.Issue(h.bearer)
 		if errors.Is(err, issuer.ErrUnknown) || h.bearer == "" && err != nil {
-			q := issuer.RegisterRequest{Name: "방문자 " + h.phone[len(h.phone)-4:], Phone: h.phone, Consent: true}
+			q := issuer.RegisterRequest{Name: namePrefix + h.phone[len(h.phone)-4:], Phone: h.phone, Consent: true}
 			if h.bearer, err = h.issuer.service.Register(context.Background(), q); err != nil {
 				return nil, err
 			}

@@ -106,6 +106,7 @@ func (w *world) plan() {
 		w.gates[0].weather.change(func(c *conditions) { c.down = true })
 	})
 	w.sabotaged(lyingDisk, w.lie)
+	w.after(17*time.Hour, w.sabotageAtNight)
 	w.sabotaged(hastyServer, func() { w.after(17*time.Hour, w.visits.haste) })
 }
 

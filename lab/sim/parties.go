@@ -7,13 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/kipass/kipass/inquiry"
+	"github.com/kipass/kipass/internal/daykey"
 	"github.com/kipass/kipass/issuer"
+	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/order"
 	"github.com/kipass/kipass/protocol/token"
 )
@@ -178,14 +180,11 @@ func (a *authorityParty) inquire(from, to time.Time) (inquiry.ContactList, inqui
 	return list, summary, a.kept.Destroy(id)
 }
 
-// dated lists the days a folder has entries of, by their names.
-func dated(folder string) (names []string) {
-	entries, err := os.ReadDir(folder)
+// days lists the days of which the issuer has codes.
+func (i *issuerParty) days() []day.Day {
+	days, err := daykey.Days(filepath.Join(i.dir, "days"), ".db")
 	if err != nil {
-		return nil
+		panic(err)
 	}
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	return names
+	return days
 }

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"path/filepath"
 	"time"
 
 	"github.com/kipass/kipass/drivers"
@@ -119,9 +118,10 @@ func (w *world) answered() {
 
 // lifetimes holds every party to the end of what it keeps: nothing goes before its time, nothing stays after it.
 func (w *world) lifetimes() {
-	w.kept("the visit server", w.visits.keys())
+	w.dead()
+	w.kept("the visit server", w.visits.days())
 	for _, i := range w.issuers {
-		w.kept("issuer "+i.name, append(dated(filepath.Join(i.dir, "days")), dated(filepath.Join(i.dir, "keys"))...))
+		w.kept("issuer "+i.name, i.days())
 	}
 	for _, g := range w.gates {
 		if g.cancel == nil {
@@ -136,15 +136,11 @@ func (w *world) lifetimes() {
 // young tells whether the world is younger than that.
 func (w *world) young(age time.Duration) bool { return time.Since(w.begun) < age }
 
-// kept looks at the days a party has keys of, by the names of their files.
-func (w *world) kept(party string, names []string) {
-	for _, name := range names {
-		d, err := day.Parse(name[:min(len(name), len("2006-01-02"))])
-		if err != nil {
-			continue
-		}
+// kept looks at the days of which a party has data.
+func (w *world) kept(party string, days []day.Day) {
+	for _, d := range days {
 		if late := time.Since(d.DestroyAt()); late > grace {
-			w.violated("%s still has the key of %v, %v too late", party, d, late)
+			w.violated("%s still has the data of %v, %v too late", party, d, late)
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/kipass/kipass/protocol/day"
 )
 
 // Sabotage breaks one part of a run on purpose: a promise that nothing can break is held by nothing.
@@ -25,6 +27,9 @@ const (
 	stubbornStore  Sabotage = "the server's store takes nothing"
 	lazyIssuers    Sabotage = "the issuers destroy nothing"
 	silentList     Sabotage = "the contact list does not tell what is missing"
+	hoardingGate   Sabotage = "a gate keeps a copy of what it has delivered"
+	sparedKey      Sabotage = "a copy of a day's key lies in another folder under another name"
+	chattyIssuer   Sabotage = "an issuer writes down in the clear who its holders are"
 	wrongHolder    Sabotage = "the codes are somebody else's"
 )
 
@@ -66,4 +71,29 @@ func (c *crowd) really(h *holder) *holder {
 		return &holder{issuer: h.issuer, phone: h.phone + "0"}
 	}
 	return h
+}
+
+// hoard lets a file outlive what it was made for, once.
+func (w *world) hoard(from, to string) {
+	if _, err := os.Stat(to); err == nil {
+		return
+	}
+	content, err := os.ReadFile(from)
+	w.must(err)
+	w.must(os.WriteFile(to, content, 0o600))
+}
+
+// sabotageAtNight breaks what only shows weeks later.
+func (w *world) sabotageAtNight() {
+	w.sabotaged(hoardingGate, func() {
+		state := w.gates[0].config.Place.State
+		w.hoard(filepath.Join(state, "journal", "journal.db"), filepath.Join(state, "old"))
+	})
+	w.sabotaged(sparedKey, func() {
+		dir := w.visits.folder.Dir
+		w.hoard(filepath.Join(dir, "keys", "days", day.Of(w.begun).String()+".key"), filepath.Join(dir, "audit", "notes"))
+	})
+	w.sabotaged(chattyIssuer, func() {
+		w.must(os.WriteFile(filepath.Join(w.issuers[0].dir, "holders"), []byte(w.crowd.holders[0].phone), 0o600))
+	})
 }

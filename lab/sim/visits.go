@@ -31,6 +31,7 @@ import (
 const (
 	serverHost      = "visits"
 	operatorAddress = "operator:80"
+	storePath       = "/visits" // on the file system in memory
 	// lookSeldom is how often gates and server tell each other that they live, and how often servers look for days to
 	// destroy: less often than in earnest, for a run of two months has to end in seconds.
 	lookSeldom = time.Hour
@@ -107,7 +108,7 @@ func (v *visitParty) start() error {
 	if err != nil {
 		return err
 	}
-	db, err := embedded.Open("/visits", embedded.Options{
+	db, err := embedded.Open(storePath, embedded.Options{
 		Cache: 1 << 20, FS: v.files, Logger: v.w.log, Tune: func(o *pebble.Options) {
 			o.MemTableSize = 256 << 10
 			o.Experimental.CompactionScheduler = pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest()
@@ -314,5 +315,16 @@ func (v *visitParty) ledger() (l visitserver.Ledger, err error) {
 	return l, v.operate(visitserver.AdminRequest{Command: "ledger"}, &l)
 }
 
-// keys lists the names of the day keys that exist.
-func (v *visitParty) keys() []string { return dated(filepath.Join(v.folder.Dir, "keys", "days")) }
+// days lists the days of which there are visits in the store.
+func (v *visitParty) days() (all []day.Day) {
+	names, err := v.files.List(storePath + "/days")
+	if err != nil {
+		v.w.violated("the visit server's store: %v", err)
+	}
+	for _, name := range names {
+		if d, err := day.Parse(name); err == nil {
+			all = append(all, d)
+		}
+	}
+	return all
+}

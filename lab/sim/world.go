@@ -1,10 +1,3 @@
-// Package sim runs whole gates, a visit server, issuers and a health authority in one process under synthetic time
-// (testing/synctest): two months pass in seconds, while power is cut, disks fail, clocks are wrong and networks break
-// as a seed draws it. Everything is the real thing – firmware, journal on bbolt, uplink, handlers, Pebble, wire encodings –
-// but the readers, the lights, the clocks of the parties, and what carries their bytes.
-//
-// After every step and at the end it holds the system to its promises, see promises.go. One seed is one run: a seed that
-// fails fails again, and its trace tells what happened.
 package sim
 
 import (
@@ -18,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/internal/testkit/memnet"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // Options of a run.
@@ -61,6 +55,7 @@ type world struct {
 	authority *authorityParty
 	gates     []*gateParty
 	crowd     *crowd
+	thief     thief
 	unsound   time.Time // when something all gates depend on was last wrong
 	agenda    agenda
 }
@@ -82,7 +77,7 @@ func Run(t *testing.T, opts Options) Report {
 func newWorld(t *testing.T, opts Options) (w *world, clean func()) {
 	w = &world{
 		opts: opts, rng: rand.New(rand.NewPCG(opts.Seed, 1)), begun: time.Now(), net: memnet.New(),
-		log: slog.New(slog.DiscardHandler),
+		log: slog.New(slog.DiscardHandler), thief: thief{map[stolen]*visit.Opener{}},
 	}
 	if opts.Log != nil {
 		w.log = slog.New(slog.NewTextHandler(opts.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))

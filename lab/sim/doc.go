@@ -1,0 +1,26 @@
+// Package sim runs whole gates, a visit server, issuers and a health authority in one process under synthetic time
+// (testing/synctest): two months pass in seconds, while power is cut, disks fail, clocks are wrong and networks break
+// as a seed draws it. Everything is the real thing – firmware, journal on bbolt, uplink, handlers, Pebble, wire encodings –
+// but the readers, the lights, the clocks of the parties, and what carries their bytes.
+//
+// After every step and at the end it holds the system to its promises. One seed is one run: a seed that fails fails again,
+// and its trace tells what happened.
+//
+// # What goes wrong
+//
+//   - Gates and visit server are restarted, killed, and cut off their power at any write (faults.go).
+//   - Networks are down, slow, behind a portal; requests arrive twice, answers not at all.
+//   - Disks are slow, full, or fail.
+//   - Clocks of gates, server and issuers are off by seconds to decades, with and without NTP vouching for them.
+//
+// # What is promised all the same
+//
+//   - Whoever is shown green is recorded, within 3 s; each presentation has one outcome; one code opens a gate once; an old
+//     picture opens none (promises.go).
+//   - Every green is stored exactly once, and an inquiry finds everybody who was there and nobody else, or says that it is
+//     not complete.
+//   - Nothing is destroyed early. Nothing is kept late: all disks are read as a thief would who has them all, with every key
+//     that any of them holds (dead.go, carve.go).
+//
+// That each promise is really held is tried by breaking something on purpose (sabotage.go).
+package sim
