@@ -37,14 +37,15 @@ func (s *Station) setDelivery(u uplink.Status) {
 	s.gate.Revoke(u.Revoked)
 	s.opts.Board.SetDelivery(health.Delivery{
 		Enrolled: u.Enrolled, Provisioned: s.provisioner.Done(), Revoked: u.Revoked, Unknown: u.Unknown, Reached: u.Reached, DateWrong: u.DateWrong,
-		LastError: u.LastError, Blocked: u.Blocked, Alerts: u.Alerts,
+		KeyExchange: u.KeyExchange, Classic: u.Classic, LastError: u.LastError, Blocked: u.Blocked, Alerts: u.Alerts,
 	})
 }
 
 // screenStatus implements screen.Options.Status. It is asked only once all parts are made.
 func (s *Station) screenStatus() screen.Status {
+	delivery := s.uplink.Status()
 	return screen.Status{
-		InService: s.gate.Serves(), Reached: s.uplink.Status().Reached, Backlog: s.opts.Journal.Stats().Backlog,
+		InService: s.gate.Serves(), Reached: delivery.Reached, KeyExchange: delivery.KeyExchange, Backlog: s.opts.Journal.Stats().Backlog,
 		Clock: s.clock.Read().State, Faults: s.opts.Board.Shown(),
 	}
 }

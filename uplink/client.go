@@ -40,7 +40,7 @@ func newClient(opts Options, certificate func() *tls.Certificate, onDate func(bo
 	carry := opts.Network.Transport
 	if carry == nil {
 		carry = func(certificate func() *tls.Certificate) http.RoundTripper {
-			return newTransport(opts, authentic(opts, certificate))
+			return newTwoHellos(opts.hello, newTransport(opts, authentic(opts, certificate)))
 		}
 	}
 	c := &client{

@@ -76,7 +76,7 @@ func timeAsker(opts Options, onTime func(time.Time, time.Duration)) func(ctx con
 		transport.DisableKeepAlives = true
 		asking := &client{
 			base: opts.Server, timeout: opts.Timeout, clock: opts.Time, onDate: func(bool) {},
-			http: &http.Client{Transport: transport, CheckRedirect: noRedirect},
+			http: &http.Client{Transport: newTwoHellos(opts.hello, transport), CheckRedirect: noRedirect},
 		}
 		answer, rtt, err := exchange[wire.Time](ctx, asking, wire.PathTime, "", nil, wire.TypeTime)
 		if err != nil {

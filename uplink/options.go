@@ -31,6 +31,7 @@ type Options struct {
 	Provision Provisioner
 	Heartbeat func() wire.Heartbeat // the gate's present state
 	Logger    *slog.Logger
+	hello     *hello // shared by all clients of the uplink
 
 	Network      Network                              // how the server is reached; default: over TCP
 	OnServerTime func(t time.Time, rtt time.Duration) // called when an answer came; t is rtt/2 old; may be nil
@@ -104,6 +105,7 @@ func (opts Options) withDefaults() Options {
 	if opts.Time == nil {
 		opts.Time = func() (time.Time, bool) { return time.Now(), true }
 	}
+	opts.hello = &hello{}
 	return opts
 }
 

@@ -13,6 +13,8 @@ type Status struct {
 	Unknown     bool      // the server does not know this gate's certificate, which is its own: it must be enrolled again
 	Reached     bool      // the last exchange brought an answer of the server's own
 	DateWrong   bool      // no certificate of the server is valid on the date this device has
+	KeyExchange string    // of the last handshake with the server, as crypto/tls names it; "" for none since the start
+	Classic     bool      // it was none that withstands a quantum computer: a recording of the traffic is protected less
 	LastContact time.Time // of the last such answer, by the gate's clock; zero for none since the start
 	LastError   string    // what keeps visits from being delivered, "" for nothing
 	Blocked     uint64    // sequence of a record the server neither stores nor refuses for good: kept, and all behind it wait; 0 for none
@@ -21,7 +23,8 @@ type Status struct {
 
 // equal reports whether nothing but the time of the last contact differs.
 func (s Status) equal(t Status) bool {
-	return s.Enrolled == t.Enrolled && s.Revoked == t.Revoked && s.Unknown == t.Unknown && s.Reached == t.Reached && s.DateWrong == t.DateWrong && s.LastError == t.LastError &&
+	return s.Enrolled == t.Enrolled && s.Revoked == t.Revoked && s.Unknown == t.Unknown && s.KeyExchange == t.KeyExchange && s.Classic == t.Classic &&
+		s.Reached == t.Reached && s.DateWrong == t.DateWrong && s.LastError == t.LastError &&
 		s.Blocked == t.Blocked && slices.Equal(s.Alerts, t.Alerts)
 }
 

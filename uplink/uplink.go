@@ -7,6 +7,7 @@ package uplink
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -61,6 +62,7 @@ func New(opts Options) (*Uplink, error) {
 		u.status.errs[concernIdentity] = err.Error()
 		u.status.s.LastError = err.Error()
 	}
+	u.opts.hello.onKeyExchange = u.keyExchanged
 	u.client = newClient(opts, opts.Identity.certificate, u.dated)
 	return u, nil
 }
@@ -119,6 +121,18 @@ func (u *Uplink) revoked(r bool) {
 // dated takes note of whether the device's date keeps the server away.
 func (u *Uplink) dated(wrong bool) {
 	u.status.change(func(s *Status, _ *[concerns]string) { s.DateWrong = wrong })
+}
+
+// keyExchanged takes note of how a handshake with the server was made.
+func (u *Uplink) keyExchanged(by tls.CurveID) {
+	classic, before := !postQuantum(by), u.Status()
+	switch {
+	case classic && !before.Classic:
+		u.opts.Logger.Warn("connections to the visit server go without the post-quantum key exchange", "exchange", by.String())
+	case !classic && before.Classic:
+		u.opts.Logger.Info("connections to the visit server go by the post-quantum key exchange again", "exchange", by.String())
+	}
+	u.status.change(func(s *Status, _ *[concerns]string) { s.KeyExchange, s.Classic = by.String(), classic })
 }
 
 // signal tells one waiting goroutine that something has happened, once however often it did.

@@ -1,6 +1,8 @@
 package visitserver
 
 import (
+	"crypto/tls"
+	"net/http"
 	"os"
 	"slices"
 	"testing"
@@ -9,6 +11,7 @@ import (
 	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/order"
 	"github.com/kipass/kipass/protocol/visit"
+	"github.com/kipass/kipass/protocol/wire"
 )
 
 func TestTheAnswerTellsWhatOfEachGateIsMissing(t *testing.T) {
@@ -155,4 +158,22 @@ func TestGapsAreBoundedAndForgottenWithTheirDays(t *testing.T) {
 	if g.lack(at(40*24), at(40*24), 0); len(g.Gaps) != 1 {
 		t.Errorf("40 days later: %+v", g.Gaps)
 	}
+}
+
+// A handshake that somebody on the way has shortened is seen here too, whatever the gate says.
+func TestTheLedgerTellsByWhichKeyExchangeAGateComes(t *testing.T) {
+	fx := newFixture(t)
+	fx.facility("cafe")
+	g := fx.gate("cafe", "door")
+	for _, by := range []tls.CurveID{tls.X25519MLKEM768, tls.X25519} {
+		transport := g.client.Transport.(*http.Transport).Clone()
+		transport.TLSClientConfig.CurvePreferences = []tls.CurveID{by}
+		g.client.CloseIdleConnections()
+		g.client = &http.Client{Transport: transport}
+		testkit.Must(g.beat(wire.Heartbeat{}))(t)
+		if got := fx.ledger().Gates[0].Heartbeat.KeyExchange; got != by.String() {
+			t.Errorf("the ledger tells of %s, want %v", got, by)
+		}
+	}
+	g.client.CloseIdleConnections()
 }

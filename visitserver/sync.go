@@ -85,8 +85,11 @@ type HeartbeatRow struct {
 	Oldest     int64     `json:"oldest,omitempty"` // milliseconds since 1970
 	Clock      string    `json:"clock"`
 	FreeDisk   uint64    `json:"free_disk"`
-	Faults     []string  `json:"faults,omitempty"`
-	SealKeys   []SealUse `json:"seal_keys,omitempty"` // the keys it has sealed to lately, the newest last
+	// KeyExchange is that of the connection it came by, as crypto/tls names it. Without a post-quantum one a recording of the
+	// traffic is protected less: a box on the way, or somebody, cuts longer handshakes off.
+	KeyExchange string    `json:"key_exchange"`
+	Faults      []string  `json:"faults,omitempty"`
+	SealKeys    []SealUse `json:"seal_keys,omitempty"` // the keys it has sealed to lately, the newest last
 }
 
 func (s *Server) takeHeartbeat(w http.ResponseWriter, r *http.Request, t caller, own *turn) error {
@@ -160,7 +163,7 @@ func (s *Server) keepHeartbeat(ctx context.Context, c caller, h wire.Heartbeat) 
 	e.put(tableGate, t.String(), held.gateRaw, held.gate)
 	e.put(tableHeartbeat, t.String(), raw, HeartbeatRow{
 		At: now, Version: h.Version, Backlog: h.Backlog, Quarantine: h.Quarantine, Oldest: h.Oldest,
-		Clock: h.Clock, FreeDisk: h.FreeDisk, Faults: h.Faults, SealKeys: s.usesSeal(old.SealKeys, h.SealKey),
+		Clock: h.Clock, FreeDisk: h.FreeDisk, Faults: h.Faults, KeyExchange: c.by.String(), SealKeys: s.usesSeal(old.SealKeys, h.SealKey),
 	})
 	if err := e.apply(ctx, s.store); err != nil || !behind {
 		return nil, err

@@ -2,6 +2,7 @@ package visitserver
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"net"
 	"net/http"
@@ -45,7 +46,8 @@ func ConnContext(ctx context.Context, _ net.Conn) context.Context {
 // caller is the terminal that makes a request, with its row and the bytes the row was read from.
 type caller struct {
 	name   terminalName
-	serial string // of the certificate it shows, hexadecimal
+	serial string      // of the certificate it shows, hexadecimal
+	by     tls.CurveID // the key exchange of its connection
 	row    TerminalRow
 	raw    []byte
 }
@@ -65,7 +67,7 @@ func (s *Server) terminal(r *http.Request, expiredToo bool) (caller, error) {
 	if !expiredToo && s.now().After(p.leaf.NotAfter) {
 		return caller{}, httpserver.Unauthenticated.With("the terminal's certificate has expired: renew it")
 	}
-	t := caller{name: p.name, serial: p.leaf.SerialNumber.Text(16)}
+	t := caller{name: p.name, serial: p.leaf.SerialNumber.Text(16), by: r.TLS.CurveID}
 	var err error
 	t.raw, err = load(r.Context(), s.store, tableTerminal, t.name.String(), &t.row)
 	switch {

@@ -30,6 +30,7 @@ const (
 	Offline         Code = "offline"          // the server has not been reached for a while
 	RecordBlocked   Code = "record-blocked"   // the server does not understand a record; those behind it wait
 	JournalJumped   Code = "journal-jumped"   // the server saw a gap, a clone or a roll-back of the journal
+	ClassicExchange Code = "classic-exchange" // connections to the server do without a post-quantum key exchange
 
 	ReplaysForgotten Code = "replays-forgotten" // codes admitted lately would not be known after a restart
 )
@@ -74,6 +75,7 @@ var kinds = map[Code]Kind{
 	Offline:          {Notice, "서버에 연결되지 않았습니다. 기록은 기기에 보관됩니다.", "The server is not reached. Visits are kept on the device.", 30 * time.Second},
 	RecordBlocked:    {Degraded, "서버가 이해하지 못하는 기록이 있어 전송이 멈췄습니다.", "The server does not understand a record; those behind it wait. Update the gate or the server.", 0},
 	ReplaysForgotten: {Notice, "재시작하면 방금 사용한 코드를 기억하지 못합니다. 메모리 폴더를 확인해 주세요.", "After a restart a code just used would be let in again. Check the folder in memory.", 0},
+	ClassicExchange:  {Notice, "중간 네트워크 장비가 양자내성 연결을 막아 그것 없이 서버에 연결합니다. 네트워크 관리자에게 문의해 주세요.", "Something on the network cuts off post-quantum handshakes; the server is reached without. Ask the network's administrator.", 5 * time.Minute},
 	JournalJumped:    {Notice, "서버가 기록 순서의 이상을 발견했습니다.", "The server saw the journal jump: a restored or copied device?", 0},
 }
 

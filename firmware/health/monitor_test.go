@@ -209,10 +209,11 @@ func TestDelivery(t *testing.T) {
 		"the date is wrong before it is enrolled": {func(d *Delivery) {
 			d.Enrolled, d.Provisioned, d.DateWrong = false, false, true
 		}, DateWrong, Degraded, ""},
-		"withdrawn":                          {func(d *Delivery) { d.Revoked = true }, Revoked, Down, ""},
-		"a record is not understood":         {func(d *Delivery) { d.Blocked = 77 }, RecordBlocked, Degraded, "77"},
-		"the server saw the sequence jump":   {func(d *Delivery) { d.Alerts = []string{"fork", "gap"} }, JournalJumped, Notice, "fork, gap"},
-		"the server has not been heard from": {func(d *Delivery) { d.Reached, d.LastError = false, "timeout" }, Offline, Notice, "timeout"},
+		"withdrawn":                               {func(d *Delivery) { d.Revoked = true }, Revoked, Down, ""},
+		"a record is not understood":              {func(d *Delivery) { d.Blocked = 77 }, RecordBlocked, Degraded, "77"},
+		"the server saw the sequence jump":        {func(d *Delivery) { d.Alerts = []string{"fork", "gap"} }, JournalJumped, Notice, "fork, gap"},
+		"a box on the way wants short handshakes": {func(d *Delivery) { d.Classic, d.KeyExchange = true, "X25519" }, ClassicExchange, Notice, "X25519"},
+		"the server has not been heard from":      {func(d *Delivery) { d.Reached, d.LastError = false, "timeout" }, Offline, Notice, "timeout"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFixture(t)

@@ -92,6 +92,16 @@ func TestHealthzFollowsTheStatus(t *testing.T) {
 	}
 }
 
+func TestTheTechnicianSeesByWhichKeyExchangeTheServerIsReached(t *testing.T) {
+	f := newFixture(t, Options{Language: "ko"})
+	for _, by := range []string{"X25519MLKEM768", "X25519"} {
+		f.set(Status{InService: true, Reached: true, KeyExchange: by})
+		if _, body := f.get("/technician", nil); !strings.Contains(body, "<dd>"+by+"</dd>") {
+			t.Errorf("by %s: the page is %s", by, body)
+		}
+	}
+}
+
 // TestStatusThatStaysAwayIsNotBelieved has the gate hang: its last word was that all is well.
 func TestStatusThatStaysAwayIsNotBelieved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

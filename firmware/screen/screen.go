@@ -30,11 +30,12 @@ type Options struct {
 
 // Status is how the gate is doing.
 type Status struct {
-	InService bool             // visitors can be served
-	Reached   bool             // the visit server answered lately
-	Backlog   uint64           // visits not yet delivered
-	Clock     visit.ClockState // how well the gate knows the time
-	Faults    []health.Fault   // worst first, as health.Board.Shown returns them
+	InService   bool             // visitors can be served
+	Reached     bool             // the visit server answered lately
+	KeyExchange string           // by which it is reached, "" if it was not since the start
+	Backlog     uint64           // visits not yet delivered
+	Clock       visit.ClockState // how well the gate knows the time
+	Faults      []health.Fault   // worst first, as health.Board.Shown returns them
 }
 
 const (
