@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/kipass/kipass/firmware/replay"
@@ -16,8 +17,8 @@ import (
 
 const (
 	patience     = 5 * time.Minute        // after this long without any outcome the run is given up
-	lookFor      = 10 * time.Second       // before a gate that may have flushed the frame away is shown the code again
 	glance       = time.Second            // how often a visitor who waits looks whether the gate was started anew
+	answerWithin = 2 * time.Second        // after this a gate whose disk has not answered is out of service for a visitor
 	staleAge     = 50 * time.Second       // past 15 s and any skew allowance, even that of a gate that has just lost the time
 	againAfter   = 3 * time.Second        // past the time in which the same bytes are one presentation
 	againBefore  = 9 * time.Second        // while an admitted code is surely still fresh
@@ -35,7 +36,8 @@ type door struct {
 	strange    ed25519.PrivateKey // a key nobody trusts
 	rng        *mathrand.Rand
 	generation func() int                 // how often the gate was started
-	frail      bool                       // the gate is killed now and then: a frame may be lost, and is shown again
+	steady     func(func() error) error   // does something while the gate is up and is not killed
+	frail      bool                       // the gate is killed now and then: what it was to read is lost, or read by the next
 	remembers  bool                       // whether a gate that was killed knows the codes of before
 	knowsTime  func(context.Context) bool // whether the gate's clock is trusted: only then is an old code sure to be refused
 
@@ -111,9 +113,7 @@ func (d *door) perform(ctx context.Context, a act) error {
 		}
 		return d.show(ctx, a, text, visit.NotGenuine)
 	case actUnknown:
-		var cti token.CTI
-		rand.Read(cti[:])
-		text, err := token.Sign(d.strange, "nobody", time.Now(), cti)
+		text, err := d.unknown()
 		if err != nil {
 			return err
 		}
@@ -148,9 +148,16 @@ func (d *door) forge(ctx context.Context) (string, error) {
 	return a.text[:cut] + b.text[cut:], nil
 }
 
+// unknown makes a well-formed code of an issuer that nobody knows.
+func (d *door) unknown() (string, error) {
+	var cti token.CTI
+	rand.Read(cti[:])
+	return token.Sign(d.strange, "nobody", time.Now(), cti)
+}
+
 // enter is a visitor with a fresh code, held in front of the reader or shown once.
 func (d *door) enter(ctx context.Context, a act) error {
-	p, code, err := d.visitor(ctx)
+	holder, code, err := d.visitor(ctx)
 	if err != nil {
 		return err
 	}
@@ -159,30 +166,26 @@ func (d *door) enter(ctx context.Context, a act) error {
 	if a == actHeld {
 		send = func() error { return held.send(ctx, d) }
 	}
-	generation := d.generation()
-	o, tries, err := d.present(ctx, send, func() { d.truth.missed(p.name, p.number) })
+	p, err := d.present(ctx, presentation{held: a == actHeld, send: send, missed: func() { d.truth.missed(holder.name, holder.number) }})
 	if err != nil {
 		return err
 	}
-	expected := []visit.Outcome{visit.Admitted}
-	if tries > 1 { // an outcome was missed: the code may have been taken
+	expected := p.excused(visit.Admitted)
+	apart := held.gap >= heldGap
+	if p.tries > 1 || a == actHeld && (p.restarted || apart) { // an outcome was missed, or the code was presented twice
 		expected = append(expected, visit.AdmittedAgain, visit.CodeUsed)
 	}
 	if code.old() {
 		expected = append(expected, visit.Expired)
 	}
-	restarted := d.generation() != generation
-	if restarted { // the gate that began to read the frame is gone, the next one reads the rest of it
-		expected = append(expected, visit.NotACode)
+	d.truth.saw(a, p.outcomes, expected, holder.name, holder.number)
+	if slices.ContainsFunc(p.outcomes, visit.Outcome.Green) {
+		d.recent = append(d.recent, admitted{holder, code, time.Now(), d.generation()})
 	}
-	d.truth.saw(a, o, expected, p.name, p.number)
-	if o.Green() {
-		d.recent = append(d.recent, admitted{p, code, time.Now(), d.generation()})
-	}
-	if a == actHeld && !restarted && held.gap < heldGap {
+	if a == actHeld && !p.restarted && !apart {
 		if second, ok := d.viewer.next(ctx, echoWindow); ok {
-			d.truth.saw(a, second, []visit.Outcome{visit.Admitted}, "", "")
-			return fmt.Errorf("a held code caused a second outcome, %v", second)
+			d.truth.saw(a, []visit.Outcome{second.outcome}, []visit.Outcome{visit.Admitted}, "", "")
+			return fmt.Errorf("a held code caused a second outcome, %v", second.outcome)
 		}
 	}
 	return nil
@@ -203,39 +206,31 @@ func (d *door) readmit() (admitted, bool) {
 
 func (d *door) again(ctx context.Context, prior admitted) error {
 	recent := time.Since(prior.at) < replay.RecentFor
-	o, _, err := d.present(ctx, func() error { return d.send(ctx, prior.code.text) }, func() {})
+	p, err := d.present(ctx, presentation{send: func() error { return d.send(ctx, prior.code.text) }})
 	if err != nil {
 		return err
 	}
-	expected := []visit.Outcome{visit.CodeUsed}
+	expected := p.excused(visit.CodeUsed)
 	if recent { // when it was sent; on a busy machine it may have been read later
 		expected = append(expected, visit.AdmittedAgain)
 	}
-	if d.generation() != prior.generation {
-		expected = append(expected, visit.NotACode)
-		if !d.remembers { // the gate, over its restart; the server does
-			expected = append(expected, visit.Admitted)
-		}
+	if d.generation() != prior.generation && !d.remembers { // the gate, over its restart; the server does
+		expected = append(expected, visit.Admitted)
 	}
 	if prior.code.old() {
 		expected = append(expected, visit.Expired)
 	}
-	d.truth.saw(actAgain, o, expected, prior.phone.name, prior.phone.number)
+	d.truth.saw(actAgain, p.outcomes, expected, prior.phone.name, prior.phone.number)
 	return nil
 }
 
 // show shows something that is not to be admitted.
 func (d *door) show(ctx context.Context, a act, text string, want visit.Outcome) error {
-	generation := d.generation()
-	o, _, err := d.present(ctx, func() error { return d.send(ctx, text) }, func() {})
+	p, err := d.present(ctx, presentation{send: func() error { return d.send(ctx, text) }, unknown: a == actUnknown})
 	if err != nil {
 		return err
 	}
-	expected := []visit.Outcome{want}
-	if d.generation() != generation {
-		expected = append(expected, visit.NotACode)
-	}
-	d.truth.saw(a, o, expected, "", "")
+	d.truth.saw(a, p.outcomes, p.excused(want), "", "")
 	return nil
 }
 
@@ -254,34 +249,6 @@ func (h *heldCode) send(ctx context.Context, d *door) error {
 		began = time.Now()
 	}
 	return nil
-}
-
-// present sends until an outcome is seen; missed is told of every time none was.
-func (d *door) present(ctx context.Context, send func() error, missed func()) (o visit.Outcome, tries int, err error) {
-	for began := time.Now(); time.Since(began) < patience; {
-		d.viewer.clear()
-		generation := d.generation()
-		if err := send(); err != nil {
-			return o, tries, err
-		}
-		tries++
-		for sent := time.Now(); !d.lost(sent, generation) && time.Since(began) < patience; {
-			if o, ok := d.viewer.next(ctx, glance); ok {
-				return o, tries, nil
-			}
-			if ctx.Err() != nil {
-				return o, tries, ctx.Err()
-			}
-		}
-		missed()
-	}
-	return o, tries, fmt.Errorf("the gate showed nothing for %v; see the gate's log", patience)
-}
-
-// lost reports whether a frame can be taken for lost: the gate that was to read it is gone, or flushed it away as it opened
-// the line. A gate that nobody kills reads every frame, however long that takes.
-func (d *door) lost(sent time.Time, generation int) bool {
-	return d.frail && (d.generation() != generation || time.Since(sent) > lookFor)
 }
 
 // endings are what readers put behind a code.

@@ -219,8 +219,9 @@ func (s *stage) play(ctx context.Context, opts Options, truth *truth, table *tab
 		return err
 	}
 	d := &door{
-		line: s.line, viewer: newViewer(s.screen), truth: truth, issuers: s.issuers, strange: strange,
-		rng: rand.New(rand.NewPCG(opts.Seed, 1)), generation: s.generation, knowsTime: s.knowsTime, remembers: s.runtime != "", frail: opts.Kill > 0,
+		line: s.line, viewer: newViewer(s.screen, s.begunGates), truth: truth, issuers: s.issuers, strange: strange,
+		rng: rand.New(rand.NewPCG(opts.Seed, 1)), generation: s.generation, steady: s.steady, knowsTime: s.knowsTime,
+		remembers: s.runtime != "", frail: opts.Kill > 0,
 	}
 	playing, stop := context.WithCancel(ctx)
 	defer stop()
@@ -246,12 +247,8 @@ func (s *stage) play(ctx context.Context, opts Options, truth *truth, table *tab
 }
 
 func (s *stage) scan(ctx context.Context, d *door, opts Options, table *table, group *errgroup.Group) error {
-	select {
-	case <-d.viewer.connects:
-	case <-time.After(readyWithin):
-		return errors.New("the gate's screen does not answer")
-	case <-ctx.Done():
-		return ctx.Err()
+	if _, err := d.attend(ctx); err != nil {
+		return err
 	}
 	if err := s.inService(ctx); err != nil {
 		return err
@@ -297,8 +294,7 @@ func (s *stage) killEvery(ctx context.Context, every time.Duration, table *table
 		case <-ctx.Done():
 			return nil
 		}
-		s.killGate()
-		if err := s.startGate(context.WithoutCancel(ctx)); err != nil {
+		if err := s.restartGate(context.WithoutCancel(ctx)); err != nil {
 			return err
 		}
 		table.restarted(s.generation() - 1)

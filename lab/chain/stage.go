@@ -1,12 +1,14 @@
 package chain
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -43,9 +45,11 @@ type stage struct {
 	root          string   // the scheme operator's public key
 	screen        string   // URL of the visitor's screen, without the last slash
 
-	mu      sync.Mutex
-	gate    *process.Process
-	started int // how often the gate was
+	starting sync.Mutex // held while the gate is ended and started anew
+	mu       sync.Mutex
+	gate     *process.Process
+	begun    int // how often the gate was begun to be started
+	started  int // how often the gate was, with its reader open
 }
 
 var issuerNames = []struct{ name, display string }{{"naver", "네이버"}, {"pass", "패스"}}
@@ -281,15 +285,66 @@ func (s *stage) startGate(ctx context.Context) error {
 	if s.voice != nil {
 		env = s.voice.env()
 	}
+	opened, err := s.readersOpened()
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.begun++
+	s.mu.Unlock()
 	prog, _, err := s.programs.Start(ctx, "ready", env, "kipass-gate", "run", "--config", s.path("gate.toml"))
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.gate = prog
-	s.started++
+	s.mu.Unlock()
+	if err := s.awaitReader(ctx, opened); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.started = s.begun
 	return nil
+}
+
+// awaitReader waits until the gate has opened its reader once more than before: what the line holds then is thrown away.
+func (s *stage) awaitReader(ctx context.Context, before int) error {
+	for began := time.Now(); time.Since(began) < readyWithin; {
+		if n, err := s.readersOpened(); err != nil || n > before {
+			return err
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return fmt.Errorf("the gate did not open its reader within %v", readyWithin)
+}
+
+// readersOpened returns how often the gates so far have logged that they had opened their reader.
+func (s *stage) readersOpened() (int, error) {
+	log, err := os.ReadFile(filepath.Join(s.programs.Logs, "kipass-gate.log"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	return bytes.Count(log, []byte(`msg="reader opened"`)), err
+}
+
+// restartGate ends the gate as a power cut would, and starts it anew.
+func (s *stage) restartGate(ctx context.Context) error {
+	s.starting.Lock()
+	defer s.starting.Unlock()
+	s.killGate()
+	return s.startGate(ctx)
+}
+
+// steady does something while the gate is up: it is neither killed nor started meanwhile.
+func (s *stage) steady(do func() error) error {
+	s.starting.Lock()
+	defer s.starting.Unlock()
+	return do()
 }
 
 // killGate ends the gate as a power cut would.
@@ -300,7 +355,14 @@ func (s *stage) killGate() {
 	gate.Kill()
 }
 
-// generation returns how often the gate was started.
+// begunGates returns how often the gate was begun to be started.
+func (s *stage) begunGates() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.begun
+}
+
+// generation returns how often the gate was started, with its reader open.
 func (s *stage) generation() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

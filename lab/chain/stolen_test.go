@@ -53,12 +53,11 @@ func TestStolenGateTellsNothing(t *testing.T) {
 		t.Fatalf("started without a network: %v", err)
 	}
 
-	door := &door{line: s.line, viewer: newViewer(s.screen), truth: newTruth(), issuers: s.issuers, rng: rand.New(rand.NewPCG(1, 1)), generation: s.generation}
+	door := &door{line: s.line, viewer: newViewer(s.screen, s.begunGates), truth: newTruth(), issuers: s.issuers, rng: rand.New(rand.NewPCG(1, 1)), generation: s.generation, steady: s.steady}
 	watching, stop := context.WithCancel(ctx)
 	watched := make(chan struct{})
 	go func() { defer close(watched); door.viewer.run(watching) }()
 	defer func() { stop(); <-watched }()
-	<-door.viewer.connects
 	for range 5 {
 		if err := door.enter(ctx, actEntry); err != nil {
 			t.Fatal(err)

@@ -28,26 +28,39 @@ func newTruth() *truth {
 	return &truth{outcomes: map[visit.Outcome]int{}, green: map[string]string{}, unsure: map[string]string{}}
 }
 
-// saw records the outcome of one scan. name and number are the visitor's, empty where there is none.
-func (t *truth) saw(a act, o visit.Outcome, expected []visit.Outcome, name, number string) {
+// saw records the outcomes of one scan. name and number are the visitor's, empty where there is none.
+func (t *truth) saw(a act, outcomes, expected []visit.Outcome, name, number string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.outcomes[o]++
-	if !slices.Contains(expected, o) {
-		if o.Green() {
-			t.falseGreen++
+	for _, o := range outcomes {
+		t.outcomes[o]++
+		if !slices.Contains(expected, o) {
+			t.surprised(o, surprise{Act: a.String(), Got: o.String(), Want: expected[0].String()})
 		}
-		t.wrong = append(t.wrong, surprise{Act: a.String(), Got: o.String(), Want: expected[0].String()})
 	}
 	if number == "" {
 		return
 	}
-	if o.Green() {
+	if slices.ContainsFunc(outcomes, visit.Outcome.Green) {
 		t.green[number] = name
 		delete(t.unsure, number)
 	} else {
 		t.doubt(name, number)
 	}
+}
+
+// sawUncaused records an outcome although nobody had shown anything.
+func (t *truth) sawUncaused(o visit.Outcome) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.surprised(o, surprise{Act: "nothing", Got: o.String(), Want: "nothing"})
+}
+
+func (t *truth) surprised(by visit.Outcome, s surprise) {
+	if by.Green() {
+		t.falseGreen++
+	}
+	t.wrong = append(t.wrong, s)
 }
 
 // missed records that a good code was shown and no outcome was seen.

@@ -22,9 +22,9 @@ func TestTruthAgainstAContactList(t *testing.T) {
 		"nor a visitor under another's name": {[]contact{row("이", "1", 1), row("이", "2", 1)}, verdict{strangers: 1, traced: 2, truth: 2}},
 	} {
 		tr := newTruth()
-		tr.saw(actEntry, visit.Admitted, []visit.Outcome{visit.Admitted}, "김", "1")
+		tr.saw(actEntry, []visit.Outcome{visit.Admitted}, []visit.Outcome{visit.Admitted}, "김", "1")
 		tr.missed("이", "2") // killed before the outcome was seen, then shown again
-		tr.saw(actEntry, visit.AdmittedAgain, []visit.Outcome{visit.Admitted, visit.AdmittedAgain}, "이", "2")
+		tr.saw(actEntry, []visit.Outcome{visit.AdmittedAgain}, []visit.Outcome{visit.Admitted, visit.AdmittedAgain}, "이", "2")
 		tr.missed("박", "3")
 		if got := tr.against(c.list); got != c.want {
 			t.Errorf("%s: %+v, want %+v", rule, got, c.want)
@@ -34,8 +34,8 @@ func TestTruthAgainstAContactList(t *testing.T) {
 
 func TestTruthCountsFalseGreens(t *testing.T) {
 	tr := newTruth()
-	tr.saw(actForged, visit.Admitted, []visit.Outcome{visit.NotGenuine}, "", "")
-	tr.saw(actEntry, visit.OutOfService, []visit.Outcome{visit.Admitted}, "김", "1")
+	tr.saw(actForged, []visit.Outcome{visit.Admitted}, []visit.Outcome{visit.NotGenuine}, "", "")
+	tr.saw(actEntry, []visit.Outcome{visit.OutOfService}, []visit.Outcome{visit.Admitted}, "김", "1")
 	if tr.falseGreen != 1 || len(tr.wrong) != 2 || tr.scans() != 2 {
 		t.Errorf("%d false greens and %d surprises of %d scans, want 1, 2, 2", tr.falseGreen, len(tr.wrong), tr.scans())
 	}

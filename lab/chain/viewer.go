@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/kipass/kipass/protocol/visit"
@@ -14,12 +15,28 @@ import (
 // viewer looks at the visitor's screen as a browser does and tells what it shows.
 type viewer struct {
 	url      string
-	outcomes chan visit.Outcome // in the order shown
-	connects chan struct{}      // receives after each (re)connection
+	begun    func() int // how many gates were begun to be started; the one before has ended then
+	outcomes chan seen  // in the order shown
+
+	mu sync.Mutex
+	at int // which of the gates it looks at
 }
 
-func newViewer(url string) *viewer {
-	return &viewer{url: url, outcomes: make(chan visit.Outcome, 64), connects: make(chan struct{}, 1)}
+// seen is an outcome that the screen has begun to show.
+type seen struct {
+	outcome visit.Outcome
+	at      time.Time // with a monotonic reading
+}
+
+func newViewer(url string, begun func() int) *viewer {
+	return &viewer{url: url, begun: begun, outcomes: make(chan seen, 64)}
+}
+
+// looksAt returns which of the gates the viewer looks at: nothing that this gate shows is missed.
+func (v *viewer) looksAt() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.at
 }
 
 // run keeps looking until ctx ends; a screen that is gone is looked for again.
@@ -35,6 +52,7 @@ func (v *viewer) run(ctx context.Context) {
 
 // look reads the screen's events until they end.
 func (v *viewer) look(ctx context.Context) {
+	gate := v.begun()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, v.url+"/events", nil)
 	if err != nil {
 		return
@@ -51,11 +69,13 @@ func (v *viewer) look(ctx context.Context) {
 	first := true
 	for lines.Scan() {
 		if first { // the stream has begun: nothing shown from here on is missed
-			first = false
-			select {
-			case v.connects <- struct{}{}:
-			default:
+			if v.begun() != gate {
+				return // which of the two this is, is not known
 			}
+			first = false
+			v.mu.Lock()
+			v.at = gate
+			v.mu.Unlock()
 		}
 		data, ok := strings.CutPrefix(lines.Text(), "data:")
 		if !ok {
@@ -72,33 +92,34 @@ func (v *viewer) look(ctx context.Context) {
 			continue
 		}
 		select {
-		case v.outcomes <- o:
+		case v.outcomes <- seen{o, time.Now()}:
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// clear forgets what was shown and not looked at.
-func (v *viewer) clear() {
+// rest returns what was shown and not looked at.
+func (v *viewer) rest() (all []seen) {
 	for {
 		select {
-		case <-v.outcomes:
+		case s := <-v.outcomes:
+			all = append(all, s)
 		default:
-			return
+			return all
 		}
 	}
 }
 
 // next waits for the next outcome; ok is false if none is shown in time.
-func (v *viewer) next(ctx context.Context, within time.Duration) (o visit.Outcome, ok bool) {
+func (v *viewer) next(ctx context.Context, within time.Duration) (s seen, ok bool) {
 	timer := time.NewTimer(within)
 	defer timer.Stop()
 	select {
-	case o := <-v.outcomes:
-		return o, true
+	case s := <-v.outcomes:
+		return s, true
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	return visit.OutOfService, false
+	return seen{}, false
 }
