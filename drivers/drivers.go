@@ -99,6 +99,7 @@ var (
 	ErrUnavailable = errors.New("device is not available")        // cannot be opened: absent, no permission, in use
 	ErrLost        = errors.New("device was lost while in use")   // it worked, then it went away
 	ErrGarbled     = errors.New("device delivers damaged data")   // bytes arrive but no code: its settings are wrong
+	ErrTurnedAway  = errors.New("somebody else was turned away")  // the device works; a program that is not to use it tried to
 	ErrNotInBuild  = errors.New("this build has no such support") // compiled out, for example voice without cgo
 )
 

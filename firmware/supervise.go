@@ -80,16 +80,23 @@ func watchReader(ctx context.Context, r drivers.Reader, inService func() bool, b
 	}
 }
 
-// reportReader notes what a reader says of itself.
+// reportReader notes what a reader says of itself: one fault at a time.
 func reportReader(r drivers.Reader, err error, board *health.Board) {
+	var fault health.Code
 	switch {
 	case err == nil:
-		board.Clear(health.ReaderLost, r.String())
-		board.Clear(health.ReaderGarbled, r.String())
 	case errors.Is(err, drivers.ErrLost), errors.Is(err, drivers.ErrUnavailable):
-		board.Set(health.ReaderLost, r.String(), err.Error())
+		fault = health.ReaderLost
+	case errors.Is(err, drivers.ErrTurnedAway):
+		fault = health.ReaderIntruded
 	default: // it is there, but its settings are wrong
-		board.Clear(health.ReaderLost, r.String())
-		board.Set(health.ReaderGarbled, r.String(), err.Error())
+		fault = health.ReaderGarbled
+	}
+	for _, code := range []health.Code{health.ReaderLost, health.ReaderGarbled, health.ReaderIntruded} {
+		if code == fault {
+			board.Set(code, r.String(), err.Error())
+		} else {
+			board.Clear(code, r.String())
+		}
 	}
 }

@@ -2,13 +2,17 @@ package firmware
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/kipass/kipass/drivers"
+	"github.com/kipass/kipass/drivers/drivertest"
 	"github.com/kipass/kipass/firmware/health"
+	"github.com/kipass/kipass/internal/testkit"
 )
 
 // pluggedReader is a reader that knows when its device was plugged in.
@@ -56,4 +60,37 @@ func TestAReaderThatReturnsIsOpenedAtOnce(t *testing.T) {
 		cancel()
 		<-done
 	})
+}
+
+// A reader has one fault at a time, which tells the technician where to look.
+func TestWhatAReaderSaysOfItselfIsOneFault(t *testing.T) {
+	clock := testkit.NewClock(time.Now())
+	board := health.NewBoard(clock.Now, slog.New(slog.DiscardHandler))
+	reader := &drivertest.Reader{Name: "front"}
+	for _, c := range []struct {
+		err  error
+		want health.Code
+	}{
+		{drivers.ErrLost, health.ReaderLost},
+		{drivers.ErrTurnedAway, health.ReaderIntruded},
+		{drivers.ErrUnavailable, health.ReaderLost},
+		{drivers.ErrGarbled, health.ReaderGarbled},
+		{errors.New("set to sleep"), health.ReaderGarbled},
+		{drivers.ErrTurnedAway, health.ReaderIntruded},
+		{nil, ""},
+	} {
+		var err error
+		if c.err != nil {
+			err = fmt.Errorf("%w: in words", c.err)
+		}
+		reportReader(reader, err, board)
+		clock.Add(time.Minute) // longer than any grace
+		var got health.Code
+		for _, f := range board.Shown() {
+			got += f.Code
+		}
+		if got != c.want {
+			t.Errorf("%v is the fault %q, want %q", err, got, c.want)
+		}
+	}
 }

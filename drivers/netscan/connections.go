@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,9 +21,9 @@ import (
 // acceptPause is how long to wait when a connection cannot be taken for now.
 const acceptPause = 100 * time.Millisecond
 
-// serveConnections takes codes over TCP until ctx ends or the socket fails.
-func (r *Reader) serveConnections(ctx context.Context, frame func(framing.Frame)) error {
-	listener, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(r.address))
+// serveConnections takes codes over TCP or a unix socket until ctx ends or the socket fails.
+func (r *Reader) serveConnections(ctx context.Context, allowed senders, frame func(framing.Frame)) error {
+	listener, err := r.listen()
 	if err != nil {
 		return fmt.Errorf("%w: %w", drivers.ErrUnavailable, explain(r.opts.Listen, err))
 	}
@@ -31,9 +32,9 @@ func (r *Reader) serveConnections(ctx context.Context, frame func(framing.Frame)
 	shut := func() { _ = listener.Close() }
 	defer shut()
 	defer device.WhenDone(ctx, shut)()
-	r.opened(listener.Addr().(*net.TCPAddr).AddrPort())
+	r.opened(listener.Addr())
 	for {
-		conn, err := listener.AcceptTCP()
+		accepted, err := listener.Accept()
 		switch {
 		case err == nil:
 		case passing(err):
@@ -45,9 +46,9 @@ func (r *Reader) serveConnections(ctx context.Context, frame func(framing.Frame)
 		default:
 			return fmt.Errorf("%w: waiting on %s: %w", drivers.ErrLost, r.opts.Listen, err)
 		}
-		// From another address of this device a loopback address can be reached too, but no scan service does so.
-		if from := conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr(); !loopback(from) {
-			r.opts.Logger.Warn("connection of another host refused", "reader", r.opts.Name, "from", from.String())
+		conn := accepted.(socket)
+		if words := r.refused(conn, allowed); words != "" {
+			r.turnAway(words)
 			_ = conn.Close()
 			continue
 		}
@@ -57,6 +58,21 @@ func (r *Reader) serveConnections(ctx context.Context, frame func(framing.Frame)
 			}
 		})
 	}
+}
+
+// socket is what connections over TCP and over a unix socket have in common.
+type socket interface {
+	net.Conn
+	syscall.Conn
+}
+
+// refused says, in words for the technician, why a connection is not taken; "" if it is.
+func (r *Reader) refused(conn socket, allowed senders) string {
+	// From another address of this device a loopback address can be reached too, but no scan service does so.
+	if from, ok := conn.RemoteAddr().(*net.TCPAddr); ok && !loopback(from.AddrPort().Addr()) {
+		return hostWords
+	}
+	return allowed.refuse(func() (uint32, error) { return peerOf(conn) })
 }
 
 // passing tells whether an accept failed for a reason that may pass: the peer was gone already, or the system is short of
@@ -80,12 +96,9 @@ func (r *Reader) read(c *connection, frame func(framing.Frame)) error {
 		frame(f)
 	}
 	buf, last := make([]byte, 4096), time.Time{}
+	var first opening
 	for {
-		var until time.Time
-		if silence := framer.Silence(); silence > 0 {
-			until = last.Add(silence)
-		}
-		if err := c.conn.SetReadDeadline(device.Deadline(until, r.now())); err != nil {
+		if err := c.conn.SetReadDeadline(device.Deadline(until(framer, last), r.now())); err != nil {
 			return err
 		}
 		n, err := c.conn.Read(buf)
@@ -93,6 +106,10 @@ func (r *Reader) read(c *connection, frame func(framing.Frame)) error {
 			last = r.now()
 			c.touch(last)
 			endless += n
+			if first.browses(buf[:n]) {
+				r.turnAway(webWords)
+				return errBrowser
+			}
 			framer.Push(last, buf[:n], counted)
 		}
 		switch {
@@ -104,6 +121,10 @@ func (r *Reader) read(c *connection, frame func(framing.Frame)) error {
 				framer.Idle(r.now(), counted)
 			}
 		case errors.Is(err, io.EOF):
+			if first.browses([]byte("\n")) {
+				r.turnAway(webWords)
+				return errBrowser
+			}
 			framer.End(counted)
 			return nil
 		case err != nil:
@@ -114,24 +135,67 @@ func (r *Reader) read(c *connection, frame func(framing.Frame)) error {
 	}
 }
 
+var errBrowser = errors.New("a web browser or program sends")
+
+// opening is how a connection began, until it is known who sends. A silence ends a frame but not the opening, so that a slow
+// browser is one too.
+type opening struct {
+	bytes []byte
+	known bool
+}
+
+// browses takes bytes that came and reports whether it is a browser that sends.
+func (o *opening) browses(b []byte) bool {
+	if o.known {
+		return false
+	}
+	o.bytes = append(o.bytes, b...)
+	v := judge(o.bytes)
+	if o.known = v != open; o.known {
+		o.bytes = nil
+	}
+	return v == browses
+}
+
+// until returns when a silence of the connection would mean something; the zero time if it would not.
+func until(framer *framing.Framer, last time.Time) time.Time {
+	silence := framer.Silence()
+	if silence == 0 {
+		return time.Time{}
+	}
+	return last.Add(silence)
+}
+
 // connection is one of those a scan service made.
 type connection struct {
-	conn *net.TCPConn
+	conn socket
 
 	mu   sync.Mutex
+	used bool      // bytes came
 	last time.Time // when bytes came last, or it began
 }
 
 func (c *connection) touch(at time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.last = at
+	c.last, c.used = at, true
 }
 
-func (c *connection) lastActive() time.Time {
+// rank orders connections by what is lost with them: those that never sent anything first, as browsers open ahead of need, then
+// those silent for longest.
+func (c *connection) rank() (used bool, last time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.last
+	return c.used, c.last
+}
+
+func (c *connection) before(other *connection) bool {
+	used, last := c.rank()
+	otherUsed, otherLast := other.rank()
+	if used != otherUsed {
+		return otherUsed
+	}
+	return last.Before(otherLast)
 }
 
 // connections has those there are and owns the goroutines that read them. begin and end are called by one goroutine.
@@ -143,21 +207,21 @@ type connections struct {
 	open map[*connection]struct{}
 }
 
-// begin reads a new connection. If there are too many it closes the one that has been silent for longest: a service that
-// connects anew without having closed must not lock itself out.
-func (s *connections) begin(conn *net.TCPConn, now time.Time, read func(*connection)) {
+// begin reads a new connection. If there are too many it closes the one with which least is lost: a service that connects anew
+// without having closed must not lock itself out.
+func (s *connections) begin(conn socket, now time.Time, read func(*connection)) {
 	c := &connection{conn: conn, last: now}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.open) >= s.max {
-		var silent *connection
+		var least *connection
 		for other := range s.open {
-			if silent == nil || other.lastActive().Before(silent.lastActive()) {
-				silent = other
+			if least == nil || other.before(least) {
+				least = other
 			}
 		}
-		delete(s.open, silent)
-		_ = silent.conn.Close()
+		delete(s.open, least)
+		_ = least.conn.Close()
 	}
 	s.open[c] = struct{}{}
 	s.readers.Go(func() {

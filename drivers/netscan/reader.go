@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -17,12 +18,12 @@ import (
 // Reader is one socket on which a scan service delivers. It implements drivers.Reader; its methods other than Run are safe
 // for concurrent use.
 type Reader struct {
-	opts    Options
-	network string
-	address netip.AddrPort
-	input   *device.Input
-	now     func() time.Time               // the clock by which silence is measured
-	bound   atomic.Pointer[netip.AddrPort] // where it listens, nil while it is not open
+	opts  Options
+	place Place
+	input *device.Input
+	away  turnedAway
+	now   func() time.Time               // the clock by which silence is measured
+	bound atomic.Pointer[netip.AddrPort] // where it listens, nil while it is not open or has no such address
 }
 
 // New checks the options and returns a reader that Run will open. Its errors say which option is wrong.
@@ -31,11 +32,13 @@ func New(opts Options) (*Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("socket reader %q: %w", opts.Name, err)
 	}
-	network, address, err := ParseListen(opts.Listen)
+	place, err := ParseListen(opts.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("socket reader %q: %w", opts.Name, err)
 	}
-	return &Reader{opts: opts, network: network, address: address, input: device.NewInput(opts.Name), now: time.Now}, nil
+	r := &Reader{opts: opts, place: place, input: device.NewInput(opts.Name), now: time.Now}
+	r.away.lines.Now = func() time.Time { return r.now() }
+	return r, nil
 }
 
 // String names the reader for people.
@@ -57,28 +60,44 @@ func (r *Reader) Run(ctx context.Context, emit func(drivers.Read)) error {
 		frame := r.input.Frames(ctx, emit, fmt.Sprintf("%[1]s에 바이트는 오지만 코드가 아닙니다: 스캔 서비스의 출력과 terminator(현재 %[2]s)를 확인하세요"+
 			" / bytes arrive at %[1]s but no code: check the scan service's output and terminator (now %[2]s)",
 			r.opts.Listen, r.opts.Framing.Terminator))
-		if r.network == "udp" {
-			return r.serveDatagrams(ctx, frame)
+		allowed, err := newSenders(r.opts.Users, r.place.Network)
+		switch {
+		case err != nil:
+			return fmt.Errorf("%w: %w", drivers.ErrUnavailable, err)
+		case r.place.Network == "udp":
+			return r.serveDatagrams(ctx, allowed, frame)
+		default:
+			return r.serveConnections(ctx, allowed, frame)
 		}
-		return r.serveConnections(ctx, frame)
 	})
 }
 
-func (r *Reader) opened(at netip.AddrPort) {
-	r.bound.Store(&at)
+func (r *Reader) opened(at net.Addr) {
+	if at, err := netip.ParseAddrPort(at.String()); err == nil {
+		r.bound.Store(&at)
+	}
 	r.input.Opened()
-	r.opts.Logger.Info("reader opened", "reader", r.opts.Name, "network", r.network, "address", at.String())
+	r.opts.Logger.Info("reader opened", "reader", r.opts.Name, "network", r.place.Network, "address", at.String())
 }
 
-// Check implements drivers.Checker: nil when the socket is open and what arrives on it looks like codes. Whether a service
-// is connected says nothing: some connect for each code. The error wraps drivers.ErrUnavailable or drivers.ErrLost while
-// the socket is not open, and drivers.ErrGarbled when settings spoil codes.
-func (r *Reader) Check() error { return r.input.Check() }
+// Check implements drivers.Checker: nil when the socket is open, what arrives on it looks like codes, and nobody was turned away
+// lately. Whether a service is connected says nothing: some connect for each code. The error
+// wraps drivers.ErrUnavailable or drivers.ErrLost while the socket is not open, drivers.ErrGarbled when settings spoil codes, and drivers.ErrTurnedAway.
+func (r *Reader) Check() error {
+	if err := r.input.Check(); err != nil {
+		return err
+	}
+	return r.away.check(r.now())
+}
 
 // hints are for a socket that cannot be opened.
 var hints = device.Hints{
 	device.NewHint("another program listens there: end it, or choose another port here and in the scan service", unix.EADDRINUSE),
-	device.NewHint("no permission: choose a port above 1023", fs.ErrPermission),
+	device.NewHint("add the gate's user to that group, then restart the gate", errGroup),
+	device.NewHint("no permission: choose a port above 1023, or a folder in which the gate's user may write", fs.ErrPermission),
+	device.NewHint("its folder is missing: make it, or use one that systemd makes (RuntimeDirectory)", fs.ErrNotExist),
+	device.NewHint("make that folder writable for the gate's user alone", errFolder),
+	device.NewHint("remove it, or choose another path", errTaken),
 	device.NewHint("this device has no such address: use 127.0.0.1", unix.EADDRNOTAVAIL, unix.EAFNOSUPPORT),
 }
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -35,24 +36,27 @@ type service struct {
 
 	mu   sync.Mutex
 	conn net.Conn
-	to   netip.AddrPort
+	to   string
 }
 
 // send writes b to the reader, if it is open, over a connection to where it listens now.
 func (s *service) send(b []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at, open := s.reader.Addr()
-	if !open {
+	to := s.reader.place.Path
+	if at, open := s.reader.Addr(); open {
+		to = at.String()
+	}
+	if to == "" {
 		return
 	}
-	if s.conn == nil || s.to != at {
+	if s.conn == nil || s.to != to {
 		s.hangUp()
-		conn, err := net.Dial(s.reader.network, at.String())
+		conn, err := net.Dial(s.reader.place.Network, to)
 		if err != nil {
 			return // it was closed in between
 		}
-		s.conn, s.to = conn, at
+		s.conn, s.to = conn, to
 	}
 	if _, err := s.conn.Write(b); err != nil {
 		s.hangUp()
@@ -93,6 +97,14 @@ func TestReaderSuite(t *testing.T) {
 		drivertest.ReaderSuite(t, fixture)
 		drivertest.DecorationSuite(t, fixture)
 		drivertest.FlawSuite(t, fixture)
+	})
+	t.Run("unix", func(t *testing.T) {
+		t.Parallel()
+		fixture := func(t *testing.T) drivertest.Fixture {
+			return newFixture(Options{Listen: "unix://" + filepath.Join(t.TempDir(), "scan.sock")}, "\r", "")(t)
+		}
+		drivertest.ReaderSuite(t, fixture)
+		drivertest.DecorationSuite(t, fixture)
 	})
 	t.Run("tcp with a named end", func(t *testing.T) {
 		t.Parallel()
@@ -199,6 +211,22 @@ func TestOneConnectionTooManyClosesTheMostSilent(t *testing.T) {
 	ended(t, silent)
 	write(t, lively, "D\r")
 	reads.Want("D")
+}
+
+// A browser opens connections ahead of need, and says nothing on them. The scan service keeps its own.
+func TestConnectionsThatSayNothingShutNobodyOut(t *testing.T) {
+	at, reads := running(t, newReader(t, Options{Listen: "tcp://127.0.0.1:0", Connections: 2}))
+	service := dial(t, "tcp", at)
+	write(t, service, "A\r")
+	reads.Want("A")
+	silent := dial(t, "tcp", at)
+	for range 3 {
+		next := dial(t, "tcp", at)
+		ended(t, silent)
+		silent = next
+	}
+	write(t, service, "B\r")
+	reads.Want("B")
 }
 
 func TestAnEndlessConnectionIsClosed(t *testing.T) {
@@ -328,33 +356,39 @@ func TestCheckSaysWhy(t *testing.T) {
 
 func TestListenIsOnThisDeviceAlone(t *testing.T) {
 	for listen, want := range map[string]string{
-		"tcp://127.0.0.1:58627": "tcp 127.0.0.1:58627",
-		"udp://127.0.0.1:0":     "udp 127.0.0.1:0",
-		"udp://[::1]:58627":     "udp [::1]:58627",
-		"tcp://LOCALHOST:1":     "tcp 127.0.0.1:1",
-		"tcp://127.9.9.9:1":     "tcp 127.9.9.9:1",
-		"tcp://0.0.0.0:1":       "this device alone",
-		"tcp://[::]:1":          "this device alone",
-		"tcp://:1":              "this device alone",
-		"udp://192.0.2.1:1":     "this device alone",
-		"tcp://gate.example:1":  "this device alone",
-		"tcp://127.0.0.1":       "has no port",
-		"tcp://127.0.0.1:":      "has no port",
-		"tcp://127.0.0.1:65536": "65535",
-		"tcp://127.0.0.1:x":     "is no socket",
-		"http://127.0.0.1:1":    "is no socket",
-		"tcp://127.0.0.1:1/x":   "is no socket",
-		"tcp://u@127.0.0.1:1":   "is no socket",
-		"127.0.0.1:1":           "is no socket",
-		"":                      "is no socket",
+		"tcp://127.0.0.1:58627":                   "tcp 127.0.0.1:58627",
+		"udp://127.0.0.1:0":                       "udp 127.0.0.1:0",
+		"udp://[::1]:58627":                       "udp [::1]:58627",
+		"tcp://LOCALHOST:1":                       "tcp 127.0.0.1:1",
+		"tcp://127.9.9.9:1":                       "tcp 127.9.9.9:1",
+		"tcp://0.0.0.0:1":                         "this device alone",
+		"tcp://[::]:1":                            "this device alone",
+		"tcp://:1":                                "this device alone",
+		"udp://192.0.2.1:1":                       "this device alone",
+		"tcp://gate.example:1":                    "this device alone",
+		"tcp://127.0.0.1":                         "has no port",
+		"tcp://127.0.0.1:":                        "has no port",
+		"tcp://127.0.0.1:65536":                   "65535",
+		"tcp://127.0.0.1:x":                       "is no socket",
+		"http://127.0.0.1:1":                      "is no socket",
+		"tcp://127.0.0.1:1/x":                     "is no socket",
+		"tcp://u@127.0.0.1:1":                     "is no socket",
+		"127.0.0.1:1":                             "is no socket",
+		"unix:///run/scan.sock":                   "unix /run/scan.sock",
+		"unix://run/scan.sock":                    "no absolute path",
+		"unix:///run/../x":                        "no absolute path",
+		"unix:///run/" + strings.Repeat("x", 107): "up to 107 bytes",
+		"": "is no socket",
 	} {
 		got := ""
-		if network, at, err := ParseListen(listen); err != nil {
+		if p, err := ParseListen(listen); err != nil {
 			got = "error: " + err.Error()
+		} else if p.Network == "unix" {
+			got = "unix " + p.Path
 		} else {
-			got = network + " " + at.String()
+			got = p.Network + " " + p.Address.String()
 		}
-		good := strings.HasPrefix(want, "tcp ") || strings.HasPrefix(want, "udp ")
+		good := strings.HasPrefix(want, "tcp ") || strings.HasPrefix(want, "udp ") || strings.HasPrefix(want, "unix ")
 		if good && got != want || !good && !(strings.HasPrefix(got, "error: ") && strings.Contains(got, want)) {
 			t.Errorf("%q gave %s, want %s", listen, got, want)
 		}
@@ -367,6 +401,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		"this device alone":   {Name: "front", Listen: "tcp://192.0.2.1:1"},
 		"unknown terminator":  {Name: "front", Listen: "tcp://127.0.0.1:1", Framing: framing.Rule{Terminator: "enter"}},
 		"out of range":        {Name: "front", Listen: "tcp://127.0.0.1:1", Framing: framing.Rule{Gap: time.Minute}},
+		"socket mode":         {Name: "front", Listen: "unix:///run/scan.sock", SocketMode: 0o10},
 		"limits of connectio": {Name: "front", Listen: "tcp://127.0.0.1:1", Connections: -1},
 	} {
 		if _, err := New(opts); err == nil || !strings.Contains(err.Error(), words) {
@@ -380,12 +415,15 @@ func FuzzParseListen(f *testing.F) {
 	f.Add("tcp://127.0.0.1:58627")
 	f.Add("udp://[::ffff:127.0.0.1%25lo]:1")
 	f.Fuzz(func(t *testing.T, listen string) {
-		network, at, err := ParseListen(listen)
-		if err == nil && (network != "tcp" && network != "udp" || !net.IP(at.Addr().AsSlice()).IsLoopback()) {
-			t.Fatalf("%q gave %s %s", listen, network, at)
-		}
-		if err != nil && (network != "" || at.IsValid()) {
-			t.Fatalf("%q gave %s %s beside %v", listen, network, at, err)
+		p, err := ParseListen(listen)
+		switch {
+		case err != nil && p != Place{}:
+			t.Fatalf("%q gave %v beside %v", listen, p, err)
+		case err != nil:
+		case p.Network == "unix" && (!filepath.IsAbs(p.Path) || p.Address.IsValid()):
+			t.Fatalf("%q gave %v", listen, p)
+		case p.Network != "unix" && (p.Network != "tcp" && p.Network != "udp" || !net.IP(p.Address.Addr().AsSlice()).IsLoopback()):
+			t.Fatalf("%q gave %v", listen, p)
 		}
 	})
 }

@@ -21,6 +21,7 @@ const (
 	Undelivered     Code = "undelivered"      // records were destroyed after 28 days without having been delivered
 	ReaderLost      Code = "reader-lost"      // a reader is absent or was unplugged
 	ReaderGarbled   Code = "reader-garbled"   // bytes arrive but no code: wrong baud rate or keyboard country
+	ReaderIntruded  Code = "reader-intruded"  // a program that is not to show codes tried to
 	IndicatorFailed Code = "indicator-failed" // a light, voice or relay does not work
 	ClockUntrusted  Code = "clock-untrusted"  // the gate does not know the time
 	ClockDoubted    Code = "clock-doubted"    // codes or a server contradict a clock that is believed all the same
@@ -66,6 +67,7 @@ var kinds = map[Code]Kind{
 	Undelivered:      {Degraded, "28일 동안 전송하지 못한 기록을 파기했습니다.", "Records older than 28 days were destroyed undelivered.", 0},
 	ReaderLost:       {Degraded, "스캐너를 찾을 수 없습니다. 연결을 확인해 주세요.", "A reader is missing. Check its cable.", time.Second},
 	ReaderGarbled:    {Degraded, "스캐너에서 코드가 깨져 들어옵니다. 설정을 확인해 주세요.", "A reader delivers damaged codes. Check its settings.", 0},
+	ReaderIntruded:   {Degraded, "스캐너가 아닌 프로그램이 코드를 보내려 해서 차단했습니다.", "A program that is not the scanner's tried to show codes and was turned away.", 0},
 	IndicatorFailed:  {Degraded, "음성 또는 표시 장치가 작동하지 않습니다.", "A voice, light or relay does not work.", time.Second},
 	ClockUntrusted:   {Degraded, "기기의 시간을 확인할 수 없습니다.", "The gate does not know the time.", 0},
 	ClockDoubted:     {Degraded, "기기의 시간이 다른 곳에서 확인된 시간과 다릅니다. 시간 서버를 확인해 주세요.", "Codes or a server contradict this gate's clock. Check its time server.", 0},
