@@ -40,7 +40,7 @@ func TestTheExampleShowsTheDefaults(t *testing.T) {
 	testkit.Check(t, err)
 	full, err := configs.Parse("gate.example.toml", []byte(commented.ReplaceAllString(text, "$1")))
 	testkit.Check(t, err)
-	if full.Words == nil || len(full.Readers[0].Commands) != 12 {
+	if full.Words == nil || len(full.Readers[0].Commands) != 12 || full.Readers[0].Users == nil {
 		t.Fatalf("the commented keys are not in force: %+v", full)
 	}
 	lights := configs.DefaultLights()
@@ -49,6 +49,7 @@ func TestTheExampleShowsTheDefaults(t *testing.T) {
 		t.Errorf("the example's lights are %+v, want the defaults and lines: %+v", full.Lights, lights)
 	}
 	full.Words, full.Readers[0].Commands, full.Lights = nil, nil, nil
+	plain.Readers[0].Users = []string{} // as it reads where it is written out
 	if got, want := fmt.Sprintf("%#v", full), fmt.Sprintf("%#v", plain); got != want {
 		t.Errorf("with its commented keys in force the example reads\n%s\nwithout\n%s", got, want)
 	}
@@ -159,6 +160,9 @@ func (s *schema) of(t reflect.Type, v reflect.Value, field reflect.StructField) 
 		if field.Tag.Get("required") == "yes" {
 			node["minItems"] = 1
 		}
+		if t.Elem().Kind() == reflect.String {
+			node["items"] = map[string]any{"type": "string"}
+		}
 		for _, section := range []any{configs.DefaultReader(), configs.DefaultLights()} {
 			if defaults := reflect.ValueOf(section); defaults.Type() == t.Elem() {
 				node["items"] = s.of(t.Elem(), defaults, reflect.StructField{})
@@ -170,7 +174,7 @@ func (s *schema) of(t reflect.Type, v reflect.Value, field reflect.StructField) 
 	if list, ok := field.Tag.Lookup("oneof"); ok {
 		var allowed []any
 		for one := range strings.SplitSeq(list, "|") {
-			if n, err := strconv.Atoi(one); err == nil {
+			if n, err := strconv.Atoi(one); err == nil && t.Kind() == reflect.Int {
 				allowed = append(allowed, n)
 			} else {
 				allowed = append(allowed, one)

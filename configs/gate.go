@@ -105,9 +105,18 @@ type Reader struct {
 	// /dev/ttyACM0 stays the same. Of kind "evdev" it is the path below /dev/input/by-id, the USB vendor and product as
 	// "0c2e:0b61", or the name as in /proc/bus/input/devices.
 	Device string `toml:"device"`
-	// Listen of kind "net" is where the scan service sends its codes, on this device alone: "tcp://127.0.0.1:58627" or
-	// "udp://127.0.0.1:58627".
+	// Listen of kind "net" is where the scan service sends its codes, on this device alone: "tcp://127.0.0.1:58627",
+	// "udp://127.0.0.1:58627" or, which no web page can reach, "unix:///run/kipass/scan.sock".
 	Listen string `toml:"listen"`
+	// Users of kind "net" says whose programs may send, by name or number; "any" is everybody. Left out it is root, the gate's
+	// own user and those of services, but not people, as far as the kernel tells; with "unix://" and on Android everybody who
+	// can connect.
+	Users []string `toml:"users"`
+	// SocketMode of kind "net" says who may connect to a socket "unix://", as chmod has it: "0600" the gate's own user, "0660"
+	// its group too, "0666" everybody.
+	SocketMode string `toml:"socket_mode" oneof:"0600|0660|0666"`
+	// SocketGroup of kind "net" is the group of a socket "unix://"; empty is the gate's own.
+	SocketGroup string `toml:"socket_group"`
 	// Baud is the line speed of kind "serial"; of no effect with USB. A code of 200 characters takes 208 ms at 9600 and
 	// 17 ms at 115200.
 	Baud int `toml:"baud" oneof:"1200|2400|4800|9600|19200|38400|57600|115200|230400|460800|921600"`
@@ -229,7 +238,7 @@ func Default() Gate {
 // DefaultReader returns what a [[reader]] section without any key amounts to.
 func DefaultReader() Reader {
 	return Reader{
-		Kind: "serial", Baud: 115200, Model: "generic", Trigger: "reader", Light: "keep",
+		Kind: "serial", SocketMode: "0660", Baud: 115200, Model: "generic", Trigger: "reader", Light: "keep",
 		Terminator: string(framing.Auto), IdleGap: durationOf(framing.DefaultGap),
 	}
 }

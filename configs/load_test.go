@@ -92,6 +92,13 @@ terminator = "tab"
 name = "service"
 kind = "net"
 listen = "udp://[::1]:58627"
+users = ["scanner", "1000"]
+[[reader]]
+name = "socket"
+kind = "net"
+listen = "unix:///run/kipass/scan.sock"
+socket_mode = "0600"
+socket_group = "scan"
 [[lights]]
 relay = "GPIO5"
 [[lights]]
@@ -139,6 +146,8 @@ idle = "어서 오세요"
 		{"speaker.reader", got.Speaker.Reader, "front"},
 		{"reader[2]", fmt.Sprint(got.Readers[2].Kind, got.Readers[2].Device, got.Readers[2].Terminator), "evdev0c2e:0b61tab"},
 		{"reader[3]", fmt.Sprint(got.Readers[3].Kind, got.Readers[3].Device, got.Readers[3].Listen), "netudp://[::1]:58627"},
+		{"reader[3].users", fmt.Sprint(got.Readers[3].Users, got.Readers[3].SocketMode), "[scanner 1000]0660"},
+		{"reader[4]", fmt.Sprint(got.Readers[4].Listen, got.Readers[4].SocketMode, got.Readers[4].SocketGroup), "unix:///run/kipass/scan.sock0600scan"},
 		{"speaker", fmt.Sprint(got.Speaker.Enabled, got.Speaker.Volume, got.Speaker.Buffer), "false 10 50ms"},
 		{"speaker.clips", got.Speaker.Clips, "/etc/kipass/clips"},
 		{"speaker.quiet_hours", fmt.Sprint(got.Speaker.QuietHours.From.Minutes(), got.Speaker.QuietHours.To.Minutes(), got.Speaker.QuietHours.Volume), "1320 420 5"},
@@ -208,12 +217,28 @@ func TestMistakesAreNamedWithLineAndRemedy(t *testing.T) {
 		{"a keyboard types no line feed", "device = \"/dev/ttyACM0\"", "kind = \"evdev\"\ndevice = \"Scanner\"\nterminator = \"crlf\"", `gate.toml:13: reader\[0\].terminator: is "crlf", which no keyboard types; must be one of "auto", "cr", "tab", "none"`},
 		{"input devices are each reader's own", "device = \"/dev/ttyACM0\"", "kind = \"evdev\"\ndevice = \"Scanner\"\n[[reader]]\nname = \"back\"\nkind = \"evdev\"\ndevice = \"Scanner\"", `gate.toml:16: reader\[1\].device: is Scanner, and so is another`},
 		{"a reader of kind net listens", "device = \"/dev/ttyACM0\"", "kind = \"net\"", `gate.toml:9: reader\[0\].listen: is missing; write where the scan service sends`},
-		{"a socket has a network", "device = \"/dev/ttyACM0\"", "kind = \"net\"\nlisten = \"127.0.0.1:1\"", `gate.toml:12: reader\[0\].listen: is "127.0.0.1:1", must begin with tcp:// or udp://`},
+		{"a socket has a network", "device = \"/dev/ttyACM0\"", "kind = \"net\"\nlisten = \"127.0.0.1:1\"", `gate.toml:12: reader\[0\].listen: is "127.0.0.1:1", must begin with tcp://, udp:// or unix://`},
 		{"a socket has a port", "device = \"/dev/ttyACM0\"", "kind = \"net\"\nlisten = \"tcp://127.0.0.1\"", `gate.toml:12: reader\[0\].listen: is "127.0.0.1", must be an address and a port`},
 		{"a socket is not for the network", "device = \"/dev/ttyACM0\"", "kind = \"net\"\nlisten = \"udp://0.0.0.0:58627\"", `gate.toml:12: reader\[0\].listen: is "0.0.0.0:58627", must be on this device alone`},
 		{"a socket is no device", "device = \"/dev/ttyACM0\"", "kind = \"net\"\nlisten = \"tcp://127.0.0.1:1\"\ndevice = \"/dev/ttyACM0\"", `gate.toml:13: reader\[0\].device: is for readers of kind "serial" and "evdev"; this one is "net"`},
 		{"a serial line does not listen", "device = \"/dev/ttyACM0\"", "device = \"/dev/ttyACM0\"\nlisten = \"tcp://127.0.0.1:1\"", `gate.toml:12: reader\[0\].listen: is for readers of kind "net"; this one is "serial"`},
 		{"sockets are each reader's own", "device = \"/dev/ttyACM0\"", "kind = \"net\"\nlisten = \"tcp://127.0.0.1:1\"\n[[reader]]\nname = \"back\"\nkind = \"net\"\nlisten = \"tcp://127.0.0.1:1\"", `gate.toml:16: reader\[1\].listen: is tcp://127.0.0.1:1, and so is another`},
+		{"a socket of the file system has a path", "device = \"/dev/ttyACM0\"", "kind = \"net\"\nlisten = \"unix://scan.sock\"", `gate.toml:12: reader\[0\].listen: has the path "scan.sock", must be an absolute one`},
+		{"its path leads nowhere back", "device = \"/dev/ttyACM0\"", "kind = \"net\"\nlisten = \"unix:///run/../scan.sock\"", `gate.toml:12: reader\[0\].listen: has the path "/run/../scan.sock", must be an absolute one`},
+		{"its path is short", "device = \"/dev/ttyACM0\"", "kind = \"net\"\nlisten = \"unix:///" + strings.Repeat("x", 107) + "\"", `gate.toml:12: reader\[0\].listen: has a path of 108 bytes, may be 107`},
+		{"its mode is one of three", "device = \"/dev/ttyACM0\"", "kind = \"net\"\nlisten = \"unix:///run/s\"\nsocket_mode = \"0777\"", `gate.toml:13: reader\[0\].socket_mode: is "0777", must be one of "0600", "0660", "0666"`},
+		{"its mode is a text", "device = \"/dev/ttyACM0\"", "kind = \"net\"\nlisten = \"unix:///run/s\"\nsocket_mode = 0o600", `gate.toml:13: reader\[0\].socket_mode: must be a text in quotes`},
+		{"a mode is for the file system", "device = \"/dev/ttyACM0\"", "kind = \"net\"\nlisten = \"tcp://127.0.0.1:1\"\nsocket_mode = \"0600\"", `gate.toml:13: reader\[0\].socket_mode: is for a socket of the file system, listen = "unix://…"; this one listens on "tcp://127.0.0.1:1"`},
+		{"a group is for the file system", "device = \"/dev/ttyACM0\"", "kind = \"net\"\nlisten = \"udp://127.0.0.1:1\"\nsocket_group = \"scan\"", `gate.toml:13: reader\[0\].socket_group: is for a socket of the file system`},
+		{"users are texts", "device = \"/dev/ttyACM0\"", "kind = \"net\"\nlisten = \"tcp://127.0.0.1:1\"\nusers = [\"root\",\n1000]", `gate.toml:13: reader\[0\].users\[1\]: must be a text in quotes`},
+		{"users are a list", "device = \"/dev/ttyACM0\"", "kind = \"net\"\nlisten = \"tcp://127.0.0.1:1\"\nusers = \"root\"", `gate.toml:13: reader\[0\].users: must be texts in quotes between brackets, for example \["root", "scanner"\]`},
+		{"users are no sections", "device = \"/dev/ttyACM0\"", "kind = \"net\"\nlisten = \"tcp://127.0.0.1:1\"\n[[reader.users]]\nname = \"x\"", `gate.toml:13: reader\[0\].users: must be texts in quotes between brackets`},
+		{"users have no keys", "device = \"/dev/ttyACM0\"", "kind = \"net\"\nlisten = \"tcp://127.0.0.1:1\"\nusers.root = true", `gate.toml:13: reader\[0\].users: must be texts in quotes between brackets`},
+		{"users have names", "device = \"/dev/ttyACM0\"", "kind = \"net\"\nlisten = \"tcp://127.0.0.1:1\"\nusers = [\"the scanner\"]", `gate.toml:13: reader\[0\].users: holds "the scanner", must be names of users as in /etc/passwd, or their numbers`},
+		{"users stand once", "device = \"/dev/ttyACM0\"", "kind = \"net\"\nlisten = \"tcp://127.0.0.1:1\"\nusers = [\"root\", \"root\"]", `gate.toml:13: reader\[0\].users: holds "root" twice`},
+		{"everybody stands alone", "device = \"/dev/ttyACM0\"", "kind = \"net\"\nlisten = \"tcp://127.0.0.1:1\"\nusers = [\"root\", \"any\"]", `gate.toml:13: reader\[0\].users: holds "any", which is everybody, beside others`},
+		{"users are for kind net", "device = \"/dev/ttyACM0\"", "device = \"/dev/ttyACM0\"\nusers = [\"root\"]", `gate.toml:12: reader\[0\].users: is for readers of kind "net"; this one is "serial"`},
+		{"a socket's mode is for kind net", "device = \"/dev/ttyACM0\"", "kind = \"evdev\"\ndevice = \"Scanner\"\nsocket_mode = \"0666\"", `gate.toml:13: reader\[0\].socket_mode: is for readers of kind "net"; this one is "evdev"`},
 		{"a line speed exists", "[[reader]]", "[[reader]]\nbaud = 128000", `gate.toml:10: reader\[0\].baud: is "128000", must be one of`},
 		{"a line speed of 0 is no default", "[[reader]]", "[[reader]]\nbaud = 0", `gate.toml:10: reader\[0\].baud: `},
 		{"a terminator exists", "[[reader]]", "[[reader]]\nterminator = \"CR\"", `gate.toml:10: reader\[0\].terminator: .*did you mean "cr"`},
@@ -355,6 +380,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(example)
 	f.Add([]byte(minimal))
 	f.Add([]byte("reader = [{name = \"a\"}, {name = \"b\", commands = {x = \"16\"}}]\nwords.ko.idle = \"x\"\n[[reader]]\n"))
+	f.Add([]byte("reader = [{users = [1, \"a\"]}]\n[[reader]]\nusers.a.b = 1\n[[reader.users]]\n[reader.users.c]\n"))
 	f.Add([]byte("[[gate]]\n[gate.name]\n[[gate.x]]\nspeaker = [[{}]]\nversion.a.b = 1"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		gate, err := configs.Parse("gate.toml", data)

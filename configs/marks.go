@@ -73,7 +73,11 @@ func (m *marker) value(path string, typ reflect.Type, value *unstable.Node) {
 		}
 	case value.Kind == unstable.Array && typ.Kind() == reflect.Slice:
 		for i := 0; children.Next(); i++ {
-			m.value(fmt.Sprintf("%s[%d]", path, i), typ.Elem(), children.Node())
+			one := fmt.Sprintf("%s[%d]", path, i)
+			if isText(typ.Elem()) {
+				m.found = append(m.found, mark{path: one, line: m.lines + 1, kind: children.Node().Kind, typ: typ.Elem()})
+			}
+			m.value(one, typ.Elem(), children.Node())
 		}
 	}
 }
@@ -91,13 +95,13 @@ func (m *marker) key(path string, typ reflect.Type, node *unstable.Node, kind un
 		if last {
 			found.kind = kind
 		}
-		if last && kind == unstable.ArrayTable && typ != nil && typ.Kind() == reflect.Slice {
+		if last && kind == unstable.ArrayTable && typ != nil && isSections(typ) {
 			found.path = fmt.Sprintf("%s[%d]", path, m.counts[path])
 		}
-		if last || typ == nil || !isSection(typ) && typ.Kind() != reflect.Slice {
+		if last || typ == nil || !isSection(typ) && !isSections(typ) {
 			m.found = append(m.found, found)
 		}
-		if typ == nil || typ.Kind() != reflect.Slice {
+		if typ == nil || !isSections(typ) {
 			if !last && typ != nil && !isSection(typ) {
 				return path, nil
 			}
@@ -143,6 +147,9 @@ func isSection(t reflect.Type) bool {
 	return !isText(t) && (t.Kind() == reflect.Struct || t.Kind() == reflect.Map)
 }
 
+// isSections reports whether t is written as a table that may stand several times.
+func isSections(t reflect.Type) bool { return t.Kind() == reflect.Slice && isSection(t.Elem()) }
+
 // fields returns the fields of a section's struct by key.
 func fields(t reflect.Type) map[string]reflect.StructField {
 	byKey := map[string]reflect.StructField{}
@@ -178,6 +185,8 @@ func fits(kind unstable.Kind, t reflect.Type, name string) (bool, string) {
 		return kind == unstable.String, "must be a text in quotes"
 	case isSection(t):
 		return kind == unstable.Table || kind == unstable.InlineTable, "is a section: write [" + name + "]"
+	case t.Kind() == reflect.Slice && isText(t.Elem()):
+		return kind == unstable.Array, `must be texts in quotes between brackets, for example ["root", "scanner"]`
 	case t.Kind() == reflect.Slice:
 		return kind == unstable.ArrayTable || kind == unstable.Array, "may stand several times: write [[" + name + "]] with two brackets"
 	case t.Kind() == reflect.Bool:

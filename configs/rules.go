@@ -199,6 +199,18 @@ func (c *check) foreign(path string, r Reader, kind string, keys ...string) {
 	}
 }
 
+// noSocket reports keys of a socket where there is none.
+func (c *check) noSocket(path string, r Reader) {
+	for key, set := range map[string]bool{
+		"listen": r.Listen != "", "users": len(r.Users) > 0, "socket_group": r.SocketGroup != "",
+		"socket_mode": r.SocketMode != DefaultReader().SocketMode,
+	} {
+		if set {
+			c.foreign(path, r, "net", key)
+		}
+	}
+}
+
 func (c *check) serial(path string, r Reader) {
 	switch {
 	case r.Device == "":
@@ -206,9 +218,7 @@ func (c *check) serial(path string, r Reader) {
 	case !filepath.IsAbs(r.Device):
 		c.add(path+".device", "is %q, must be an absolute path such as \"/dev/ttyACM0\"", r.Device)
 	}
-	if r.Listen != "" {
-		c.foreign(path, r, "net", "listen")
-	}
+	c.noSocket(path, r)
 	for name := range r.Commands {
 		if !slices.Contains(commandNames, name) {
 			c.add(path+".commands."+name, "is no command; there are %s%s", quoteAll(commandNames), suggestion(name, commandNames))
@@ -264,30 +274,10 @@ func (c *check) inputDevice(path string, r Reader) {
 		c.add(path+".device", "is %q; %s", r.Device, what)
 	}
 	c.foreign(path, r, "serial", "baud", "model", "trigger", "light", "commands")
-	if r.Listen != "" {
-		c.foreign(path, r, "net", "listen")
-	}
+	c.noSocket(path, r)
 	if !slices.Contains(typable, r.Terminator) {
 		c.add(path+".terminator", "is %q, which no keyboard types; must be one of %s", r.Terminator, quoteAll(typable))
 	}
-}
-
-func (c *check) socket(path string, r Reader) {
-	c.foreign(path, r, "serial", "baud", "model", "trigger", "light", "commands")
-	if r.Device != "" {
-		c.add(path+".device", "is for readers of kind \"serial\" and \"evdev\"; this one is %q", r.Kind)
-	}
-	const key, example = ".listen", "\"tcp://127.0.0.1:58627\""
-	if r.Listen == "" {
-		c.add(path+key, "is missing; write where the scan service sends, such as %s", example)
-		return
-	}
-	network, address, found := strings.Cut(r.Listen, "://")
-	if !found || network != "tcp" && network != "udp" {
-		c.add(path+key, "is %q, must begin with tcp:// or udp://, such as %s", r.Listen, example)
-		return
-	}
-	c.loopback(path+key, address, "127.0.0.1:58627", "who can send to it can show codes")
 }
 
 func (c *check) speaker(s Speaker) {

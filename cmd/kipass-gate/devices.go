@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/kipass/kipass/configs"
@@ -64,8 +65,12 @@ func openReader(r configs.Reader, log *slog.Logger) (drivers.Reader, error) {
 			Logger: log,
 		})
 	case "net":
+		mode, err := strconv.ParseUint(r.SocketMode, 8, 32)
+		if err != nil {
+			return nil, fmt.Errorf("socket_mode: %w", err)
+		}
 		return netscan.New(netscan.Options{
-			Name: r.Name, Listen: r.Listen, Framing: rule,
+			Name: r.Name, Listen: r.Listen, Users: r.Users, SocketMode: fs.FileMode(mode), SocketGroup: r.SocketGroup, Framing: rule,
 			Logger: log,
 		})
 	default:

@@ -5,10 +5,14 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/kipass/kipass/drivers"
 	"github.com/kipass/kipass/drivers/drivertest"
 	"github.com/kipass/kipass/drivers/framing"
 
@@ -53,6 +57,31 @@ listen = "udp://127.0.0.1:58627"
 	config.Readers[0].Kind = "parallel"
 	if _, err := openReaders(config, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), `reader front: kind "parallel"`) {
 		t.Errorf("an unknown kind gave %v", err)
+	}
+}
+
+// TestASocketIsOpenToThoseNamed holds that what the config says of a socket reaches it.
+func TestASocketIsOpenToThoseNamed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "scan.sock")
+	config := configs.DefaultReader()
+	config.Name, config.Kind, config.Listen, config.SocketMode = "front", "net", "unix://"+path, "0600"
+	config.Users = []string{strconv.Itoa(os.Geteuid() + 1)}
+	reader := testkit.Must(openReader(config, slog.New(slog.DiscardHandler)))(t)
+	drivertest.Run(t, reader)
+	drivertest.Opened(t, reader)
+	if info := testkit.Must(os.Stat(path))(t); info.Mode().Perm() != 0o600 {
+		t.Errorf("its mode is %v", info.Mode())
+	}
+	conn := testkit.Must(net.Dial("unix", path))(t)
+	defer conn.Close()
+	drivertest.Await(t, "this user to be turned away", func() bool {
+		err := reader.Check()
+		return err != nil && strings.Contains(err.Error(), "users")
+	})
+	config.Listen, config.SocketGroup = "unix://"+path+"2", "nobody-there"
+	err := testkit.Must(openReader(config, slog.New(slog.DiscardHandler)))(t).Run(t.Context(), func(drivers.Read) {})
+	if err == nil || !strings.Contains(err.Error(), `no group "nobody-there"`) {
+		t.Errorf("a group that is missing gave %v", err)
 	}
 }
 
