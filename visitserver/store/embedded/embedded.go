@@ -169,9 +169,25 @@ func (s *Store) dayOf(d day.Day) *dayState {
 	return state
 }
 
+// has reports whether there is anything of a day. Of others nothing is kept in memory, whoever asks for them: days to ask for
+// are without end.
+func (s *Store) has(d day.Day) bool {
+	s.mu.Lock()
+	_, known := s.days[d]
+	s.mu.Unlock()
+	if known {
+		return true
+	}
+	_, err := s.fs.Stat(s.dayPath(d))
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
 // use calls f with the day's database, which stays open and unretired meanwhile. If the day has no rows or is retired, it
 // makes the database or fails with store.ErrRetired where create is true, and calls f with nil where it is not.
 func (s *Store) use(d day.Day, create bool, f func(db *pebble.DB) error) error {
+	if !create && !s.has(d) {
+		return f(nil)
+	}
 	p := s.dayOf(d)
 	p.mu.RLock()
 	if (p.db == nil || create && !p.written) && !p.retired {

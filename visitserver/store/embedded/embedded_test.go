@@ -45,6 +45,47 @@ func TestOneProcessHoldsAFolder(t *testing.T) {
 	}
 }
 
+// Days that somebody makes up cost no memory, however many there are; what is of other days is found all the same.
+func TestDaysThatAreAskedForAreNotKept(t *testing.T) {
+	s := openIn(t, t.TempDir())
+	defer s.Close()
+	real := day.Day(18_000)
+	at := real.Start().Add(time.Hour)
+	testkit.Must(s.Put(t.Context(), "cafe", real, []store.Row{storetest.NewRow("door", at, 1)}))(t)
+	for rule, ask := range map[string]func(d day.Day) (found int, err error){
+		"counts": func(d day.Day) (int, error) {
+			counts, err := s.Counts(t.Context(), "cafe", d)
+			return len(counts), err
+		},
+		"a window": func(d day.Day) (found int, err error) {
+			for _, err = range s.Window(t.Context(), "cafe", d, d.Start(), d.Start().Add(24*time.Hour)) {
+				found++
+			}
+			return found, err
+		},
+		"a row": func(d day.Day) (int, error) {
+			_, stored, err := s.Lookup(t.Context(), "cafe", d, storetest.NewRow("door", at, 1).Blind)
+			return map[bool]int{true: 1}[stored], err
+		},
+		"a code": func(d day.Day) (int, error) {
+			found, err := s.Find(t.Context(), d, storetest.NewRow("door", at, 1).Blind)
+			return len(found), err
+		},
+	} {
+		for d := range day.Day(1000) {
+			if n, err := ask(d); n != 0 || err != nil {
+				t.Fatalf("%s of %v: %d, %v", rule, d, n, err)
+			}
+		}
+		if n, err := ask(real); n != 1 || err != nil {
+			t.Errorf("%s of a day that is there: %d, %v", rule, n, err)
+		}
+		if len(s.days) != 1 {
+			t.Errorf("after %s of days that there are not, %d days are kept in memory", rule, len(s.days))
+		}
+	}
+}
+
 func TestStraysAmongTheDaysAreSkippedAndShown(t *testing.T) {
 	dir := t.TempDir()
 	s := openIn(t, dir)
