@@ -12,6 +12,7 @@ import (
 
 	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/auditlog"
+	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/order"
 	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/protocol/wire"
@@ -162,6 +163,91 @@ func TestAnOperatorEndsAlertsAndIsLogged(t *testing.T) {
 	if alerts := fx.ledger().Gates[0].Alerts; len(alerts) != 1 {
 		t.Errorf("the next copy: %+v", alerts)
 	}
+}
+
+// Nor does it with records: those of further journals wait until an operator has looked, while the gate itself goes on.
+func TestJournalsOfCopiesFillNoRegister(t *testing.T) {
+	for rule, first := range map[string]func(copied *gate){
+		"records alone":                      func(*gate) {},
+		"a heartbeat of each journal before": func(copied *gate) { copied.left(1) },
+	} {
+		t.Run(rule, func(t *testing.T) {
+			fx := newFixture(t)
+			fx.facility("cafe")
+			g := fx.gate("cafe", "door")
+			g.one(0)
+			copied := g.thief()
+			try := func(want string) {
+				t.Helper()
+				copied.newJournal()
+				first(copied)
+				copied.journalled(newVisit(noon))
+				if _, err := copied.send(copied.segment(1)); problem(err) != want || (err == nil) != (want == "") {
+					t.Fatalf("the journal is answered %v, want %q", err, want)
+				}
+			}
+			for range maxDoubted {
+				try("")
+			}
+			for range 3 {
+				try(wire.CodeBusy)
+			}
+			g.one(0)
+			l := fx.ledger().Gates[0]
+			if n := len(l.Journals); n != 1+maxDoubted {
+				t.Errorf("%d journals in the register", n)
+			}
+			counts := map[string]uint64{}
+			for _, a := range l.Alerts {
+				counts[a.Alert] = a.Count
+			}
+			if counts[AlertNewJournal] < maxDoubted+3 {
+				t.Errorf("alerts %v", counts)
+			}
+			fx.admin(nil, "alert acknowledge", "cafe", "door")
+			try("")
+			fx.clock.Add(time.Minute)
+			fx.gate("cafe", "door").one(0)
+		})
+	}
+}
+
+// A journal of which nothing is kept any more is forgotten, but not the one in use, however long it was not heard of.
+func TestJournalsEndWithTheirVisits(t *testing.T) {
+	fx := newWitnessed(t)
+	g := fx.gates[0]
+	first := g.journal.String()
+	g.newJournal()
+	g.one(0)
+	second := g.journal.String()
+	journals := func(rule string, want ...string) {
+		t.Helper()
+		var got []string
+		for _, j := range fx.ledger().Gates[0].Journals {
+			got = append(got, j.Journal)
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: journals %v, want %v", rule, got, want)
+		}
+	}
+	journals("at first", first, second)
+	days := day.Of(noon.Add(maxFuture)).DestroyAt().Sub(noon)
+	fx.pass(days - time.Hour)
+	g.newJournal()
+	g.one(0)
+	third := g.journal.String()
+	journals("before their end", first, second, third)
+	fx.pass(time.Hour)
+	g.newJournal()
+	g.one(0)
+	journals("at their end", third, g.journal.String())
+	fx.pass(2 * days)
+	fourth := g.journal.String()
+	g.newJournal()
+	g.one(0)
+	journals("the one in use, at its end", fourth, g.journal.String())
 }
 
 func TestMetricsTellOfAlerts(t *testing.T) {

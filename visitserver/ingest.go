@@ -53,6 +53,12 @@ func (s *Server) ingest(ctx context.Context, c caller, b wire.Batch) (taken, err
 		resend := s.askAgain(t, seg.Journal, before.journal.Last, seg.Records[0].Seq-1)
 		return taken{settled: visit.Settlement{Journal: seg.Journal}, resend: resend}, nil
 	}
+	var e edit
+	if before.journalRaw == nil {
+		if err := s.welcome(ctx, &e, c, before.gate, seg.Journal, s.now()); err != nil {
+			return taken{}, err
+		}
+	}
 	in := newIntake(s, t, b, before, next.known)
 	defer in.testify()
 	for _, rec := range seg.Records {
@@ -72,7 +78,7 @@ func (s *Server) ingest(ctx context.Context, c caller, b wire.Batch) (taken, err
 		next.alert = AlertRollback
 	}
 	after, alerts := in.progress(before, seg, next, fresh, c)
-	if err := s.saveProgress(ctx, t, seg.Journal, before, after, alerts); err != nil {
+	if err := s.saveProgress(ctx, e, t, seg.Journal, before, after, alerts); err != nil {
 		return taken{}, err
 	}
 	settled := visit.Settlement{Journal: seg.Journal, Through: seg.Through(), Refused: in.refused}
@@ -84,7 +90,7 @@ func (in *intake) progress(
 	before progress, seg visit.Segment, next continuity, fresh int, c caller,
 ) (after progress, alerts []string) {
 	after = progress{gate: before.gate, journal: before.journal.advance(seg, next, in.refused, fresh, in.offered-fresh)}
-	after.gate.Received, after.journal.Placed = in.received, in.last
+	after.gate.Received, after.journal.Received, after.journal.Placed = in.received, in.received, in.last
 	// Journals are delivered in order: what a gate reported as its backlog comes before whatever it has read since.
 	after.gate.Backlog -= min(after.gate.Backlog, seg.Through()-min(seg.Through(), max(next.known, seg.Records[0].Seq-1)))
 	if known := before.journalRaw != nil; fresh > 0 || !known { // a retry that was late is no other device

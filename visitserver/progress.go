@@ -85,9 +85,8 @@ func (j *JournalRow) decode(raw []byte) error {
 	return nil
 }
 
-// saveProgress puts new rows in place of those that old holds, and raises alerts.
-func (s *Server) saveProgress(ctx context.Context, t terminalName, id visit.JournalID, old, new progress, alerts []string) error {
-	var e edit
+// saveProgress puts new rows in place of those that old holds, with e, and raises alerts.
+func (s *Server) saveProgress(ctx context.Context, e edit, t terminalName, id visit.JournalID, old, new progress, alerts []string) error {
 	if err := s.raise(ctx, &e, t, alerts...); err != nil {
 		return err
 	}

@@ -16,14 +16,15 @@ const (
 
 // JournalRow is what the server knows of one journal of a gate.
 type JournalRow struct {
-	Last    uint64         `json:"last"`   // highest sequence taken
-	Chain   []byte         `json:"chain"`  // chain value after it
-	Stored  uint64         `json:"stored"` // visits stored from it
-	Again   uint64         `json:"again"`  // records that were visits stored already
-	Refused uint64         `json:"refused"`
-	Missing uint64         `json:"missing"` // sequences that never came
-	Alerts  map[string]int `json:"alerts,omitempty"`
-	Placed  time.Time      `json:"placed,omitzero"` // newest proven time of a visit
+	Last     uint64         `json:"last"`   // highest sequence taken
+	Chain    []byte         `json:"chain"`  // chain value after it
+	Stored   uint64         `json:"stored"` // visits stored from it
+	Again    uint64         `json:"again"`  // records that were visits stored already
+	Refused  uint64         `json:"refused"`
+	Missing  uint64         `json:"missing"` // sequences that never came
+	Alerts   map[string]int `json:"alerts,omitempty"`
+	Placed   time.Time      `json:"placed,omitzero"` // newest proven time of a visit
+	Received time.Time      `json:"received"`        // when its last batch was
 	// Doubtful says that the journal may be that of a copy of the gate, and that no operator has looked into it.
 	Doubtful bool `json:"doubtful,omitempty"`
 	// Recent are the refusals among the records the gate may not have seen settled: they are told again when it asks again.

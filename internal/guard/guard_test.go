@@ -2,6 +2,7 @@ package guard
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,6 +51,23 @@ func (c *clocks) run(d time.Duration) {
 	for step := max(time.Hour, d/48); d > 0; d -= step {
 		c.wall, c.ran = c.wall.Add(min(d, step)), c.ran+min(d, step)
 		c.look()
+	}
+}
+
+// Sources that somebody makes up are as few as there may be, take nothing from those heard before, and are forgotten.
+func TestSourcesThatAreMadeUpAreFew(t *testing.T) {
+	c := newClocks(t)
+	c.Hear("naver", "cafe/door", c.wall)
+	for i := range 10 * maxSources {
+		c.Hear(fmt.Sprint("made up ", i), "cafe/door", c.wall)
+	}
+	if n := len(c.hearing.words); n != maxSources || c.hearing.words["naver"] == nil {
+		t.Errorf("%d sources are remembered, want %d", n, maxSources)
+	}
+	c.run(remembered + time.Hour)
+	c.Hear("kakao", "club/door", c.wall)
+	if n := len(c.hearing.words); n != 1 || c.hearing.words["kakao"] == nil {
+		t.Errorf("%d sources are remembered when all but one are over", n)
 	}
 }
 

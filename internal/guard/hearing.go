@@ -1,6 +1,9 @@
 package guard
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
 // remembered is for how much running time a word counts.
 const remembered = Proof
@@ -23,6 +26,9 @@ func (g *Clock) Agree(at time.Time) {
 	g.hearing.common = word{zero: at.Round(0).Add(-elapsed), heard: elapsed}
 }
 
+// maxSources bounds what is remembered. Where sources can be made up, those who came first are heard and no others.
+const maxSources = 64
+
 // hearing is what others have said. It is not kept over restarts.
 type hearing struct {
 	words  map[string]*[2]word // by source: its latest times, through two different ways
@@ -43,12 +49,18 @@ func (h *hearing) hear(source string, w word) {
 	if h.words == nil {
 		h.words = map[string]*[2]word{}
 	}
+	since := w.heard - remembered
 	kept := h.words[source]
 	if kept == nil {
+		if len(h.words) >= maxSources {
+			maps.DeleteFunc(h.words, func(_ string, old *[2]word) bool { return !old[0].holds(since) && !old[1].holds(since) })
+		}
+		if len(h.words) >= maxSources {
+			return
+		}
 		kept = &[2]word{}
 		h.words[source] = kept
 	}
-	since := w.heard - remembered
 	lower := 0 // the one that a word through a third way may take the place of
 	for i := range kept {
 		k := &kept[i]
