@@ -18,6 +18,7 @@ import (
 	"github.com/kipass/kipass/protocol/auditlog"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/order"
+	"github.com/kipass/kipass/protocol/person"
 )
 
 // ContactList is who was at a place in a window. It exists decrypted only while it is read.
@@ -40,12 +41,13 @@ type ContactList struct {
 	Unknown    []Visit        `json:"unknown"`  // scans whose holder is not known
 }
 
-// Contact is one person. It prints and logs as a placeholder.
+// Contact is one person, whoever issued the codes and however name and number were spelled. It prints and logs as a
+// placeholder.
 type Contact struct {
-	Name   string  `json:"name"`
-	Phone  string  `json:"phone"`
-	Issuer string  `json:"issuer"`
-	Visits []Visit `json:"visits"` // by time; several give a hint of the stay
+	Name    string   `json:"name"`
+	Phone   string   `json:"phone"`
+	Issuers []string `json:"issuers"` // of the codes, each once
+	Visits  []Visit  `json:"visits"`  // by time; several give a hint of the stay
 }
 
 const redacted = "contact(redacted)"
@@ -84,8 +86,7 @@ func join(o order.Approved, visits order.VisitAnswer, shares []*share) ContactLi
 		}
 	}
 	list.Complete = len(list.Missing) == 0 && len(list.Shortfalls) == 0
-	type person struct{ issuer, name, phone string }
-	at := map[person]int{}
+	at := map[[2]string]int{} // by what the spellings of one person have in common
 	scans := slices.SortedStableFunc(slices.Values(visits.Scans), func(a, b order.Scan) int { return a.At.Compare(b.At) })
 	for _, s := range scans {
 		h, known := holders[code{s.Issuer, s.CTI}]
@@ -94,16 +95,37 @@ func join(o order.Approved, visits order.VisitAnswer, shares []*share) ContactLi
 			list.Unknown = append(list.Unknown, v)
 			continue
 		}
-		p := person{s.Issuer, h.Name, h.Phone}
+		c := contactOf(h)
+		p := [2]string{person.Key(c.Name), c.Phone}
 		i, met := at[p]
 		if !met {
 			i = len(list.Contacts)
 			at[p] = i
-			list.Contacts = append(list.Contacts, Contact{Name: h.Name, Phone: h.Phone, Issuer: s.Issuer})
+			list.Contacts = append(list.Contacts, c)
 		}
-		list.Contacts[i].Visits = append(list.Contacts[i].Visits, v)
+		list.Contacts[i].add(v)
 	}
 	return list
+}
+
+// contactOf returns the contact that a holder is. What an issuer gives that is no name or no number is left as it is: the
+// authority may find the person by it all the same.
+func contactOf(h order.Holder) Contact {
+	c := Contact{Name: h.Name, Phone: h.Phone}
+	if name, err := person.Name(h.Name); err == nil {
+		c.Name = name
+	}
+	if phone, err := person.Phone(h.Phone); err == nil {
+		c.Phone = phone
+	}
+	return c
+}
+
+func (c *Contact) add(v Visit) {
+	c.Visits = append(c.Visits, v)
+	if !slices.Contains(c.Issuers, v.Issuer) {
+		c.Issuers = append(c.Issuers, v.Issuer)
+	}
 }
 
 func (l ContactList) summary(shares []*share) Summary {
@@ -212,12 +234,12 @@ func (l ContactList) WriteJSON(w io.Writer) error {
 	return enc.Encode(l)
 }
 
-// WriteCSV writes one line per contact (RFC 4180): name, phone, issuer, first and last scan, number of scans, gates, and in
+// WriteCSV writes one line per contact (RFC 4180): name, phone, issuers, first and last scan, number of scans, gates, and in
 // words what makes a scan of the contact doubtful.
 // A field that a spreadsheet would take for a formula is quoted with an apostrophe.
 func (l ContactList) WriteCSV(w io.Writer) error {
 	out := csv.NewWriter(w)
-	rows := [][]string{{"name", "phone", "issuer", "first", "last", "scans", "gates", "marks"}}
+	rows := [][]string{{"name", "phone", "issuers", "first", "last", "scans", "gates", "marks"}}
 	for _, c := range l.Contacts {
 		var gates, marked []string
 		for _, v := range c.Visits {
@@ -231,7 +253,7 @@ func (l ContactList) WriteCSV(w io.Writer) error {
 			}
 		}
 		rows = append(rows, []string{
-			plainCell(c.Name), phoneCell(c.Phone), c.Issuer, timeCell(c.Visits[0].At), timeCell(c.Visits[len(c.Visits)-1].At),
+			plainCell(c.Name), phoneCell(c.Phone), strings.Join(c.Issuers, " "), timeCell(c.Visits[0].At), timeCell(c.Visits[len(c.Visits)-1].At),
 			fmt.Sprint(len(c.Visits)), strings.Join(gates, " "), strings.Join(marked, "; "),
 		})
 	}

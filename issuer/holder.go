@@ -2,20 +2,18 @@ package issuer
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/fxamacker/cbor/v2"
+
+	"github.com/kipass/kipass/protocol/person"
 )
 
 // Errors a visitor's request may meet.
 var (
 	ErrConsent  = errors.New("consent to collecting and handing over personal data is required")
-	ErrIdentity = errors.New("name or phone number is not acceptable")
+	ErrIdentity = errors.New("nothing shows that the phone is the applicant's")
 	ErrUnknown  = errors.New("no such account: register again")
 	ErrTooMany  = errors.New("too many codes in a short time")
 	ErrKeyEnded = errors.New("no signing key is in force: gates would refuse the code")
@@ -23,8 +21,8 @@ var (
 
 // Identity is who a holder is. It prints and logs as a placeholder.
 type Identity struct {
-	Name  string // 1 to 40 characters
-	Phone string // E.164, "+821012345678"
+	Name  string // as [person.Name] writes it
+	Phone string // as [person.Phone] writes it
 }
 
 const redacted = "identity(redacted)"
@@ -33,30 +31,18 @@ func (Identity) String() string       { return redacted }
 func (Identity) GoString() string     { return redacted }
 func (Identity) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-const maxNameRunes = 40
-
-// NewIdentity checks a name and brings a phone number into E.164 form. A number without '+' is Korean: 010-1234-5678
-// becomes +821012345678. The error wraps [ErrIdentity] and holds nothing of either.
+// NewIdentity brings a name and a phone number into their one form. The error wraps [person.ErrName] or [person.ErrPhone] and
+// holds nothing of either.
 func NewIdentity(name, phone string) (Identity, error) {
-	name = strings.Join(strings.Fields(name), " ")
-	unprintable := strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) })
-	if n := utf8.RuneCountInString(name); !utf8.ValidString(name) || n == 0 || n > maxNameRunes || unprintable {
-		return Identity{}, fmt.Errorf("%w: the name must be 1 to %d printable characters", ErrIdentity, maxNameRunes)
+	name, err := person.Name(name)
+	if err != nil {
+		return Identity{}, err
 	}
-	digits := strings.Map(func(r rune) rune {
-		if r == '-' || r == ' ' || r == '.' {
-			return -1
-		}
-		return r
-	}, phone)
-	if local, ok := strings.CutPrefix(digits, "0"); ok {
-		digits = "+82" + local
+	phone, err = person.Phone(phone)
+	if err != nil {
+		return Identity{}, err
 	}
-	number, ok := strings.CutPrefix(digits, "+")
-	if !ok || len(number) < 8 || len(number) > 15 || number[0] == '0' || strings.Trim(number, "0123456789") != "" {
-		return Identity{}, fmt.Errorf("%w: the phone number must be 010-1234-5678 or +821012345678", ErrIdentity)
-	}
-	return Identity{Name: name, Phone: "+" + number}, nil
+	return Identity{Name: name, Phone: phone}, nil
 }
 
 // holder is an account's content, and what a day keeps a copy of.

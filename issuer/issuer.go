@@ -155,8 +155,8 @@ func (i *Issuer) Close() error {
 	return errors.Join(i.days.close(), i.accounts.db.Close(), i.audit.Close(), i.guard.Close())
 }
 
-// Register makes an account and returns its bearer secret, which is never shown again. Errors wrap ErrConsent or
-// ErrIdentity where the applicant can do something about it.
+// Register makes an account and returns its bearer secret, which is never shown again. Errors wrap ErrConsent, ErrIdentity or
+// those of package person where the applicant can do something about it.
 func (i *Issuer) Register(ctx context.Context, q RegisterRequest) (bearer string, err error) {
 	if !q.Consent {
 		return "", ErrConsent

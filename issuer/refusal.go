@@ -10,17 +10,24 @@ import (
 	"github.com/kipass/kipass/internal/diskspace"
 	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/order"
+	"github.com/kipass/kipass/protocol/person"
 )
 
-// Kinds of refusals of an issuer, beside those that every server has. The first four are a visitor's (SPEC.md), the
+// Kinds of refusals of an issuer, beside those that every server has. The first ones are a visitor's (SPEC.md), the
 // others the health authority's (protocol/order/SPEC.md).
 var (
 	consentRequired = httpserver.Kind{Code: "consent-required", Status: http.StatusForbidden,
 		Korean:  "개인정보 수집 및 제공에 동의해 주세요.",
 		English: "Consent to collecting and handing over personal data is required."}
+	badName = httpserver.Kind{Code: "bad-name", Status: http.StatusUnprocessableEntity,
+		Korean:  "이름을 확인해 주세요. 글자가 있어야 하고 64자까지 쓸 수 있습니다.",
+		English: "Please check the name: it needs a letter and has at most 64 characters."}
+	badPhone = httpserver.Kind{Code: "bad-phone", Status: http.StatusUnprocessableEntity,
+		Korean:  "전화번호를 확인해 주세요. 예: 010-1234-5678, 해외 번호는 +와 국가 번호부터 써 주세요.",
+		English: "Please check the phone number: 010-1234-5678, or a number abroad with + and its country code."}
 	badIdentity = httpserver.Kind{Code: "bad-identity", Status: http.StatusForbidden,
-		Korean:  "이름과 전화번호를 확인해 주세요.",
-		English: "The name or the phone number could not be accepted."}
+		Korean:  "전화번호의 주인인지 확인되지 않았습니다.",
+		English: "Nothing shows that the phone is yours."}
 	unknownAccount = httpserver.Kind{Code: "unknown-account", Status: http.StatusUnauthorized,
 		Korean: "다시 등록해 주세요.", English: "Please register again."}
 	tooManyCodes = httpserver.Kind{Code: "too-many-codes", Status: http.StatusTooManyRequests, RetryAfter: 10 * time.Second,
@@ -44,6 +51,10 @@ func refusal(w http.ResponseWriter, err error) error {
 	switch {
 	case errors.Is(err, ErrConsent):
 		return consentRequired.With("")
+	case errors.Is(err, person.ErrName):
+		return badName.With(err.Error())
+	case errors.Is(err, person.ErrPhone):
+		return badPhone.With(err.Error())
 	case errors.Is(err, ErrIdentity):
 		return badIdentity.With("")
 	case errors.Is(err, ErrUnknown):
