@@ -11,7 +11,7 @@ import (
 
 // beat sends a heartbeat if one is due, and returns how long there is none to send.
 func (d *drain) beat(ctx context.Context) time.Duration {
-	if wait := d.schedule.wait(func() bool { return len(d.heartbeat().Faults) > 0 }); wait > 0 {
+	if wait := d.schedule.wait(func() []string { return d.heartbeat().Faults }); wait > 0 {
 		return wait
 	}
 	h := d.heartbeat()
@@ -27,7 +27,7 @@ func (d *drain) beat(ctx context.Context) time.Duration {
 	switch {
 	case err == nil:
 		d.reached(r)
-		d.schedule.sent(d.draw())
+		d.schedule.sent(d.draw(), h.Faults)
 		d.beating.succeed()
 		if r.Resend != nil {
 			d.resend(*r.Resend, true)

@@ -157,9 +157,9 @@ func TestHeartbeats(t *testing.T) {
 		want   time.Duration
 	}{
 		{"every five minutes by default", 0, nil, 5 * time.Minute},
-		{"every minute while there are faults", 0, []string{"reader-lost"}, time.Minute},
+		{"not more often while a fault lasts", 0, []string{"reader-lost"}, 5 * time.Minute},
 		{"at the period the server asks for", 600, nil, 10 * time.Minute},
-		{"the server's period when shorter than that for faults", 20, []string{"reader-lost"}, 20 * time.Second},
+		{"more often if the server asks for that", 20, []string{"reader-lost"}, 20 * time.Second},
 		{"at least every hour", 1 << 30, nil, time.Hour},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
@@ -182,13 +182,22 @@ func TestHeartbeats(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a fault that comes up is told within about a minute", func(t *testing.T) {
-		b := inBubble(t, 0, always(0.5), 4*time.Minute, func(b *drainFixture) {
-			sleep(90 * time.Second)
-			b.change(func() { b.faults = []string{"reader-lost"} })
+	t.Run("faults that come up and end are told within about a minute, and once", func(t *testing.T) {
+		b := inBubble(t, 0, always(0.5), 59*time.Minute, func(b *drainFixture) {
+			b.change(func() { b.server.terms.Heartbeat = 3600 })
+			for _, faults := range [][]string{{"offline"}, {"offline", "reader-lost"}, {"reader-lost"}, {}} {
+				sleep(10*time.Minute + 30*time.Second)
+				b.change(func() { b.faults = faults })
+			}
 		})
-		if len(b.server.beats) < 2 || b.server.beats[1] > 3*time.Minute {
-			t.Errorf("heartbeats at %v", b.server.beats)
+		if len(b.server.beats) != 5 {
+			t.Fatalf("heartbeats at %v, want one at the start and one for each of four changes", b.server.beats)
+		}
+		for n, at := range b.server.beats[1:] {
+			changed := time.Duration(n+1) * (10*time.Minute + 30*time.Second)
+			if at < changed || at > changed+70*time.Second {
+				t.Errorf("told at %v what changed at %v", at, changed)
+			}
 		}
 	})
 	t.Run("a server that takes no heartbeats still gets visits", func(t *testing.T) {
