@@ -351,6 +351,9 @@ func TestAClockThatJumpsAheadDestroysNothingForADay(t *testing.T) {
 	if _, err := g.send(g.segment(1)); !errors.As(err, &problem) || problem.Code != wire.CodeBusy {
 		t.Errorf("a record that is too old by a clock in doubt is answered %v, want that it comes again", err)
 	}
+	if after := fx.retryAfter.Load(); after < int64(lasting/time.Second) {
+		t.Errorf("it is asked for again after %d s, though a clock stays in doubt for hours", after)
+	}
 	pass(guard.Proof - time.Minute)
 	kept("almost a day later", time.Minute)
 	if n := bytes.Count(fx.log.Bytes(), []byte("days are held back from destruction")); n == 0 {

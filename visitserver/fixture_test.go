@@ -15,7 +15,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,14 +33,15 @@ var noon = time.Date(2020, 7, 1, 12, 0, 0, 0, day.Seoul())
 
 // fixture is a server that runs on a folder, behind real TLS on loopback.
 type fixture struct {
-	t       testing.TB
-	folder  Folder
-	clock   *testkit.Clock
-	elapsed func() time.Duration // running time; nil: by clock
-	wake    chan time.Time
-	log     *testkit.Buffer
-	addr    string
-	stop    func()
+	retryAfter atomic.Int64 // seconds, of the last answer
+	t          testing.TB
+	folder     Folder
+	clock      *testkit.Clock
+	elapsed    func() time.Duration // running time; nil: by clock
+	wake       chan time.Time
+	log        *testkit.Buffer
+	addr       string
+	stop       func()
 }
 
 // shortDir is a temporary folder whose path leaves room for a unix socket's.
@@ -158,6 +161,8 @@ func (fx *fixture) post(c *http.Client, path, contentType string, body []byte) (
 		return 0, "", nil, err
 	}
 	defer resp.Body.Close()
+	after, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
+	fx.retryAfter.Store(int64(after))
 	b, err := io.ReadAll(resp.Body)
 	return resp.StatusCode, resp.Header.Get("Content-Type"), b, err
 }

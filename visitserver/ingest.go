@@ -46,7 +46,7 @@ func (s *Server) ingest(ctx context.Context, c caller, b wire.Batch) (taken, err
 		return taken{}, err
 	}
 	if behind(s.now(), before.journal.Placed) {
-		return taken{}, httpserver.Busy.With("the server's clock is far behind the visits it has; send again later")
+		return taken{}, notYet("the server's clock is far behind the visits it has; send again later")
 	}
 	next := before.journal.compare(seg)
 	if next.alert == AlertGap && b.Oldest < seg.Records[0].Seq {
@@ -64,7 +64,7 @@ func (s *Server) ingest(ctx context.Context, c caller, b wire.Batch) (taken, err
 	for _, rec := range seg.Records {
 		err := in.take(ctx, seg, rec)
 		if errors.Is(err, errTrustBehind) {
-			return taken{}, errors.Join(httpserver.Busy.With(err.Error()), s.alarm(ctx, t, AlertTrustList))
+			return taken{}, errors.Join(notYet(err.Error()), s.alarm(ctx, t, AlertTrustList))
 		}
 		if err != nil {
 			return taken{}, err

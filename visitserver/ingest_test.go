@@ -362,6 +362,9 @@ func TestAServerWhoseClockWasSetBackTakesNoVisit(t *testing.T) {
 	if _, err := g.send(g.segment(1)); !errors.As(err, &problem) || problem.Code != wire.CodeBusy {
 		t.Errorf("set back by ten days it answers %v, want that the visit comes again", err)
 	}
+	if after := fx.retryAfter.Load(); after < int64(lasting/time.Second) {
+		t.Errorf("it is asked for again after %d s, though a clock stays wrong until it is put right", after)
+	}
 	set(today.Add(time.Hour))
 	if receipt := g.deliver(); len(receipt.Settled.Refused) != 0 {
 		t.Errorf("put right it refuses %v", receipt.Settled.Refused)

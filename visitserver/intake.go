@@ -208,7 +208,7 @@ func (in *intake) testify() {
 // that is in doubt: a server whose clock has jumped ahead refuses nothing for good.
 func (s *Server) reallyTooOld(d day.Day) error {
 	if s.guard.Look().By.Before(d.DestroyAt()) {
-		return httpserver.Busy.With("the server's clock is in doubt; send again later")
+		return notYet("the server's clock is in doubt; send again later")
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package visitserver
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/order"
@@ -32,6 +33,17 @@ var (
 	commandFailed = httpserver.Kind{Code: "command-failed", Status: http.StatusUnprocessableEntity,
 		Korean: "명령을 수행하지 못했습니다.", English: "The command failed."}
 )
+
+// lasting is how long a gate is asked to wait at least when what keeps the server from taking its visits hardly ends by
+// itself: a wrong clock, or a trust list that is not installed. Others would ask every few seconds for hours.
+const lasting = 150 * time.Second
+
+// notYet is the refusal of a request that can be taken once an operator has put something right.
+func notYet(detail string) *httpserver.Problem {
+	p := httpserver.Busy.With(detail)
+	p.RetryAfter = lasting
+	return p
+}
 
 // problemCBOR is the form of refusals for gates and for the health authority, who read the same two fields.
 func problemCBOR(p *httpserver.Problem) (contentType string, body []byte) {

@@ -2,9 +2,10 @@ package httpserver
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"time"
@@ -74,12 +75,19 @@ func problemOf(err error) (p *Problem, fault bool) {
 	return Internal.With("the server has a fault; it is logged"), true
 }
 
+// drawn draws from 0 to most, which is small. It is the source of all randomness that tests and simulations can fix.
+func drawn(most int) int {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return int(binary.BigEndian.Uint32(b[:]) % uint32(most+1))
+}
+
 // refuse sends a refusal. Headers that are set already stay.
 func refuse(w http.ResponseWriter, p *Problem, form Form) {
 	if p.RetryAfter > 0 {
 		// Up to twice as long, so that those who were refused together do not come back together.
 		least := int(p.RetryAfter / time.Second)
-		w.Header().Set("Retry-After", strconv.Itoa(least+rand.IntN(least+1)))
+		w.Header().Set("Retry-After", strconv.Itoa(least+drawn(least)))
 	}
 	contentType, body := form(p)
 	Write(w, p.Status, contentType, body)
