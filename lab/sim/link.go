@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"io"
 	"net"
 	"net/http"
@@ -50,6 +51,26 @@ type link struct {
 	weather     *weather
 	handler     *atomic.Pointer[http.Handler] // nil while the other party is off
 	certificate func() *tls.Certificate
+
+	mu   sync.Mutex
+	conn conn
+}
+
+// conn is a connection as a handler knows it: it is kept for as long as both ends are the same.
+type conn struct {
+	to   *http.Handler
+	leaf *x509.Certificate
+	ctx  context.Context
+}
+
+// connect returns the context of the connection to a handler.
+func (l *link) connect(h *http.Handler, leaf *x509.Certificate) context.Context {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conn.to != h || l.conn.leaf != leaf {
+		l.conn = conn{h, leaf, visitserver.ConnContext(context.Background(), nil)}
+	}
+	return l.conn.ctx
 }
 
 var errNoRoute = &net.OpError{Op: "dial", Net: "sim", Err: syscall.EHOSTUNREACH}
@@ -85,7 +106,7 @@ func (l *link) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, &net.OpError{Op: "dial", Net: "sim", Err: syscall.ECONNREFUSED}
 		}
 		w := httptest.NewRecorder()
-		(*h).ServeHTTP(w, l.arriving(req, body))
+		(*h).ServeHTTP(w, l.arriving(h, req, body))
 		if l.handler.Load() != h { // its power was cut before the answer had left
 			return nil, io.ErrUnexpectedEOF
 		}
@@ -101,16 +122,18 @@ func (l *link) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // arriving is the request as the other party's HTTP server would hand it to its handler.
-func (l *link) arriving(req *http.Request, body []byte) *http.Request {
+func (l *link) arriving(h *http.Handler, req *http.Request, body []byte) *http.Request {
 	r := httptest.NewRequest(req.Method, req.URL.RequestURI(), bytes.NewReader(body))
 	r.Header = req.Header.Clone()
 	r.TLS = &tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: true}
+	var leaf *x509.Certificate
 	if l.certificate != nil {
 		if c := l.certificate(); c != nil {
-			r.TLS.PeerCertificates = append(r.TLS.PeerCertificates, c.Leaf)
+			leaf = c.Leaf
+			r.TLS.PeerCertificates = append(r.TLS.PeerCertificates, leaf)
 		}
 	}
-	return r.WithContext(visitserver.ConnContext(context.WithoutCancel(req.Context()), nil))
+	return r.WithContext(l.connect(h, leaf))
 }
 
 // pass waits for d, as an error if ctx ends first.
