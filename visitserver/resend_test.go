@@ -3,7 +3,9 @@ package visitserver
 import (
 	"slices"
 	"testing"
+	"time"
 
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/protocol/wire"
 )
@@ -98,5 +100,17 @@ func TestAGateThatKeepsNothingEarlierIsTakenAtItsWord(t *testing.T) {
 	}
 	if j := fx.ledger().Gates[0].Journals[0]; j.Stored != 2 || j.Missing != 4 {
 		t.Errorf("the account is %+v", j)
+	}
+}
+
+// A gate tells by itself when its faults change: one that lasts is no reason to ask for more heartbeats.
+func TestAFaultThatLastsCostsNoHeartbeats(t *testing.T) {
+	fx := newFixture(t)
+	fx.facility("cafe")
+	g := fx.gate("cafe", "door")
+	for _, faults := range [][]string{nil, {"reader-lost"}} {
+		if r := testkit.Must(g.beat(wire.Heartbeat{Faults: faults}))(t); r.Heartbeat != uint32(heartbeatPeriod/time.Second) {
+			t.Errorf("with faults %v a heartbeat is asked for every %d s", faults, r.Heartbeat)
+		}
 	}
 }

@@ -16,7 +16,6 @@ import (
 const (
 	gatherIdle      = time.Second // gathering time asked for while the server is idle
 	heartbeatPeriod = 5 * time.Minute
-	heartbeatFaulty = time.Minute     // period while the gate reports faults
 	maxWait         = 5 * time.Second // longest wait that is asked for
 	tableHeartbeat  = "heartbeat"
 	maxFaults       = 32 // in a heartbeat
@@ -55,19 +54,19 @@ func (s *Server) takeVisits(w http.ResponseWriter, r *http.Request, t caller, ow
 	if err != nil {
 		return whenFull(err)
 	}
-	receipt := s.receipt(s.heartbeat)
+	receipt := s.receipt()
 	receipt.Settled, receipt.Alerts, receipt.Resend = done.settled, done.alerts, done.resend
 	return answer(w, wire.TypeReceipt, receipt)
 }
 
-// receipt is what every answer to a gate says, period being the one between its heartbeats. Pacing grows with the number of gates at work: a fleet that comes back
-// after an outage is spread over time.
-func (s *Server) receipt(period time.Duration) wire.Receipt {
+// receipt is what every answer to a gate says. Pacing grows with the number of gates at work: a fleet that comes back after
+// an outage is spread over time.
+func (s *Server) receipt() wire.Receipt {
 	load := float64(len(s.slots)+int(s.waiting.Load())) / float64(cap(s.slots))
 	seal, _ := s.seals.offered()
 	r := wire.Receipt{
 		ServerTime: s.now().UnixMilli(), Trust: s.trust.Load(), SealKey: seal.key.ID(),
-		Gather: uint32(gatherIdle.Milliseconds()), Heartbeat: uint32(period / time.Second),
+		Gather: uint32(gatherIdle.Milliseconds()), Heartbeat: uint32(s.heartbeat / time.Second),
 	}
 	if load > 0.5 {
 		r.Gather = uint32(wire.MaxGather.Milliseconds())
@@ -116,11 +115,7 @@ func (s *Server) takeHeartbeat(w http.ResponseWriter, r *http.Request, t caller,
 			return whenFull(err)
 		}
 	}
-	period := s.heartbeat
-	if len(h.Faults) > 0 {
-		period = min(period, heartbeatFaulty)
-	}
-	receipt := s.receipt(period)
+	receipt := s.receipt()
 	receipt.Resend = resend
 	return answer(w, wire.TypeReceipt, receipt)
 }
