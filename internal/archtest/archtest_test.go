@@ -253,7 +253,7 @@ var floors = [][]string{
 	{"protocol/visit", "protocol/token"},
 	{"protocol/day", "protocol/publickey", "protocol/person"},
 	{"internal/cli/", "internal/keyfile", "internal/authority", "internal/httpserver", "internal/diskspace"},
-	{"internal/durable", "internal/spelling", "internal/startup", "internal/loglimit", "internal/secretdir", "internal/unixpath"},
+	{"internal/durable", "internal/spelling", "internal/startup", "internal/loglimit", "internal/secretdir", "internal/unixpath", "internal/peer"},
 }
 
 func floorOf(room string) int {

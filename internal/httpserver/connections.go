@@ -15,40 +15,41 @@ const (
 	defaultMaxConns = 8192
 	// spareFiles are descriptors that are left to what is served.
 	spareFiles = 256
-	// silentShare is the part of all connections that one address may hold without having sent a request, and addressShare
-	// the part it may hold at all. Behind one address may be a whole building.
-	silentShare  = 32
-	addressShare = 4
+	// silentShare is the part of all connections that those of one origin may hold without having sent a request, and
+	// originShare the part they may hold at all. Behind one address may be a whole building.
+	silentShare = 32
+	originShare = 4
 )
 
 // connections bounds how many connections there are, and keeps those that say nothing from shutting others out: whoever
-// comes takes the place of the one that has been silent longest, first of its own address, then of all. A connection is
+// comes takes the place of the one that has been silent longest, first of its own origin, then of all. A connection is
 // silent until its first request's header is read. Those between two requests go after the silent ones.
 type connections struct {
-	max, maxSilent, maxAddress int
+	max, maxSilent, maxOrigin int
+	originOf                  func(net.Conn) string
 
-	mu        sync.Mutex
-	all       map[net.Conn]*connection
-	silent    list.List // of *connection, oldest in front
-	idle      list.List
-	addresses map[netip.Prefix]*address
+	mu      sync.Mutex
+	all     map[net.Conn]*connection
+	silent  list.List // of *connection, oldest in front
+	idle    list.List
+	origins map[string]*origin // those that have connections
 }
 
 type connection struct {
-	conn    net.Conn
-	address *address
-	prefix  netip.Prefix
-	in      *list.List // silent or idle; nil for one at work
-	place   *list.Element
+	conn   net.Conn
+	origin *origin
+	in     *list.List // silent or idle; nil for one at work
+	place  *list.Element
 }
 
-// address is who has connections, an IPv4 address or an IPv6 network of 64 bits.
-type address struct {
+// origin is whose connections some are.
+type origin struct {
+	name   string
 	count  int
 	silent int
 }
 
-func newConnections(max int) *connections {
+func newConnections(max int, originOf func(net.Conn) string) *connections {
 	if max == 0 {
 		max = defaultMaxConns
 		var limit unix.Rlimit
@@ -57,18 +58,19 @@ func newConnections(max int) *connections {
 		}
 	}
 	return &connections{
-		max: max, maxSilent: maxOne(max / silentShare), maxAddress: maxOne(max / addressShare),
-		all: map[net.Conn]*connection{}, addresses: map[netip.Prefix]*address{},
+		max: max, maxSilent: maxOne(max / silentShare), maxOrigin: maxOne(max / originShare), originOf: originOf,
+		all: map[net.Conn]*connection{}, origins: map[string]*origin{},
 	}
 }
 
 func maxOne(n int) int { return max(n, 1) }
 
-// prefixOf is the address of a connection's other end; the zero prefix stands for all that have none, as a pipe.
-func prefixOf(c net.Conn) netip.Prefix {
+// addressOf is the address of a connection's other end, an IPv4 address or an IPv6 network of 64 bits; "" for all that have
+// none, as a pipe.
+func addressOf(c net.Conn) string {
 	a, err := netip.ParseAddrPort(c.RemoteAddr().String())
 	if err != nil {
-		return netip.Prefix{}
+		return ""
 	}
 	bits := 64
 	ip := a.Addr().Unmap().WithZone("")
@@ -77,9 +79,9 @@ func prefixOf(c net.Conn) netip.Prefix {
 	}
 	p, err := ip.Prefix(bits)
 	if err != nil {
-		return netip.Prefix{}
+		return ""
 	}
-	return p
+	return p.String()
 }
 
 // state is for http.Server.ConnState, which tells of a new connection before the next one is accepted.
@@ -99,21 +101,21 @@ func (c *connections) state(conn net.Conn, state http.ConnState) {
 }
 
 func (c *connections) add(conn net.Conn) {
-	prefix := prefixOf(conn)
-	a := c.addresses[prefix]
-	if a == nil {
-		a = &address{}
-		c.addresses[prefix] = a
+	name := c.originOf(conn)
+	o := c.origins[name]
+	if o == nil {
+		o = &origin{name: name}
+		c.origins[name] = o
 	}
-	n := &connection{conn: conn, address: a, prefix: prefix}
+	n := &connection{conn: conn, origin: o}
 	c.all[conn] = n
-	a.count++
+	o.count++
 	c.move(n, &c.silent)
-	own := func(other *connection) bool { return other.address == a }
-	if prefix.IsValid() && a.silent > c.maxSilent {
+	own := func(other *connection) bool { return other.origin == o }
+	if name != "" && o.silent > c.maxSilent {
 		c.evict(own, &c.silent)
 	}
-	if prefix.IsValid() && a.count > c.maxAddress {
+	if name != "" && o.count > c.maxOrigin {
 		c.evict(own, &c.silent, &c.idle)
 	}
 	if len(c.all) > c.max {
@@ -130,14 +132,14 @@ func (c *connections) move(n *connection, to *list.List) {
 		n.in.Remove(n.place)
 	}
 	if n.in == &c.silent {
-		n.address.silent--
+		n.origin.silent--
 	}
 	if n.in = to; to == nil {
 		return
 	}
 	n.place = to.PushBack(n)
 	if to == &c.silent {
-		n.address.silent++
+		n.origin.silent++
 	}
 }
 
@@ -171,7 +173,7 @@ func (c *connections) forget(n *connection) {
 	}
 	c.move(n, nil)
 	delete(c.all, n.conn)
-	if n.address.count--; n.address.count == 0 {
-		delete(c.addresses, n.prefix)
+	if n.origin.count--; n.origin.count == 0 {
+		delete(c.origins, n.origin.name)
 	}
 }

@@ -37,7 +37,7 @@ type crowd struct {
 	all map[string]*fakeConn
 }
 
-func newCrowd(max int) *crowd { return &crowd{newConnections(max), map[string]*fakeConn{}} }
+func newCrowd(max int) *crowd { return &crowd{newConnections(max, addressOf), map[string]*fakeConn{}} }
 
 // come lets n connections of an address come, called address-1 and so on.
 func (c *crowd) come(address string, n int) {
@@ -95,8 +95,8 @@ func TestWhoIsSilentMakesRoom(t *testing.T) {
 	for _, conn := range c.all {
 		c.state(conn, http.StateClosed)
 	}
-	if len(c.connections.all) != 0 || len(c.addresses) != 0 || c.silent.Len() != 0 || c.idle.Len() != 0 {
-		t.Errorf("left: %d connections of %d addresses, %d silent, %d idle", len(c.connections.all), len(c.addresses), c.silent.Len(), c.idle.Len())
+	if len(c.connections.all) != 0 || len(c.origins) != 0 || c.silent.Len() != 0 || c.idle.Len() != 0 {
+		t.Errorf("left: %d connections of %d addresses, %d silent, %d idle", len(c.connections.all), len(c.origins), c.silent.Len(), c.idle.Len())
 	}
 }
 
@@ -115,8 +115,8 @@ func TestANetworkIsOneAddress(t *testing.T) {
 			open++
 		}
 	}
-	if open != 8+8+8 || len(c.addresses) != 3 {
-		t.Errorf("%d connections of %d networks are open, want 24 of 3", open, len(c.addresses))
+	if open != 8+8+8 || len(c.origins) != 3 {
+		t.Errorf("%d connections of %d networks are open, want 24 of 3", open, len(c.origins))
 	}
 }
 

@@ -23,9 +23,11 @@ type Options struct {
 	IdleTimeout     time.Duration // to wait for a connection's next request; default 30 s
 	ShutdownTimeout time.Duration // for requests in progress when Run's context ends; default 15 s
 	MaxHeader       int           // bytes of a request's header; default 8 KiB
-	// MaxConns is how many connections there may be. One more takes the place of one that says nothing: of the same address
+	// MaxConns is how many connections there may be. One more takes the place of one that says nothing: of the same origin
 	// if that has more than its part, else of the one that has been silent longest. Default 8,192, or what the process may open.
 	MaxConns int
+	// Origin tells connections apart by whose they are; "" has no part to keep to. Default: by their address.
+	Origin func(net.Conn) string
 	// ConnContext derives the context of all requests on a connection; may be nil.
 	ConnContext func(context.Context, net.Conn) context.Context
 }
@@ -63,6 +65,9 @@ func (opts Options) withDefaults() Options {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
+	if opts.Origin == nil {
+		opts.Origin = addressOf
+	}
 	return opts
 }
 
@@ -81,7 +86,7 @@ func (opts Options) server(ctx context.Context) *http.Server {
 		Handler:           opts.Handler,
 		BaseContext:       func(net.Listener) context.Context { return base },
 		ConnContext:       opts.ConnContext,
-		ConnState:         newConnections(opts.MaxConns).state,
+		ConnState:         newConnections(opts.MaxConns, opts.Origin).state,
 		ReadHeaderTimeout: opts.HeaderTimeout,
 		ReadTimeout:       opts.ReadTimeout,
 		WriteTimeout:      opts.WriteTimeout,
