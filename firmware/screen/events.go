@@ -53,12 +53,10 @@ func (s *Screen) statusEvent() statusEvent {
 }
 
 // events is the stream of server-sent events (WHATWG HTML, section 9.2) behind a page: "status" on opening, on change
-// and as a sign of life, "outcome" for each scan. It ends when the page goes, does not read, or the gate ends.
+// and as a sign of life, "outcome" for each scan. It ends when the page goes, does not read, has to make room for another of
+// the same user's – not before it has been told how things stand –, or the gate ends.
 func (s *Screen) events(w http.ResponseWriter, r *http.Request) error {
-	p, err := s.hub.join(r.URL.Query().Get("lane"))
-	if err != nil {
-		return httpserver.Busy.With(err.Error())
-	}
+	p := s.hub.join(r.URL.Query().Get("lane"), requester(r.Context()))
 	defer s.hub.leave(p)
 	out := stream{w: w, control: http.NewResponseController(w)}
 	w.Header().Set("Content-Type", "text/event-stream")
@@ -78,6 +76,8 @@ func (s *Screen) events(w http.ResponseWriter, r *http.Request) error {
 		case <-r.Context().Done():
 			return nil
 		case <-httpserver.Draining(r.Context()):
+			return nil
+		case <-p.ended:
 			return nil
 		case <-p.bell:
 		case <-beat.C:

@@ -11,7 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/sounds"
@@ -117,10 +116,6 @@ func TestStalledPageNeverHoldsUpTheGate(t *testing.T) {
 		fmt.Fprintf(c, "GET /events HTTP/1.1\r\nHost: %s\r\n\r\n", f.listener.Addr())
 	}
 	f.awaitPages(maxPages)
-	if w, body := f.get("/events", nil); w.StatusCode != http.StatusServiceUnavailable || w.Header.Get("Retry-After") == "" ||
-		w.Header.Get("Content-Type") != httpserver.TypeProblemJSON || !strings.Contains(body, `"busy"`) {
-		t.Errorf("one page more than may be: %s, %v, %s", w.Status, w.Header, body)
-	}
 	const shows = 200_000
 	done := make(chan struct{})
 	go func() {
@@ -162,7 +157,7 @@ func TestAnOutcomeIsNeverShownLongerThanItMay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &Screen{hub: newHub(), tally: newTally(), opts: Options{Now: time.Now}, maxHold: maxHold}
 		shows := func() time.Duration {
-			_, left, _ := s.hub.take(testkit.Must(s.hub.join(""))(t))
+			_, left, _ := s.hub.take(s.hub.join("", ""))
 			return left
 		}
 		s.Show(visit.Admitted, "front", time.Hour, time.Time{})
@@ -185,7 +180,7 @@ func TestAnOutcomeIsNotShownLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &Screen{hub: newHub(), tally: newTally(), opts: Options{Now: time.Now}, maxHold: maxHold}
 		shows := func() bool {
-			_, _, ok := s.hub.take(testkit.Must(s.hub.join(""))(t))
+			_, _, ok := s.hub.take(s.hub.join("", ""))
 			return ok
 		}
 		s.Show(visit.Admitted, "front", maxHold, time.Now().Add(time.Second))

@@ -1,52 +1,59 @@
 package screen
 
 import (
+	"context"
 	"net"
-	"sync"
+	"strconv"
+
+	"github.com/kipass/kipass/internal/peer"
 )
 
-// maxConns bounds the connections of all pages together.
-const maxConns = 64
+// maxConns bounds the connections of all pages together. Those of one user's programs are a part of them: see
+// httpserver.Options.Origin.
+const maxConns = 1024
 
-// limit has a listener accept no more than n connections at a time; further ones wait in the kernel.
-func limit(l net.Listener, n int) net.Listener {
-	return &limited{Listener: l, free: make(chan struct{}, n), closed: make(chan struct{})}
+// ownedConn is a connection and whose program is at its other end.
+type ownedConn struct {
+	net.Conn
+	owner string
 }
 
-type limited struct {
+// ownedListener asks of each connection whose it is. No user's programs take the place of another's, whatever they do: the
+// visitor's screen runs in a browser, and other programs of the device may be of somebody else.
+type ownedListener struct {
 	net.Listener
-	free   chan struct{} // holds one for each open connection
-	once   sync.Once
-	closed chan struct{}
+	ownerOf func(net.Conn) string
 }
 
-func (l *limited) Accept() (net.Conn, error) {
-	select {
-	case l.free <- struct{}{}:
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
+func (l *ownedListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
-		<-l.free
 		return nil, err
 	}
-	return &limitedConn{Conn: c, release: sync.OnceFunc(func() { <-l.free })}, nil
+	return &ownedConn{c, l.ownerOf(c)}, nil
 }
 
-func (l *limited) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return l.Listener.Close()
+// userOf names the user whose program has a connection. All of whom the kernel does not tell share one name.
+func userOf(c net.Conn) string {
+	uid, err := peer.User(c)
+	if err != nil {
+		return "unknown"
+	}
+	return strconv.FormatUint(uint64(uid), 10)
 }
 
-type limitedConn struct {
-	net.Conn
-	release func()
+func ownerOf(c net.Conn) string { return c.(*ownedConn).owner }
+
+type ownerKey struct{}
+
+func withOwner(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, ownerKey{}, ownerOf(c))
 }
 
-func (c *limitedConn) Close() error {
-	defer c.release()
-	return c.Conn.Close()
+// requester is whose program makes a request.
+func requester(ctx context.Context) string {
+	owner, _ := ctx.Value(ownerKey{}).(string)
+	return owner
 }
 
 // loopback reports whether a host is this device alone.

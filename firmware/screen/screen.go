@@ -50,7 +50,7 @@ const (
 // Screen serves the pages. Make it with New, then let Run serve.
 type Screen struct {
 	opts     Options
-	listener net.Listener
+	listener *ownedListener
 	hub      *hub
 	tally    *tally
 	started  time.Time
@@ -76,7 +76,7 @@ func New(opts Options) (*Screen, error) {
 		return nil, fmt.Errorf("screen: address %s is not on this device alone; use 127.0.0.1, [::1] or localhost", at)
 	}
 	return &Screen{
-		opts: opts, listener: limit(opts.Listener, maxConns), hub: newHub(), tally: newTally(), started: opts.Now(),
+		opts: opts, listener: &ownedListener{opts.Listener, userOf}, hub: newHub(), tally: newTally(), started: opts.Now(),
 		maxHold: maxHold, doubt: make(chan struct{}, 1),
 	}, nil
 }
@@ -108,6 +108,7 @@ func (s *Screen) Run(ctx context.Context) error {
 	poller.Go(func() { s.poll(polling) })
 	err := httpserver.Run(ctx, s.listener, httpserver.Options{
 		Handler: s.handler(), Logger: s.opts.Logger, HeaderTimeout: 5 * time.Second, WriteTimeout: writeLimit, ShutdownTimeout: endLimit,
+		MaxConns: maxConns, Origin: ownerOf, ConnContext: withOwner,
 	})
 	stop()
 	poller.Wait()

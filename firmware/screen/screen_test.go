@@ -31,6 +31,12 @@ type fixture struct {
 
 func newFixture(t *testing.T, opts Options) *fixture {
 	t.Helper()
+	return newFixtureOf(t, opts, userOf)
+}
+
+// newFixtureOf is one that tells programs apart by ownerOf.
+func newFixtureOf(t *testing.T, opts Options, ownerOf func(net.Conn) string) *fixture {
+	t.Helper()
 	f := &fixture{t: t}
 	if opts.Listener == nil {
 		opts.Listener = testkit.Must(net.Listen("tcp", "127.0.0.1:0"))(t)
@@ -38,7 +44,7 @@ func newFixture(t *testing.T, opts Options) *fixture {
 	opts.Status = func() Status { f.mu.Lock(); defer f.mu.Unlock(); return f.status }
 	opts.Logger, f.log = testkit.NewLogger()
 	f.Screen = testkit.Must(New(opts))(t)
-	f.maxHold = maxCalls
+	f.maxHold, f.listener.ownerOf = maxCalls, ownerOf
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- f.Run(ctx) }()

@@ -25,7 +25,7 @@ func startInMemory(t *testing.T) (s *Screen, network *memnet.Network, stop func(
 	log, _ := testkit.NewLogger()
 	s = &Screen{
 		opts:     Options{Language: "ko", Status: func() Status { return Status{InService: true} }, Now: time.Now, Logger: log},
-		listener: limit(testkit.Must(network.Listen(inMemory))(t), maxConns), hub: newHub(), tally: newTally(), maxHold: maxHold,
+		listener: &ownedListener{testkit.Must(network.Listen(inMemory))(t), userOf}, hub: newHub(), tally: newTally(), maxHold: maxHold,
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)

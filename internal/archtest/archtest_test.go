@@ -51,7 +51,7 @@ var rules = []struct {
 	{"sounds", []string{"protocol/visit"}, "clips and words belong to outcomes"},
 	{"configs", []string{"protocol/visit", "protocol/publickey", "internal/spelling", "drivers", "drivers/framing"}, "a config names places, devices and how their frames end, and opens none"},
 	{"firmware/journal/boltcheck", nil, "it knows the database's file and nothing of what is in it"},
-	{"firmware/screen", []string{"firmware/health", "protocol/visit", "protocol/day", "sounds", "configs", "internal/httpserver"}, "the screen serves pages and is told outcomes only: it knows neither codes nor readers"},
+	{"firmware/screen", []string{"firmware/health", "protocol/visit", "protocol/day", "sounds", "configs", "internal/httpserver", "internal/peer"}, "the screen serves pages and is told outcomes only: it knows neither codes nor readers"},
 	{"firmware/journal", []string{"firmware/journal/boltcheck", "protocol/visit", "protocol/day", "internal/durable", "internal/diskspace"}, "the journal keeps sealed visits in durable files and knows nothing else of the gate"},
 	{"firmware/clock", []string{"protocol/token", "protocol/visit", "internal/kerneltime"}, "the gate's clock knows how codes age and asks the kernel, and nothing else of the gate"},
 	{"firmware/", []string{"firmware/", "drivers", "protocol/token", "protocol/visit", "protocol/day", "sounds", "configs"}, "the gate knows contracts, never a concrete driver, and never waits for the network"},
