@@ -11,7 +11,10 @@ import (
 // What the loop does on its way from one state to the next. Each sets dueAt for the state it leads to, or leaves it
 // where that goes on waiting for the same.
 
-var errStalled = fmt.Errorf("sound device takes no sound: %w", drivers.ErrUnavailable)
+var (
+	errStalled = fmt.Errorf("sound device takes no sound: %w", drivers.ErrUnavailable)
+	errLate    = fmt.Errorf("sound device did not begin in time: %w", drivers.ErrUnavailable)
+)
 
 // call makes a call that may block, elsewhere.
 func (l *loop) call(do func() result) {
@@ -39,7 +42,7 @@ func (l *loop) reportSlowOpening(time.Time) {
 
 // takeOver begins with a device that was opened: it is suspended at once, unless a Show waits.
 func (l *loop) takeOver(now time.Time) {
-	l.dueAt = now
+	l.dueAt, l.pace = now, pace{patience: l.device.Patience(), since: now}
 	l.setFault(nil)
 }
 
@@ -73,22 +76,35 @@ func (l *loop) quietAndRelease(now time.Time) {
 
 // play begins the next sound. Samples are in place before the device is woken.
 func (l *loop) play(now time.Time) {
+	l.give(now)
+	l.await(now)
+}
+
+// give hands the next sound to a device that is already being waited for.
+func (l *loop) give(time.Time) {
 	l.voice = l.device.Play(l.next.sound, l.next.volume)
-	l.left, l.dueAt = len(l.next.sound), now.Add(stallLimit)
+	l.left, l.begun = len(l.next.sound), false
+}
+
+// await gives the device the time to move that its pace allows.
+func (l *loop) await(now time.Time) {
+	l.pace.expect(now)
+	l.dueAt = l.pace.limit()
 }
 
 // quiet ends the sound being played. What comes then is silence, until the device is suspended.
 func (l *loop) quiet(time.Time) { l.voice.Close() }
 
-// replace begins the next sound in the place of the one being played.
+// replace begins the next sound in the place of the one being played. The device gets no more time for that: cues that
+// follow each other closely must not hide that it takes none of them.
 func (l *loop) replace(now time.Time) {
 	l.quiet(now)
-	l.play(now)
+	l.give(now)
 }
 
 // replaceBySilence lets the device wake to nothing worth hearing.
 func (l *loop) replaceBySilence(now time.Time) {
-	l.next = utterance{silence(testLength), 1}
+	l.next = utterance{sound: silence(testLength), volume: 1}
 	l.replace(now)
 }
 
@@ -102,6 +118,7 @@ func (l *loop) cutShort(now time.Time) {
 func (l *loop) drain(now time.Time) {
 	l.quiet(now)
 	l.dueAt = now.Add(drainTime)
+	l.pace.expect(l.dueAt)
 }
 
 // dropStalled reports a device that takes nothing. Its sound is dropped, so that it is not heard much later, and silence
@@ -113,11 +130,11 @@ func (l *loop) dropStalled(now time.Time) {
 	l.dueAt = time.Time{}
 }
 
-// suspend lets the device rest.
-func (l *loop) suspend(now time.Time) {
+// suspend lets the device rest. If it has been waited for in vain, it is waited for no longer because of that.
+func (l *loop) suspend(time.Time) {
 	d := l.device
 	l.call(func() result { return result{err: d.Suspend()} })
-	l.dueAt = now.Add(stallLimit)
+	l.dueAt = l.pace.limit()
 }
 
 // reportStall reports a device that does not even let itself be suspended.
@@ -128,6 +145,7 @@ func (l *loop) reportStall(time.Time) {
 
 // rest begins the time after which an idle device is tested.
 func (l *loop) rest(now time.Time) {
+	l.pace.took(0, now)
 	l.setFault(nil)
 	l.dueAt = now.Add(l.opts.IdleCheck)
 }
@@ -136,16 +154,22 @@ func (l *loop) rest(now time.Time) {
 func (l *loop) resume(now time.Time) {
 	d := l.device
 	l.call(func() result { return result{err: d.Resume()} })
-	l.dueAt = now.Add(stallLimit)
+	l.await(now)
+}
+
+// wakeAgain wakes a device that has just let itself be suspended, and so has moved.
+func (l *loop) wakeAgain(now time.Time) {
+	l.pace.took(0, now)
+	l.resume(now)
 }
 
 func (l *loop) playAndResume(now time.Time) {
-	l.play(now)
+	l.give(now)
 	l.resume(now)
 }
 
 // test gives a resting device silence, to see whether it still works.
 func (l *loop) test(now time.Time) {
-	l.next = utterance{silence(testLength), 1}
+	l.next = utterance{sound: silence(testLength), volume: 1}
 	l.playAndResume(now)
 }

@@ -7,14 +7,24 @@ package speaker
 //
 // static void quiet(const char *file, int line, const char *function, int err, const char *format, ...) {}
 //
-// // probe opens the default device for playing, without waiting for its turn, and closes it again: 0, or a negative error number.
+// enum { card, process, server };
+//
+// // probe opens the default device for playing, without waiting for its turn, and closes it again. It returns who takes
+// // the sound – a card of the kernel, some process, or a sound server by a plug-in of its own –, or a negative error number.
 // static int probe(void) {
 //   snd_pcm_t *pcm;
 //   snd_lib_error_set_handler(quiet); // what goes wrong is returned; ALSA would print it as well
 //   int err = snd_pcm_open(&pcm, "default", SND_PCM_STREAM_PLAYBACK, SND_PCM_NONBLOCK);
 //   if (err < 0) return err;
+//   int kind = process;
+//   snd_pcm_info_t *info;
+//   if (snd_pcm_type(pcm) == SND_PCM_TYPE_IOPLUG) kind = server;
+//   else if (snd_pcm_info_malloc(&info) == 0) {
+//     if (snd_pcm_info(pcm, info) == 0 && snd_pcm_info_get_card(info) >= 0) kind = card;
+//     snd_pcm_info_free(info);
+//   }
 //   snd_pcm_close(pcm);
-//   return 0;
+//   return kind;
 // }
 import "C"
 
@@ -34,9 +44,10 @@ import (
 // next speaker takes it over.
 var process struct {
 	sync.Mutex
-	context *oto.Context
-	ready   <-chan struct{}
-	taken   bool
+	context  *oto.Context
+	ready    <-chan struct{}
+	patience time.Duration // of its device
+	taken    bool
 }
 
 func openDevice(ctx context.Context, buffer time.Duration) (soundDevice, error) {
@@ -47,8 +58,16 @@ func openDevice(ctx context.Context, buffer time.Duration) (soundDevice, error) 
 	}
 	if process.context == nil || process.context.Err() != nil {
 		// Every context leaves a goroutine behind for good, so one is made only when the device can be opened.
-		if err := C.probe(); err < 0 {
-			return nil, fmt.Errorf("no sound device: %s: %w", C.GoString(C.snd_strerror(err)), drivers.ErrUnavailable)
+		kind := C.probe()
+		if kind < 0 {
+			return nil, fmt.Errorf("no sound device: %s: %w", C.GoString(C.snd_strerror(kind)), drivers.ErrUnavailable)
+		}
+		process.patience = serverPatience
+		switch kind {
+		case C.card:
+			process.patience = cardPatience
+		case C.server:
+			buffer = max(buffer, serverBuffer)
 		}
 		c, ready, err := oto.NewContextWithOptions(&oto.NewContextOptions{
 			SampleRate: Rate, ChannelCount: 1, Format: oto.FormatSignedInt16LE, BufferSize: buffer,
@@ -70,10 +89,15 @@ func openDevice(ctx context.Context, buffer time.Duration) (soundDevice, error) 
 		return nil, err // nobody waits for it any more
 	}
 	process.taken = true
-	return otoDevice{process.context}, nil
+	return otoDevice{process.context, process.patience}, nil
 }
 
-type otoDevice struct{ *oto.Context }
+type otoDevice struct {
+	*oto.Context
+	patience time.Duration
+}
+
+func (d otoDevice) Patience() time.Duration { return d.patience }
 
 func (d otoDevice) Release() {
 	process.Lock()

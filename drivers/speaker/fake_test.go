@@ -12,6 +12,11 @@ type fakeDevice struct {
 	err      error
 	voices   []*fakeVoice
 	blocked  chan struct{} // not nil: takes nothing, and Suspend and Resume wait until it is closed
+	patience time.Duration // cardPatience if 0
+
+	// takes tells how much of a sound it has taken so long after its Play; nil for as much as has been heard.
+	takes func(time.Duration) time.Duration
+
 	released int
 	suspends int
 	resumes  int
@@ -40,7 +45,11 @@ func (v *fakeVoice) Left() int {
 	if v.device.asleep || v.device.blocked != nil || v.device.err != nil {
 		return len(v.sound)
 	}
-	return max(0, len(v.sound)-len(silence(time.Since(v.began))))
+	taken := time.Since(v.began)
+	if v.device.takes != nil {
+		taken = v.device.takes(taken)
+	}
+	return max(0, len(v.sound)-2*int(taken*Rate/time.Second))
 }
 
 func (v *fakeVoice) Close() {
@@ -71,6 +80,15 @@ func (d *fakeDevice) call(asleep bool) error {
 
 func (d *fakeDevice) Suspend() error { return d.call(true) }
 func (d *fakeDevice) Resume() error  { return d.call(false) }
+
+func (d *fakeDevice) Patience() time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.patience == 0 {
+		return cardPatience
+	}
+	return d.patience
+}
 
 func (d *fakeDevice) Err() error {
 	d.mu.Lock()

@@ -16,8 +16,9 @@ type soundDevice interface {
 	Play(sound PCM, volume float64) voice
 	Suspend() error
 	Resume() error
-	Err() error // why the device is lost, nil while it works
-	Release()   // gives it back; called once, last
+	Patience() time.Duration // longest it takes nothing while it works, once it has played what it took
+	Err() error              // why the device is lost, nil while it works
+	Release()                // gives it back; called once, last
 }
 
 // voice is one sound being played.
@@ -30,7 +31,6 @@ type voice interface {
 type opener func(ctx context.Context, buffer time.Duration) (soundDevice, error)
 
 const (
-	stallLimit  = 500 * time.Millisecond // longest a working device takes no samples
 	openLimit   = 2 * time.Second        // after this, opening counts as a fault
 	drainTime   = 150 * time.Millisecond // of silence after a sound, which pushes it out of every buffer behind
 	firstRetry  = 250 * time.Millisecond // between attempts to open; doubled up to lastRetry
@@ -49,6 +49,7 @@ var errUnusable = errors.New("the device opens but cannot be used")
 type utterance struct {
 	sound  PCM
 	volume float64
+	by     time.Time // from then on it is not begun, as in [drivers.Cue]
 }
 
 // result is what a call that may block has come to.
@@ -69,10 +70,13 @@ type loop struct {
 
 	state   state
 	dueAt   time.Time     // when the state has waited long enough; zero for never
+	lookAt  time.Time     // when the loop meant to look at the device again
 	results <-chan result // of the call that is out: opening, suspending, recalled, waking
 	device  soundDevice   // in states that are open
 	voice   voice         // in states that are sounding
+	pace    pace          // of device
 	left    int           // bytes of voice not taken when it was last looked at
+	begun   bool          // whether the device has taken anything of voice
 
 	next  utterance // for begin
 	cause error     // for refused and lost
@@ -80,13 +84,13 @@ type loop struct {
 	asked bool                      // a Show waits for the first samples of voice, or for the first opening
 	asker device.Request[utterance] // that Show
 
-	haltLimit time.Duration
+	slowness time.Duration // see startAt
 }
 
 func newLoop(opts Options, open opener, fault *device.Fault) *loop {
 	return &loop{
 		opts: opts, open: open, fault: fault, retry: device.Backoff{First: firstRetry, Last: lastRetry},
-		now: time.Now, haltLimit: haltLimit,
+		now: time.Now, slowness: 1,
 	}
 }
 
@@ -95,7 +99,10 @@ func (l *loop) run(ctx context.Context, requests <-chan device.Request[utterance
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		timer.Reset(l.pause(l.now()))
+		now := l.now()
+		pause := l.pause(now)
+		l.lookAt = now.Add(pause)
+		timer.Reset(pause)
 		select {
 		case <-ctx.Done():
 			err := l.halt()
@@ -133,6 +140,7 @@ func (l *loop) tick(now time.Time) {
 			return
 		}
 	}
+	l.forgive(now)
 	if l.state.sounding() {
 		l.follow(now)
 	}
@@ -141,17 +149,34 @@ func (l *loop) tick(now time.Time) {
 	}
 }
 
-// follow looks at how far the sound being played has got. A device that takes some of it works.
+// forgive leaves out of the device's time by how much this look at it comes late: the machine was busy, and the device
+// may have been kept waiting as well.
+func (l *loop) forgive(now time.Time) {
+	late := now.Sub(l.lookAt)
+	if late <= 0 || l.dueAt.IsZero() || !l.state.sounding() && l.state != suspending {
+		return
+	}
+	l.pace.missed(late)
+	l.dueAt = l.dueAt.Add(late)
+}
+
+// follow looks at how far the sound being played has got. A device that takes some of it works. A sound that it has not
+// begun in time is dropped: whom it was for has left.
 func (l *loop) follow(now time.Time) {
 	left := l.voice.Left()
 	if left < l.left {
-		l.left, l.dueAt = left, now.Add(stallLimit)
+		l.pace.took(span(l.left-left)/l.slowness, now)
+		l.left, l.begun, l.dueAt = left, true, l.pace.limit()
 		l.retry.Reset()
 		l.setFault(nil)
 		l.answer(nil)
 	}
-	if left == 0 && l.state == playing {
+	switch by := l.next.by; {
+	case left == 0 && l.state == playing:
 		l.on(finished, now)
+	case !l.begun && !by.IsZero() && !time.Now().Before(by):
+		l.answer(errLate)
+		l.on(cut, now)
 	}
 }
 
@@ -228,7 +253,7 @@ func (l *loop) setFault(err error) {
 // halt ends the sound and suspends the device by the table, both within the halt limit, and waits for the call that is out.
 func (l *loop) halt() error {
 	l.answer(device.ErrHalted)
-	limit := time.NewTimer(l.haltLimit)
+	limit := time.NewTimer(l.slowness * haltLimit)
 	defer limit.Stop()
 	for {
 		l.on(cut, l.now())

@@ -10,7 +10,7 @@ type Options struct {
 	Clips  map[string]PCM // what can be said, by the names cues use; not changed by the caller afterwards
 	Volume float64        // factor from 0 (silent) to 1 (as recorded); 0.5 is 6 dB less
 	Quiet  Quiet          // hours with a volume of their own
-	Buffer time.Duration  // the device's buffer; 0 is DefaultBuffer. The first speaker of the process decides.
+	Buffer time.Duration  // of a card, or 0 for DefaultBuffer; servers get more. The first speaker of the process decides.
 
 	// IdleCheck is how often a device nobody uses is given 20 ms of silence to see whether it still works; 0 is every
 	// 30 s. It is the longest time after which Check notices that an idle device was unplugged.
@@ -23,6 +23,10 @@ type Options struct {
 // DefaultBuffer had the shortest time from a cue to its first sample without losses; docs/sound.md has the figures, and
 // what to do where it crackles.
 const DefaultBuffer = 10 * time.Millisecond
+
+// serverBuffer is the least for a sound server: it fetches sound when its own turn comes, and one that once finds too
+// little goes on with silence (PulseAudio's null sink with 2 s of it).
+const serverBuffer = 100 * time.Millisecond
 
 // Quiet is a span of each day with its own volume. From later than To goes over midnight; equal ones mean no quiet hours.
 type Quiet struct {

@@ -17,7 +17,10 @@ const maxClip = 30 * time.Second
 type PCM []byte
 
 // Duration returns how long the sound lasts.
-func (p PCM) Duration() time.Duration { return time.Duration(len(p)/2) * time.Second / Rate }
+func (p PCM) Duration() time.Duration { return span(len(p)) }
+
+// span returns how long so many bytes of sound last.
+func span(bytes int) time.Duration { return time.Duration(bytes/2) * time.Second / Rate }
 
 const (
 	formatPCM        = 1

@@ -40,7 +40,7 @@ func startAt(slowness time.Duration, opts Options, open opener) *Speaker {
 	if slowness > 1 {
 		began := time.Now()
 		l.now = func() time.Time { return began.Add(time.Since(began) / slowness) }
-		l.haltLimit = slowness * haltLimit
+		l.slowness = slowness
 	}
 	s.worker = device.Work("the sound device", slowness*device.ShowLimit, l.run)
 	return s
@@ -52,7 +52,7 @@ func startAt(slowness time.Duration, opts Options, open opener) *Speaker {
 // [drivers.ErrNotInBuild]. Names that are no clips are an error too, after the others have been played.
 func (s *Speaker) Show(ctx context.Context, c drivers.Cue) error {
 	sound, unknown := s.compose(c.Clips)
-	what := utterance{sound: sound, volume: s.opts.volume()}
+	what := utterance{sound: sound, volume: s.opts.volume(), by: c.By}
 	if what.volume == 0 {
 		what.sound = nil
 	}

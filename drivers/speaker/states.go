@@ -73,7 +73,7 @@ var transitions = map[state]map[event]transition{
 		lost:     {absent, (*loop).quietAndRelease},
 	},
 	suspending: {
-		begin:    {recalled, (*loop).play},
+		begin:    {recalled, (*loop).give},
 		returned: {resting, (*loop).rest},
 		due:      {suspending, (*loop).reportStall},
 		lost:     {absent, (*loop).release},
@@ -81,7 +81,7 @@ var transitions = map[state]map[event]transition{
 	recalled: {
 		begin:    {recalled, (*loop).replace},
 		cut:      {suspending, (*loop).quiet},
-		returned: {waking, (*loop).resume},
+		returned: {waking, (*loop).wakeAgain},
 		due:      {recalled, (*loop).dropStalled},
 		lost:     {absent, (*loop).quietAndRelease},
 	},

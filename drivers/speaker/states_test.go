@@ -85,7 +85,7 @@ func (w *walk) step(e event) {
 	case e == lost:
 		l.cause = errNoCard
 	case e == begin:
-		l.next = utterance{silence(time.Second), 1}
+		l.next = utterance{sound: silence(time.Second), volume: 1}
 	}
 	l.on(e, time.Now())
 	synctest.Wait()
