@@ -47,3 +47,13 @@ func bareServerCommand() *cobra.Command {
 	cli.FlagsOf(cmd).Data(&dir, "자료 폴더 / folder for its data")
 	return cmd
 }
+
+func bareGateCommand() *cobra.Command {
+	dir := ""
+	about := "비교용 게이트, bench가 시작합니다 / the bare gate to compare with, started by bench"
+	cmd := cli.Command("bare-gate", about, func(cmd *cobra.Command, _ []string) error {
+		return bench.ServeBareGate(cmd.Context(), dir, cmd.OutOrStdout())
+	})
+	cli.FlagsOf(cmd).Data(&dir, "단말 장치가 있는 폴더 / folder that has its terminal")
+	return cmd
+}

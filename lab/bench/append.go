@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,15 +29,7 @@ func newDisk(ctx context.Context, s *site) (d *disk, err error) {
 	if err != nil {
 		return nil, err
 	}
-	j, err := openJournal(s.path("journal"), key.Public())
-	if err != nil {
-		return nil, err
-	}
-	_, err = j.Append(ctx, newVisit(time.Now()))
-	if err = errors.Join(err, j.Close()); err != nil {
-		return nil, err
-	}
-	size, err := sizesOf(s.path("journal", "journal.db"))
+	size, err := journalSizes(ctx, s.path("journal"), key.Public())
 	if err != nil {
 		return nil, err
 	}
@@ -51,6 +44,19 @@ func newDisk(ctx context.Context, s *site) (d *disk, err error) {
 		return nil, errors.Join(err, d.journal.Close(), d.bolt.close())
 	}
 	return d, nil
+}
+
+// journalSizes begins a journal of one visit and returns the sizes of what it writes.
+func journalSizes(ctx context.Context, dir string, key visit.SealPublicKey) (sizes, error) {
+	j, err := openJournal(dir, key)
+	if err != nil {
+		return sizes{}, err
+	}
+	_, err = j.Append(ctx, newVisit(time.Now()))
+	if err = errors.Join(err, j.Close()); err != nil {
+		return sizes{}, err
+	}
+	return sizesOf(filepath.Join(dir, "journal.db"))
 }
 
 func (d *disk) close() error { return errors.Join(d.journal.Close(), d.bolt.close(), d.file.close()) }
@@ -85,8 +91,9 @@ func measureAppend(ctx context.Context, s *site) (figures []Figure, err error) {
 	}
 	whole, bolt, file := 1/took[0].median(), 1/took[1].median(), 1/took[2].median()
 	return []Figure{
-		compared("append_to_bbolt", "appends/s", whole, bolt, atLeast(ratio, 0.95)),
-		compared("append_to_fdatasync", "appends/s", whole, file),
+		compared("append_to_bbolt", "appends/s", whole, bolt, "one bbolt commit of the same record and state",
+			atLeast(0.95, "sealing, chain and the checks of the disk are to cost little beside two flushes")),
+		compared("append_to_fdatasync", "appends/s", whole, file, "a record appended to a file and one fdatasync", forPeople),
 	}, nil
 }
 
@@ -111,7 +118,9 @@ func measureWriters(ctx context.Context, s *site) (figures []Figure, err error) 
 		return nil, err
 	}
 	whole, bare := writersLap/took[0].median(), writersLap/took[1].median()
-	return []Figure{compared("append_64_writers", "appends/s", whole, bare, atLeast(ours, 25_000), atLeast(ratio, 0.8))}, nil
+	return []Figure{compared("append_64_writers", "appends/s", whole, bare,
+		"64 writers over the plainest group commit: one goroutine that commits what is in a channel",
+		atLeast(1.1, "whoever finds the disk free commits for all who wait, without a change of goroutine"))}, nil
 }
 
 // spread runs do n times from several goroutines and returns the first error of each.

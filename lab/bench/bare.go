@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -77,6 +78,18 @@ func (b *bareBolt) update(records ...[]byte) error {
 		}
 		return tx.Bucket(bareMeta).Put(bareState, b.state)
 	})
+}
+
+// read returns copies of up to n records after a sequence.
+func (b *bareBolt) read(after uint64, n int) (records [][]byte, err error) {
+	err = b.db.View(func(tx *bolt.Tx) error {
+		c := tx.Bucket(bareRecords).Cursor()
+		for k, v := c.Seek(binary.BigEndian.AppendUint64(nil, after+1)); k != nil && len(records) < n; k, v = c.Next() {
+			records = append(records, bytes.Clone(v))
+		}
+		return nil
+	})
+	return records, err
 }
 
 func (b *bareBolt) close() error { return b.db.Close() }

@@ -17,18 +17,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"time"
-
-	"github.com/cockroachdb/pebble/v2"
 )
 
 // bareCertificate is the file of its folder in which a bare server puts its certificate, as a visit server does.
 const bareCertificate = "server-ca.pem"
 
 // ServeBare is the bare limit of a visit server, to be run in a process of its own: over TLS 1.3 it reads a request,
-// commits it durably to one Pebble and a short row to another – a visit server keeps visits and accounts apart – and
-// answers. It keeps its files in dir and writes "ready URL" to out.
+// commits what is in it durably to one Pebble, and answers. It keeps its files in dir and writes "ready URL" to out.
 func ServeBare(ctx context.Context, dir string, out io.Writer) (err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -37,18 +33,16 @@ func ServeBare(ctx context.Context, dir string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	var stores [2]*barePebble
-	for i := range stores {
-		if stores[i], err = openBarePebble(filepath.Join(dir, fmt.Sprintf("pebble-%d", i))); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, stores[i].close()) }()
+	kept, err := openBarePebble(filepath.Join(dir, "pebble"))
+	if err != nil {
+		return err
 	}
+	defer func() { err = errors.Join(err, kept.close()) }()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: bareHandler(stores[0].db, stores[1].db), ReadHeaderTimeout: time.Minute}
+	server := &http.Server{Handler: bareHandler(kept), ReadHeaderTimeout: time.Minute}
 	closed := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() { closed <- server.Close() })
 	fmt.Fprintf(out, "ready https://%s\n", listener.Addr())
@@ -59,21 +53,53 @@ func ServeBare(ctx context.Context, dir string, out io.Writer) (err error) {
 	return err
 }
 
-func bareHandler(visits, accounts *pebble.DB) http.Handler {
-	var n atomic.Uint64
-	row, answer := make([]byte, 200), make([]byte, 100)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err == nil {
-			key := binary.BigEndian.AppendUint64(nil, n.Add(1))
-			err = errors.Join(visits.Set(key, body[:min(len(body), len(row))], pebble.Sync), accounts.Set([]byte("account"), row, pebble.Sync))
+// Paths of the bare server.
+const (
+	bareOne   = "/one"   // the whole body is one row
+	bareMany  = "/many"  // the body is one row after the other, each behind its length in two bytes
+	bareBytes = 100      // of its answer
+	maxBody   = 16 << 20 // of a request to it
+)
+
+// bareHandler serves one connection, or several that take turns.
+func bareHandler(kept *barePebble) http.Handler {
+	answer := make([]byte, bareBytes)
+	keep := func(rows func(body []byte) [][]byte) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+			if err == nil {
+				err = kept.keep(rows(body))
+			}
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+				return
+			}
+			_, _ = w.Write(answer) // the caller notices when it does not come
 		}
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
+	}
+	mux := http.NewServeMux()
+	mux.Handle(bareOne, keep(func(body []byte) [][]byte { return [][]byte{body[:min(len(body), bareRow)]} }))
+	mux.Handle(bareMany, keep(splitRows))
+	return mux
+}
+
+// joinRows and splitRows are the form in which rows go to [bareMany].
+func joinRows(body []byte, rows ...[]byte) []byte {
+	for _, r := range rows {
+		body = append(binary.BigEndian.AppendUint16(body, uint16(len(r))), r...)
+	}
+	return body
+}
+
+func splitRows(body []byte) (rows [][]byte) {
+	for len(body) >= 2 {
+		n := 2 + int(binary.BigEndian.Uint16(body))
+		if n > len(body) {
+			break
 		}
-		_, _ = w.Write(answer) // the caller notices when it does not come
-	})
+		rows, body = append(rows, body[2:n]), body[n:]
+	}
+	return rows
 }
 
 // selfSigned makes a certificate for loopback and writes it to path.

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
+
 	"github.com/kipass/kipass/lab/internal/process"
 )
 
@@ -26,7 +28,7 @@ func TestRunMeasures(t *testing.T) {
 		var got []string
 		for _, f := range figures {
 			got = append(got, f.Name)
-			if f.Ours <= 0 || f.Limit != nil && *f.Limit <= 0 {
+			if f.Ours <= 0 || f.Bare != nil && *f.Bare <= 0 {
 				t.Errorf("%s: ours %v", f.Name, f.Ours)
 			}
 		}
@@ -121,28 +123,37 @@ func TestBareServerKeepsWhatItAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const requests = 3
-	for n := range requests {
-		answer, err := send(t.Context(), "/", "text/plain", []byte{byte(n), 'x'})
-		if err != nil || len(answer) == 0 {
-			t.Fatalf("answer of %d bytes, %v", len(answer), err)
+	rows := [][]byte{[]byte("first"), []byte("second"), {}}
+	for path, body := range map[string][]byte{bareOne: []byte("first"), bareMany: joinRows(nil, rows...)} {
+		if answer, err := send(t.Context(), path, "text/plain", body); err != nil || len(answer) != bareBytes {
+			t.Fatalf("%s: answer of %d bytes, %v", path, len(answer), err)
 		}
+	}
+	if _, err := send(t.Context(), "/", "text/plain", nil); err == nil {
+		t.Error("a path that there is not was answered")
 	}
 	cancel()
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	kept, err := openBarePebble(filepath.Join(dir, "pebble-0"))
+	kept, err := openBarePebble(filepath.Join(dir, "pebble"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer kept.close()
-	value, closer, err := kept.db.Get([]byte{0, 0, 0, 0, 0, 0, 0, requests})
-	if err != nil || string(value) != string([]byte{requests - 1, 'x'}) {
-		t.Fatalf("kept %q, %v", value, err)
+	it, err := kept.db.NewIter(&pebble.IterOptions{LowerBound: []byte{'v'}, UpperBound: []byte{'w'}})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := closer.Close(); err != nil {
-		t.Error(err)
+	seen := map[string]int{}
+	for ok := it.First(); ok; ok = it.Next() {
+		if len(it.Value()) != bareRow {
+			t.Errorf("a row of %d bytes", len(it.Value()))
+		}
+		seen[strings.TrimRight(string(it.Value()), "\x00")]++
+	}
+	if err := it.Close(); err != nil || seen["first"] != 2 || seen["second"] != 1 || seen[""] != 1 {
+		t.Errorf("kept %v, %v", seen, err)
 	}
 }
 

@@ -78,8 +78,7 @@ func measureCode(ctx context.Context, _ *site) ([]Figure, error) {
 		}
 		texts[i] = []byte(text)
 	}
-	// Two bytes in three characters of base45; of them, all but the signature is signed, with 8 bytes of frame (RFC 9052, section 4.4).
-	signed := make([]byte, (len(texts[0])-len("KIP1:"))*2/3-ed25519.SignatureSize+8)
+	signed := make([]byte, signedBytes(string(texts[0])))
 	public := s.issuer.Public().(ed25519.PublicKey)
 	signature := ed25519.Sign(s.issuer, signed)
 	next := 0
@@ -97,8 +96,14 @@ func measureCode(ctx context.Context, _ *site) ([]Figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []Figure{compared("verify_and_decide", "µs", took[0].median()*1e6, took[1].median()*1e6, atMost(ratio, 1.15))}, nil
+	return []Figure{compared("verify_and_decide", "µs", took[0].median()*1e6, took[1].median()*1e6,
+		"one Ed25519 check of as many bytes",
+		atMost(1.1, "decoding base45 and COSE and deciding are to cost little beside the signature"))}, nil
 }
+
+// signedBytes is how many bytes of a code are signed: two bytes in three characters of base45; of them, all but the
+// signature, with 8 bytes of frame (RFC 9052, section 4.4).
+func signedBytes(code string) int { return (len(code)-len("KIP1:"))*2/3 - ed25519.SignatureSize + 8 }
 
 // admit is the whole way of a good code up to the decision, save the journal.
 func admit(text []byte, trust *token.Trust, now time.Time) error {
@@ -141,11 +146,11 @@ func measureSeal(ctx context.Context, _ *site) ([]Figure, error) {
 	}
 	const batch = 1000
 	buf, seq := make([]byte, 0, visit.MaxSealed), uint64(0)
-	size := 0
+	sealed := 0
 	whole := timed(func() error {
 		for range batch {
 			seq++
-			size = len(sealer.Seal(buf, seq, record))
+			sealed = len(sealer.Seal(buf, seq, record))
 		}
 		return nil
 	})
@@ -161,8 +166,10 @@ func measureSeal(ctx context.Context, _ *site) ([]Figure, error) {
 		return nil, err
 	}
 	return []Figure{
-		compared("seal_record", "ns", took[0].median()/batch*1e9, took[1].median()/batch*1e9, atMost(ours, 1000)),
-		absolute("seal_overhead", "bytes", float64(size-len(record)), atMost(ours, 40)),
+		compared("seal_record", "ns", took[0].median()/batch*1e9, took[1].median()/batch*1e9,
+			"AES-256-GCM over as many bytes",
+			atMost(1.5, "nothing but nonce and additional data is made anew for each record; the encapsulation is one an epoch")),
+		size("seal_overhead", "bytes", float64(sealed-len(record)), atMost(40, "a record is sent and stored with it; an encapsulation in each would be 1,136")),
 	}, nil
 }
 

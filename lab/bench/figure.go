@@ -6,46 +6,38 @@ import (
 	"io"
 	"math"
 	"strconv"
-	"strings"
 	"text/tabwriter"
 )
 
-// Figure is one result: ours, beside the bare limit where there is one, both taken in the same run.
+// Figure is one result, and what it is held against. What hangs on the machine is held against a bare limit: the same
+// parts without what is ours around them, taken in turns in the same run; the target is then one of the ratio, which holds
+// on any machine, however busy. A size is held against a bound of its own.
 type Figure struct {
 	Name   string   `json:"name"`
 	Ours   float64  `json:"ours"`
-	Limit  *float64 `json:"limit"` // what the bare operation reaches; nil where there is none to compare with
-	Ratio  *float64 `json:"ratio"` // Ours ÷ Limit
+	Bare   *float64 `json:"bare"`  // the bare limit; nil for a size
+	Ratio  *float64 `json:"ratio"` // Ours ÷ Bare
 	Unit   string   `json:"unit"`
-	Target string   `json:"target"` // in words, empty for none
+	Target string   `json:"target"` // of the ratio where there is one, else of the figure; empty for none
 	OK     bool     `json:"ok"`     // whether the target is reached; true where there is none
+	Of     string   `json:"of"`     // what the bare limit is
+	Why    string   `json:"why"`    // the reason of the target
 }
 
-// target is one bound of a figure.
+// target is the bound of a figure.
 type target struct {
-	of    measure
 	least bool // the bound is the least that will do, else the most
 	bound float64
+	why   string
 }
 
-type measure uint8
+func atMost(bound float64, why string) target  { return target{bound: bound, why: why} }
+func atLeast(bound float64, why string) target { return target{bound: bound, least: true, why: why} }
 
-const (
-	ours  measure = iota // the figure itself
-	ratio                // the figure ÷ its bare limit
-)
+// forPeople is a figure that is told and held against nothing.
+var forPeople = target{bound: math.Inf(1)}
 
-func atMost(of measure, bound float64) target  { return target{of: of, bound: bound} }
-func atLeast(of measure, bound float64) target { return target{of: of, bound: bound, least: true} }
-
-func (t target) reached(f Figure) bool {
-	v := f.Ours
-	if t.of == ratio {
-		if f.Ratio == nil {
-			return false
-		}
-		v = *f.Ratio
-	}
+func (t target) reached(v float64) bool {
 	if t.least {
 		return v >= t.bound
 	}
@@ -53,46 +45,30 @@ func (t target) reached(f Figure) bool {
 }
 
 func (t target) words(unit string) string {
-	sign, what := "≤", unit
-	if t.least {
-		sign = "≥"
+	switch {
+	case t == forPeople:
+		return ""
+	case t.least:
+		return fmt.Sprintf("≥ %s %s", number(t.bound), unit)
 	}
-	if t.of == ratio {
-		what = "× bare"
-	}
-	return fmt.Sprintf("%s %s %s", sign, number(t.bound), what)
+	return fmt.Sprintf("≤ %s %s", number(t.bound), unit)
 }
 
-// absolute is a figure without a bare limit.
-func absolute(name, unit string, value float64, targets ...target) Figure {
-	return judge(Figure{Name: name, Unit: unit, Ours: value}, targets)
+// size is a figure that hangs on the program alone, and not on the machine.
+func size(name, unit string, value float64, t target) Figure {
+	return Figure{Name: name, Unit: unit, Ours: round(value), Target: t.words(unit), OK: t.reached(value), Why: t.why}
 }
 
-// compared is a figure beside its bare limit.
-func compared(name, unit string, value, limit float64, targets ...target) Figure {
-	r := value / limit
-	return judge(Figure{Name: name, Unit: unit, Ours: value, Limit: &limit, Ratio: &r}, targets)
-}
-
-// judge holds a figure against its targets and rounds it to what a measurement is worth.
-func judge(f Figure, targets []target) Figure {
-	f.OK = true
-	var words []string
-	for _, t := range targets {
-		f.OK = f.OK && t.reached(f)
-		words = append(words, t.words(f.Unit))
-	}
-	f.Target = strings.Join(words, " and ")
-	f.Ours = round(f.Ours)
-	for _, v := range []*float64{f.Limit, f.Ratio} {
-		if v != nil {
-			*v = round(*v)
-		}
-	}
+// compared is a figure beside its bare limit, which is of what is named.
+func compared(name, unit string, value, bare float64, of string, t target) Figure {
+	ratio := value / bare
+	f := Figure{Name: name, Unit: unit, Ours: round(value), Target: t.words("× bare"), OK: t.reached(ratio), Of: of, Why: t.why}
+	bare, ratio = round(bare), round(ratio)
+	f.Bare, f.Ratio = &bare, &ratio
 	return f
 }
 
-// round keeps four digits, or all before the point.
+// round keeps four digits, or all before the point: what a measurement is worth.
 func round(v float64) float64 {
 	if v == 0 || math.IsInf(v, 0) || math.IsNaN(v) {
 		return v
@@ -103,22 +79,23 @@ func round(v float64) float64 {
 
 func number(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
-// Write writes the figures as a table for people, then each as a line of JSON.
+// Write writes the figures as a table for people, then what each is held against and why, then each as a line of JSON.
 func Write(w io.Writer, figures []Figure) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "figure\tours\tbare limit\tratio\tunit\ttarget\t\t")
+	fmt.Fprintln(table, "figure\tours\tbare\tratio\tunit\ttarget\t\t")
 	for _, f := range figures {
-		verdict := "ok"
-		switch {
-		case f.Target == "":
-			verdict = "–"
-		case !f.OK:
-			verdict = "MISSED"
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", f.Name, number(f.Ours), optional(f.Limit), optional(f.Ratio), f.Unit, f.Target, verdict)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", f.Name, number(f.Ours), optional(f.Bare), optional(f.Ratio), f.Unit, f.Target, f.verdict())
 	}
 	if err := table.Flush(); err != nil {
 		return err
+	}
+	for _, f := range figures {
+		if f.Of != "" {
+			fmt.Fprintf(w, "%s: bare is %s\n", f.Name, f.Of)
+		}
+		if f.Why != "" {
+			fmt.Fprintf(w, "%s: %s, because %s\n", f.Name, f.Target, f.Why)
+		}
 	}
 	lines := json.NewEncoder(w)
 	lines.SetEscapeHTML(false)
@@ -128,6 +105,16 @@ func Write(w io.Writer, figures []Figure) error {
 		}
 	}
 	return nil
+}
+
+func (f Figure) verdict() string {
+	switch {
+	case f.Target == "":
+		return "–"
+	case !f.OK:
+		return "MISSED"
+	}
+	return "ok"
 }
 
 func optional(v *float64) string {

@@ -3,27 +3,28 @@ package bench
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"strings"
 	"testing"
 )
 
-func TestJudge(t *testing.T) {
+func TestFiguresAreJudged(t *testing.T) {
 	for rule, c := range map[string]struct {
 		figure Figure
 		ok     bool
 		target string
 	}{
-		"no target is always reached":               {absolute("x", "ms", 1e9), true, ""},
-		"at most is reached at the bound":           {absolute("x", "ms", 10, atMost(ours, 10)), true, "≤ 10 ms"},
-		"at most is missed above":                   {absolute("x", "ms", 10.001, atMost(ours, 10)), false, "≤ 10 ms"},
-		"at least is reached at the bound":          {absolute("x", "a/s", 25000, atLeast(ours, 25000)), true, "≥ 25000 a/s"},
-		"at least is missed below":                  {absolute("x", "a/s", 24999, atLeast(ours, 25000)), false, "≥ 25000 a/s"},
-		"a ratio is ours over bare":                 {compared("x", "a/s", 95, 100, atLeast(ratio, 0.95)), true, "≥ 0.95 × bare"},
-		"a ratio is judged before it is rounded":    {compared("x", "a/s", 0.9499999, 1, atLeast(ratio, 0.95)), false, "≥ 0.95 × bare"},
-		"a ratio without a bare limit is missed":    {absolute("x", "a/s", 95, atLeast(ratio, 0.95)), false, "≥ 0.95 × bare"},
-		"of several targets all must be reached":    {compared("x", "a/s", 30, 100, atLeast(ours, 20), atLeast(ratio, 0.8)), false, "≥ 20 a/s and ≥ 0.8 × bare"},
-		"the first of several counts as the last":   {compared("x", "a/s", 30, 30, atLeast(ours, 40), atLeast(ratio, 0.8)), false, "≥ 40 a/s and ≥ 0.8 × bare"},
-		"several targets that are reached are well": {compared("x", "a/s", 90, 100, atLeast(ours, 20), atLeast(ratio, 0.8)), true, "≥ 20 a/s and ≥ 0.8 × bare"},
+		"no target is always reached":            {compared("x", "ms", 1e9, 1, "b", forPeople), true, ""},
+		"a size is reached at its bound":         {size("x", "MB", 10, atMost(10, "w")), true, "≤ 10 MB"},
+		"a size is missed above":                 {size("x", "MB", 10.001, atMost(10, "w")), false, "≤ 10 MB"},
+		"at most is reached at the bound":        {compared("x", "ms", 15, 10, "b", atMost(1.5, "w")), true, "≤ 1.5 × bare"},
+		"at most is missed above":                {compared("x", "ms", 15.01, 10, "b", atMost(1.5, "w")), false, "≤ 1.5 × bare"},
+		"at least is reached at the bound":       {compared("x", "a/s", 95, 100, "b", atLeast(0.95, "w")), true, "≥ 0.95 × bare"},
+		"a ratio is judged before it is rounded": {compared("x", "a/s", 0.9499999, 1, "b", atLeast(0.95, "w")), false, "≥ 0.95 × bare"},
+		"nothing to compare with reaches no most": {
+			compared("x", "ms", 1, 0, "b", atMost(2, "w")), false, "≤ 2 × bare"},
+		"nothing at all reaches no bound": {
+			compared("x", "ms", 0, 0, "b", atLeast(2, "w")), false, "≥ 2 × bare"},
 	} {
 		if c.figure.OK != c.ok || c.figure.Target != c.target {
 			t.Errorf("%s: ok %v, target %q; want %v, %q", rule, c.figure.OK, c.figure.Target, c.ok, c.target)
@@ -32,7 +33,7 @@ func TestJudge(t *testing.T) {
 }
 
 func TestRound(t *testing.T) {
-	for in, want := range map[float64]float64{0: 0, 0.123456: 0.1235, 0.00123456: 0.001235, 1.23456: 1.235, 123.456: 123.5, 123456.7: 123457, -1.23456: -1.235} {
+	for in, want := range map[float64]float64{0: 0, 0.123456: 0.1235, 0.00123456: 0.001235, 1.23456: 1.235, 123.456: 123.5, 123456.7: 123457, -1.23456: -1.235, math.Inf(1): math.Inf(1)} {
 		if got := round(in); got != want {
 			t.Errorf("round(%v) = %v, want %v", in, got, want)
 		}
@@ -40,23 +41,33 @@ func TestRound(t *testing.T) {
 }
 
 func TestWriteEndsWithOneLineOfJSONPerFigure(t *testing.T) {
-	figures := []Figure{compared("first", "µs", 44, 40, atMost(ratio, 1.15)), absolute("second", "ms", 12, atMost(ours, 10)), absolute("third", "ms", 1)}
+	figures := []Figure{
+		compared("first", "µs", 44, 40, "a bare check", atMost(1.15, "of the decoding")), size("second", "MB", 12, atMost(10, "flash is small")),
+		compared("third", "ms", 1, 4, "a bare write", forPeople),
+	}
 	var out bytes.Buffer
 	if err := Write(&out, figures); err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
-	for i, want := range []string{
-		`{"name":"first","ours":44,"limit":40,"ratio":1.1,"unit":"µs","target":"≤ 1.15 × bare","ok":true}`,
-		`{"name":"second","ours":12,"limit":null,"ratio":null,"unit":"ms","target":"≤ 10 ms","ok":false}`,
-		`{"name":"third","ours":1,"limit":null,"ratio":null,"unit":"ms","target":"","ok":true}`,
-	} {
-		got := lines[len(lines)-len(figures)+i]
-		if got != want || !json.Valid([]byte(got)) {
-			t.Errorf("line %s, want %s", got, want)
+	want := []string{
+		"first: bare is a bare check",
+		"first: ≤ 1.15 × bare, because of the decoding",
+		"second: ≤ 10 MB, because flash is small",
+		"third: bare is a bare write",
+		`{"name":"first","ours":44,"bare":40,"ratio":1.1,"unit":"µs","target":"≤ 1.15 × bare","ok":true,"of":"a bare check","why":"of the decoding"}`,
+		`{"name":"second","ours":12,"bare":null,"ratio":null,"unit":"MB","target":"≤ 10 MB","ok":false,"of":"","why":"flash is small"}`,
+		`{"name":"third","ours":1,"bare":4,"ratio":0.25,"unit":"ms","target":"","ok":true,"of":"a bare write","why":""}`,
+	}
+	table := lines[:max(0, len(lines)-len(want))]
+	if got := lines[len(table):]; strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	for _, l := range lines[len(lines)-len(figures):] {
+		if !json.Valid([]byte(l)) {
+			t.Errorf("%s is no JSON", l)
 		}
 	}
-	table := lines[:len(lines)-len(figures)]
 	if len(table) != 1+len(figures) {
 		t.Fatalf("table of %d lines for %d figures", len(table), len(figures))
 	}

@@ -43,7 +43,7 @@ type counter struct {
 }
 
 // measureGate takes a code from the last byte on the line, through reader, verification and journal, to the cue, beside
-// a bare bbolt commit of the visit's bytes.
+// the parts that this needs at least.
 func measureGate(ctx context.Context, s *site) (figures []Figure, err error) {
 	c := &counter{lamp: lamp{make(chan moment, 1)}}
 	if c.scheme, err = newScheme(); err != nil {
@@ -62,15 +62,23 @@ func measureGate(ctx context.Context, s *site) (figures []Figure, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	took, err := interleave(ctx, 6*time.Second, 600,
-		func() (time.Duration, error) { return c.scan(ctx) },
-		timed(func() error { return c.disk.bolt.update(c.disk.record) }))
+	least, err := newBareCounter(s.path("bare-reader"), c.scheme, c.disk)
 	if err != nil {
 		return nil, err
 	}
+	defer func() { err = errors.Join(err, least.close()) }()
+	took, err := interleave(ctx, 6*time.Second, 600,
+		func() (time.Duration, error) { return c.scan(ctx) },
+		least.scan)
+	if err != nil {
+		return nil, err
+	}
+	const of = "reading the code from a bare terminal, one Ed25519 check and one bbolt commit, one after the other"
 	return []Figure{
-		compared("last_byte_to_cue_p99", "ms", took[0].at(0.99)*1e3, took[1].at(0.99)*1e3, atMost(ours, 10)),
-		compared("last_byte_to_cue_median", "ms", took[0].median()*1e3, took[1].median()*1e3),
+		compared("last_byte_to_cue_median", "ms", took[0].median()*1e3, took[1].median()*1e3, of,
+			atMost(1.3, "it takes three changes of goroutine: reader, gate, indicator")),
+		compared("last_byte_to_cue_p99", "ms", took[0].at(0.99)*1e3, took[1].at(0.99)*1e3, of,
+			atMost(2, "one scan in a hundred may meet the disk or the processor at work for others")),
 	}, nil
 }
 
