@@ -30,8 +30,9 @@ type taken struct {
 }
 
 // ingest takes a batch of a terminal's journal. When it returns without error every record is durably stored or refused
-// for good, unless it asks for earlier ones. Visits are made durable first and the journal's row after: a crash in between
-// is a retry, and a retry finds its visits stored.
+// for good, unless it asks for earlier ones. The journal's row becomes durable with the visits where all are new and of one
+// day, which spares a wait for the disk, and after them else: a crash in between is a retry, and a retry finds its visits
+// stored.
 func (s *Server) ingest(ctx context.Context, c caller, b wire.Batch) (taken, error) {
 	t, seg := c.name, b.Segment
 	if len(seg.Records) == 0 {
@@ -70,19 +71,32 @@ func (s *Server) ingest(ctx context.Context, c caller, b wire.Batch) (taken, err
 			return taken{}, err
 		}
 	}
-	fresh, err := in.store(ctx)
+	done := taken{settled: visit.Settlement{Journal: seg.Journal, Through: seg.Through(), Refused: in.refused}}
+	accounted := false
+	account := func(fresh int) (edit, error) {
+		if next.unsure && fresh > 0 {
+			next.alert = AlertRollback
+		}
+		accounted, done.fresh = true, fresh
+		var after progress
+		after, done.alerts = in.progress(before, seg, next, fresh, c)
+		err := s.editProgress(ctx, &e, t, seg.Journal, before, after, done.alerts)
+		return e, err
+	}
+	fresh, err := in.store(ctx, account)
 	if err != nil {
 		return taken{}, err
 	}
-	if next.unsure && fresh > 0 {
-		next.alert = AlertRollback
+	if !accounted {
+		e, err := account(fresh)
+		if err == nil {
+			err = e.apply(ctx, s.store)
+		}
+		if err != nil {
+			return taken{}, err
+		}
 	}
-	after, alerts := in.progress(before, seg, next, fresh, c)
-	if err := s.saveProgress(ctx, e, t, seg.Journal, before, after, alerts); err != nil {
-		return taken{}, err
-	}
-	settled := visit.Settlement{Journal: seg.Journal, Through: seg.Through(), Refused: in.refused}
-	return taken{settled: settled, alerts: alerts, fresh: fresh}, nil
+	return done, nil
 }
 
 // progress returns the rows after the segment, of which so many visits were new, and what there is to alert of.

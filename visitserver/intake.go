@@ -130,10 +130,17 @@ func (in *intake) add(v visit.Visit, p placement, key *rowcipher.Key) {
 	}
 }
 
-// store makes the visits durable and returns how many of them were new.
-func (in *intake) store(ctx context.Context) (fresh int, err error) {
+// store makes the visits durable and returns how many of them were new. If they are of one day and all new, it has them
+// accounted for in the same commit.
+func (in *intake) store(ctx context.Context, account func(fresh int) (edit, error)) (fresh int, err error) {
 	for d, records := range in.days {
-		n, err := in.storeDay(ctx, d, records)
+		n, err := in.storeDay(ctx, d, records, func(n int) ([]store.Change, error) {
+			if len(in.days) > 1 || n < len(records) {
+				return nil, nil
+			}
+			e, err := account(n)
+			return e.changes, err
+		})
 		if errors.Is(err, store.ErrRetired) {
 			// The day was destroyed between reading the clock and storing; asked again, its records are too old.
 			return 0, httpserver.Busy.With("a day of visit was destroyed meanwhile; send again")
@@ -146,21 +153,21 @@ func (in *intake) store(ctx context.Context) (fresh int, err error) {
 	return fresh, nil
 }
 
-func (in *intake) storeDay(ctx context.Context, d day.Day, records []pending) (fresh int, err error) {
+func (in *intake) storeDay(ctx context.Context, d day.Day, records []pending, account store.Account) (fresh int, err error) {
 	rows := make([]store.Row, len(records))
 	for i, r := range records {
 		if rows[i], err = r.seal(in.name); err != nil {
 			return 0, err
 		}
 	}
-	fresh, err = in.s.store.Put(ctx, in.name.facility, d, rows)
+	fresh, err = in.s.store.Put(ctx, in.name.facility, d, rows, account)
 	if err != nil || fresh == len(rows) {
 		return fresh, err
 	}
 	if rows, err = in.separate(ctx, d, records); err != nil || len(rows) == 0 {
 		return fresh, err
 	}
-	more, err := in.s.store.Put(ctx, in.name.facility, d, rows)
+	more, err := in.s.store.Put(ctx, in.name.facility, d, rows, nil)
 	return fresh + more, err
 }
 

@@ -32,16 +32,25 @@ func visitName(f visit.Facility, d day.Day, b store.Blind) string {
 	return fmt.Sprintf("%s %v %x", f, d, b)
 }
 
-func (m *memoryStore) Put(_ context.Context, f visit.Facility, d day.Day, rows []store.Row) (fresh int, err error) {
+func (m *memoryStore) Put(
+	ctx context.Context, f visit.Facility, d day.Day, rows []store.Row, account store.Account,
+) (fresh int, err error) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	for _, r := range rows {
 		if _, held := m.visits[visitName(f, d, r.Blind)]; !held {
 			m.visits[visitName(f, d, r.Blind)] = r
 			fresh++
 		}
 	}
-	return fresh, nil
+	m.mu.Unlock()
+	if account == nil {
+		return fresh, nil
+	}
+	changes, err := account(fresh)
+	if err == nil {
+		err = m.Swap(ctx, changes...)
+	}
+	return fresh, err
 }
 
 func (m *memoryStore) Lookup(_ context.Context, f visit.Facility, d day.Day, b store.Blind) (store.Row, bool, error) {

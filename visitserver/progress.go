@@ -85,12 +85,14 @@ func (j *JournalRow) decode(raw []byte) error {
 	return nil
 }
 
-// saveProgress puts new rows in place of those that old holds, with e, and raises alerts.
-func (s *Server) saveProgress(ctx context.Context, e edit, t terminalName, id visit.JournalID, old, new progress, alerts []string) error {
-	if err := s.raise(ctx, &e, t, alerts...); err != nil {
+// editProgress puts new rows in place of those that old holds with e, and raises alerts.
+func (s *Server) editProgress(
+	ctx context.Context, e *edit, t terminalName, id visit.JournalID, old, new progress, alerts []string,
+) error {
+	if err := s.raise(ctx, e, t, alerts...); err != nil {
 		return err
 	}
 	e.put(tableGate, t.String(), old.gateRaw, new.gate)
 	e.put(tableJournal, journalKey(t, id), old.journalRaw, new.journal)
-	return e.apply(ctx, s.store)
+	return e.err
 }

@@ -24,10 +24,10 @@ type slowStore struct {
 	let   chan struct{} // closed when calls may go on
 }
 
-func (s *slowStore) Put(ctx context.Context, f visit.Facility, d day.Day, rows []store.Row) (int, error) {
+func (s *slowStore) Put(ctx context.Context, f visit.Facility, d day.Day, rows []store.Row, account store.Account) (int, error) {
 	s.begun <- struct{}{}
 	<-s.let
-	return s.memoryStore.Put(ctx, f, d, rows)
+	return s.memoryStore.Put(ctx, f, d, rows, account)
 }
 
 // One gate speaks on 128 connections at once while the store is slow. The others are answered as if it were not there.

@@ -53,7 +53,7 @@ func measureIngest(ctx context.Context, s *site) (figures []Figure, err error) {
 	put := func() (time.Duration, error) {
 		rows := newRows(batch.record)
 		return timed(func() error {
-			fresh, err := alone.Put(ctx, benchFacility, day.Of(rows[0].At), rows)
+			fresh, err := alone.Put(ctx, benchFacility, day.Of(rows[0].At), rows, nil)
 			if err == nil && fresh != len(rows) {
 				err = fmt.Errorf("%d of %d rows are new", fresh, len(rows))
 			}

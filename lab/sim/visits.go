@@ -259,7 +259,9 @@ func (c *cutStore) around(do func() error) error {
 	return err
 }
 
-func (c *cutStore) Put(ctx context.Context, f visit.Facility, d day.Day, rows []store.Row) (n int, err error) {
+func (c *cutStore) Put(
+	ctx context.Context, f visit.Facility, d day.Day, rows []store.Row, account store.Account,
+) (n int, err error) {
 	if c.v.w.opts.Sabotage == stubbornStore {
 		return 0, errPowerCut
 	}
@@ -269,10 +271,10 @@ func (c *cutStore) Put(ctx context.Context, f visit.Facility, d day.Day, rows []
 	c.v.w.sabotaged(doubleStore, func() {
 		for _, r := range rows {
 			r.Blind[0]++
-			_, _ = c.Store.Put(ctx, f, d, []store.Row{r})
+			_, _ = c.Store.Put(ctx, f, d, []store.Row{r}, nil)
 		}
 	})
-	err = c.around(func() error { n, err = c.Store.Put(ctx, f, d, rows); return err })
+	err = c.around(func() error { n, err = c.Store.Put(ctx, f, d, rows, account); return err })
 	return n, err
 }
 

@@ -64,8 +64,10 @@ type Tally struct {
 // Visits keeps rows by day. All methods are safe for concurrent use.
 type Visits interface {
 	// Put stores the rows of one facility and day and returns how many of them were new: a row whose identity is already
-	// stored is left as it was first put. On return everything given is durable, whoever put it. Errors wrap [ErrRetired].
-	Put(ctx context.Context, f visit.Facility, d day.Day, rows []Row) (fresh int, err error)
+	// stored is left as it was first put. What account, which may be nil, has changed in the register is changed with the
+	// rows, together or not at all. On return everything given is durable, whoever put it. Errors wrap [ErrRetired], or
+	// [ErrConflict] where a value of the register is not the expected one.
+	Put(ctx context.Context, f visit.Facility, d day.Day, rows []Row, account Account) (fresh int, err error)
 	// Window yields the rows of one facility and day with from ≤ At < to, ascending by At.
 	Window(ctx context.Context, f visit.Facility, d day.Day, from, to time.Time) iter.Seq2[Row, error]
 	// Lookup returns the row of a visit, if it is stored. One that is damaged on the disk counts as not stored.
@@ -107,6 +109,10 @@ type Change struct {
 	Old        []byte // value expected now; nil: none
 	New        []byte // value to put; nil: remove
 }
+
+// Account takes rows to account: it is told how many of them are new and returns what changes in the register with them,
+// which may be nothing. It is called at most once, and may read the store.
+type Account func(fresh int) ([]Change, error)
 
 // Entry is one named value of a register's table.
 type Entry struct {

@@ -21,7 +21,7 @@ func TestADamagedTableHoldsNoVisitUp(t *testing.T) {
 	for n := range uint64(2000) {
 		rows = append(rows, storetest.NewRow(visit.Gate("door"), benchDay.Start(), n))
 	}
-	if n, err := s.Put(t.Context(), "cafe", benchDay, rows); n != len(rows) || err != nil {
+	if n, err := s.Put(t.Context(), "cafe", benchDay, rows, nil); n != len(rows) || err != nil {
 		t.Fatalf("put %d, %v", n, err)
 	}
 	testkit.Check(t, s.days[benchDay].db.Flush())
@@ -45,7 +45,7 @@ func TestADamagedTableHoldsNoVisitUp(t *testing.T) {
 		}
 	}
 	fresh := append(rows[:3:3], storetest.NewRow("door", benchDay.Start(), 3000))
-	if n, err := s.Put(t.Context(), "cafe", benchDay, fresh); n < 1 || err != nil {
+	if n, err := s.Put(t.Context(), "cafe", benchDay, fresh, nil); n < 1 || err != nil {
 		t.Errorf("put %d, %v", n, err)
 	}
 	if _, held, err := s.Lookup(t.Context(), "cafe", benchDay, fresh[3].Blind); !held || err != nil {

@@ -36,7 +36,7 @@ func BenchmarkPut(b *testing.B) {
 		rows := benchRows(perBatch)
 		f := visit.Facility(fmt.Sprintf("place-%d", n%16))
 		b.StartTimer()
-		fresh, err := s.Put(b.Context(), f, benchDay, rows)
+		fresh, err := s.Put(b.Context(), f, benchDay, rows, nil)
 		if err != nil || fresh != perBatch {
 			b.Fatalf("%d fresh, %v", fresh, err)
 		}

@@ -53,7 +53,7 @@ func TestAcknowledgedIsOnTheDiskAtEveryPowerCut(t *testing.T) {
 					n := rng.Uint64N(codes * uint64(round+1) / rounds * 2)
 					rows = append(rows, storetest.NewRow(visit.Gate(fmt.Sprintf("g%d", c)), benchDay.Start(), n))
 				}
-				if _, err := s.Put(t.Context(), "cafe", benchDay, rows); err != nil {
+				if _, err := s.Put(t.Context(), "cafe", benchDay, rows, nil); err != nil {
 					t.Errorf("put: %v", err)
 					return
 				}

@@ -49,7 +49,14 @@ type Store struct {
 	cache    *pebble.Cache
 	files    *pebble.FileCache
 	register *pebble.DB
-	swap     sync.Mutex // orders the register's conditional changes
+
+	swap     sync.Mutex      // orders the register's conditional changes; guards the fields below, up to seed
+	freed    *sync.Cond      // on swap: a value is reserved no longer
+	reserved map[string]bool // keys of values that rows carry at the moment
+	marked   map[day.Day]bool
+	order    uint64 // of what was carried last
+
+	generation uint64 // of what days carry, since the store was opened
 
 	seed  maphash.Seed
 	locks [stripes]sync.Mutex // one facility's check-and-insert at a time
@@ -86,7 +93,11 @@ func Open(dir string, opts Options) (*Store, error) {
 	if opts.FS == nil {
 		opts.FS = vfs.Default
 	}
-	s := &Store{dir: dir, opts: opts, fs: opts.FS, seed: maphash.MakeSeed(), days: map[day.Day]*dayState{}, opening: map[string]*opening{}}
+	s := &Store{
+		dir: dir, opts: opts, fs: opts.FS, seed: maphash.MakeSeed(), days: map[day.Day]*dayState{}, opening: map[string]*opening{},
+		reserved: map[string]bool{}, marked: map[day.Day]bool{},
+	}
+	s.freed = sync.NewCond(&s.swap)
 	for _, sub := range []string{"days", "aside"} {
 		if err := s.makeFolder(filepath.Join(dir, sub)); err != nil {
 			return nil, err
@@ -104,6 +115,9 @@ func Open(dir string, opts Options) (*Store, error) {
 	}
 	for _, t := range retired {
 		s.days[t.Day] = &dayState{retired: true}
+	}
+	if err := s.recover(); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }

@@ -51,7 +51,7 @@ func TestDaysThatAreAskedForAreNotKept(t *testing.T) {
 	defer s.Close()
 	real := day.Day(18_000)
 	at := real.Start().Add(time.Hour)
-	testkit.Must(s.Put(t.Context(), "cafe", real, []store.Row{storetest.NewRow("door", at, 1)}))(t)
+	testkit.Must(s.Put(t.Context(), "cafe", real, []store.Row{storetest.NewRow("door", at, 1)}, nil))(t)
 	for rule, ask := range map[string]func(d day.Day) (found int, err error){
 		"counts": func(d day.Day) (int, error) {
 			counts, err := s.Counts(t.Context(), "cafe", d)
@@ -127,7 +127,7 @@ func TestADamagedDayIsRetiredAndDropped(t *testing.T) {
 			s := openIn(t, dir)
 			d := day.Of(time.Unix(1_600_000_000, 0))
 			row := store.Row{At: d.Start(), Gate: "door", Sealed: []byte("x")}
-			testkit.Must(s.Put(t.Context(), "cafe", d, []store.Row{row}))(t)
+			testkit.Must(s.Put(t.Context(), "cafe", d, []store.Row{row}, nil))(t)
 			testkit.Check(t, s.Close())
 			path := filepath.Join(dir, "days", d.String())
 			damage(t, path)

@@ -39,7 +39,7 @@ func TestFiltersAreKeptForTheNewestDaysAndLateVisitsAreStillOne(t *testing.T) {
 	put := func(d day.Day, want int) {
 		t.Helper()
 		row := storetest.NewRow("g", d.Start(), uint64(d))
-		if fresh, err := s.Put(t.Context(), "cafe", d, []store.Row{row}); err != nil || fresh != want {
+		if fresh, err := s.Put(t.Context(), "cafe", d, []store.Row{row}, nil); err != nil || fresh != want {
 			t.Errorf("%v: %d fresh, %v; want %d", d, fresh, err, want)
 		}
 	}

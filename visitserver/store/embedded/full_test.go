@@ -39,7 +39,7 @@ func TestAFullDiskDoesNotHoldAnOpenUp(t *testing.T) {
 	rows := []store.Row{storetest.NewRow("door", benchDay.Start(), 1)}
 	s := testkit.Must(Open("/visits", opts))(t)
 	testkit.Check(t, s.Swap(t.Context(), store.Change{Table: "n", Key: "1", New: []byte{1}}))
-	if _, err := s.Put(t.Context(), "cafe", benchDay, rows); err != nil {
+	if _, err := s.Put(t.Context(), "cafe", benchDay, rows, nil); err != nil {
 		t.Fatal(err)
 	}
 	testkit.Check(t, s.Close())
@@ -57,7 +57,7 @@ func TestAFullDiskDoesNotHoldAnOpenUp(t *testing.T) {
 	defer func() { testkit.Check(t, s.Close()) }()
 	disk.full.Store(true)
 	for range 3 {
-		if _, err := s.Put(t.Context(), "cafe", benchDay, rows); !errors.Is(err, syscall.ENOSPC) {
+		if _, err := s.Put(t.Context(), "cafe", benchDay, rows, nil); !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("put on a full disk: %v", err)
 		}
 	}
@@ -66,7 +66,7 @@ func TestAFullDiskDoesNotHoldAnOpenUp(t *testing.T) {
 	}
 	disk.full.Store(false)
 	testkit.Eventually(t, "the day opens when there is space", func() bool {
-		n, err := s.Put(t.Context(), "cafe", benchDay, rows)
+		n, err := s.Put(t.Context(), "cafe", benchDay, rows, nil)
 		if n != 0 {
 			t.Errorf("the visit was stored again")
 		}

@@ -16,12 +16,16 @@ import (
 //	'v' facility 0 time(8) blind(16) → gate length(1) gate, ciphertext    place and window
 //	'x' blind(16) facility           → time(8)                            identity, and lookup by code
 //	'c' facility 0 gate 0 hour(1)    → count(8)
+//	'r' table 0 key                  → generation(8) order(8) held(1) value  of the register, carried here: see carry
 //
 // Keys of the register's database:
 //
 //	'r' table 0 key                            → value
 //	'c' day(4) facility 0 gate 0 hour(1)       → count(8), of retired days
-//	'd' day(4)                                 → visits(8) digest(32), of retired days
+//	'd' day(4)                                 → visits(8) digest(32) uncounted(1), of retired days
+//	'o' day(4)                                 → nothing: the day may carry values of the register
+//	's' table 0 key                            → order(8), of a value that was carried in this generation
+//	'g'                                        → generation(8), of what days carry
 //
 // Numbers are big-endian; time is milliseconds since 1970.
 
@@ -51,6 +55,11 @@ func registerKey(table, key string) []byte {
 	k := make([]byte, 0, 2+len(table)+len(key))
 	return append(append(append(append(k, 'r'), table...), 0), key...)
 }
+
+var generationKey = []byte{'g'}
+
+// orderKey is the key of the order of a value whose key in the register is given.
+func orderKey(registerKey []byte) []byte { return append([]byte{'s'}, registerKey[1:]...) }
 
 func rowValue(dst []byte, r store.Row) []byte {
 	return append(append(append(dst, byte(len(r.Gate))), r.Gate...), r.Sealed...)

@@ -62,9 +62,25 @@ func (s *Store) Swap(ctx context.Context, changes ...store.Change) error {
 func (s *Store) compareAndApply(b *pebble.Batch, changes []store.Change) error {
 	s.swap.Lock()
 	defer s.swap.Unlock()
+	if err := s.compare(changes); err != nil {
+		return err
+	}
 	for _, c := range changes {
-		key := registerKey(c.Table, c.Key)
-		held, err := get(s.register, key)
+		if err := setOrDelete(b, registerKey(c.Table, c.Key), c.New); err != nil {
+			return err
+		}
+	}
+	return s.register.ApplyNoSyncWait(b, pebble.Sync)
+}
+
+// compare waits until no rows are on their way with one of the values, and returns an error wrapping store.ErrConflict if
+// a value is not the expected one. The caller holds swap.
+func (s *Store) compare(changes []store.Change) error {
+	for s.anyReserved(changes) {
+		s.freed.Wait()
+	}
+	for _, c := range changes {
+		held, err := get(s.register, registerKey(c.Table, c.Key))
 		switch {
 		case errors.Is(err, pebble.ErrNotFound):
 			held = nil
@@ -74,14 +90,6 @@ func (s *Store) compareAndApply(b *pebble.Batch, changes []store.Change) error {
 		if (held == nil) != (c.Old == nil) || !bytes.Equal(held, c.Old) {
 			return store.ErrConflict
 		}
-		if c.New == nil {
-			err = b.Delete(key, nil)
-		} else {
-			err = b.Set(key, c.New, nil)
-		}
-		if err != nil {
-			return err
-		}
 	}
-	return s.register.ApplyNoSyncWait(b, pebble.Sync)
+	return nil
 }

@@ -19,7 +19,9 @@ import (
 
 // Put implements store.Visits. Check and insert are one step under the facility's lock; the wait for the disk is not,
 // so that batches of one facility share a flush.
-func (s *Store) Put(ctx context.Context, f visit.Facility, d day.Day, rows []store.Row) (fresh int, err error) {
+func (s *Store) Put(
+	ctx context.Context, f visit.Facility, d day.Day, rows []store.Row, account store.Account,
+) (fresh int, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
@@ -29,16 +31,26 @@ func (s *Store) Put(ctx context.Context, f visit.Facility, d day.Day, rows []sto
 		}
 	}
 	err = s.use(d, true, func(db *pebble.DB) error {
-		b := db.NewBatchWithSize(len(rows) * 320)
+		if account != nil {
+			if err := s.mark(d); err != nil {
+				return err
+			}
+		}
+		b := db.NewBatchWithSize(len(rows)*320 + accountSize)
 		defer b.Close()
-		if fresh, err = s.insert(db, b, f, d, rows); err != nil {
+		var with carriage
+		defer func() { s.unload(with) }()
+		if fresh, with, err = s.insert(db, b, f, d, rows, account); err != nil {
 			return err
 		}
 		if b.Empty() {
 			// All was there already, but perhaps by a batch that is still on its way to the disk.
 			return db.LogData(nil, pebble.Sync)
 		}
-		return b.SyncWait()
+		if err := b.SyncWait(); err != nil {
+			return err
+		}
+		return s.deliver(with)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("storing visits of %s: %w", f, err)
@@ -46,7 +58,48 @@ func (s *Store) Put(ctx context.Context, f visit.Facility, d day.Day, rows []sto
 	return fresh, nil
 }
 
-func (s *Store) insert(db *pebble.DB, b *pebble.Batch, f visit.Facility, d day.Day, rows []store.Row) (fresh int, err error) {
+// insert adds the rows that are new, and what changes in the register with them, to b and applies it.
+func (s *Store) insert(
+	db *pebble.DB, b *pebble.Batch, f visit.Facility, d day.Day, rows []store.Row, account store.Account,
+) (fresh int, with carriage, err error) {
+	mu := s.lock(f)
+	mu.Lock()
+	defer mu.Unlock()
+	// Loaded under the facility's lock: a filter taken away meanwhile would miss what is inserted from then on.
+	filter := s.dayOf(d).filter.Load()
+	keys, maybe := s.filterKeys(filter, f, rows)
+	isNew, fresh, err := s.addRows(db, b, f, d, rows, maybe)
+	if err != nil {
+		return 0, carriage{}, err
+	}
+	if account != nil {
+		changes, err := account(fresh)
+		if err == nil && len(changes) > 0 {
+			with, err = s.carry(b, changes)
+		}
+		if err != nil {
+			return 0, carriage{}, err
+		}
+	}
+	if b.Empty() {
+		return 0, carriage{}, nil
+	}
+	if filter != nil {
+		filter.mu.Lock()
+		for i, k := range keys {
+			if isNew[i] {
+				filter.add(k)
+			}
+		}
+		filter.mu.Unlock()
+	}
+	return fresh, with, db.ApplyNoSyncWait(b, pebble.Sync)
+}
+
+// addRows adds the rows that are new to b and tells which they are. The caller holds the facility's lock.
+func (s *Store) addRows(
+	db *pebble.DB, b *pebble.Batch, f visit.Facility, d day.Day, rows []store.Row, maybe []bool,
+) (isNew []bool, fresh int, err error) {
 	order := make([]int, len(rows))
 	for i := range order {
 		order[i] = i
@@ -55,17 +108,11 @@ func (s *Store) insert(db *pebble.DB, b *pebble.Batch, f visit.Facility, d day.D
 	// given, so that the first is kept.
 	slices.SortStableFunc(order, func(i, j int) int { return bytes.Compare(rows[i].Blind[:], rows[j].Blind[:]) })
 
-	mu := s.lock(f)
-	mu.Lock()
-	defer mu.Unlock()
-	// Loaded under the facility's lock: a filter taken away meanwhile would miss what is inserted from then on.
-	filter := s.dayOf(d).filter.Load()
-	keys, maybe := s.filterKeys(filter, f, rows)
 	// One iterator for all look-ups: opening one costs more than a seek. With the default comparer a key's prefix is the
 	// whole key, so that the filters answer for most tables.
 	known, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{'x'}, UpperBound: []byte{'x' + 1}})
 	if err != nil {
-		return 0, err
+		return nil, 0, err
 	}
 	defer func() {
 		if fault := known.Close(); !s.unreadable(d, fault) {
@@ -73,7 +120,7 @@ func (s *Store) insert(db *pebble.DB, b *pebble.Batch, f visit.Facility, d day.D
 		}
 	}()
 	var key, value []byte
-	isNew := make([]bool, len(rows))
+	isNew = make([]bool, len(rows))
 	for n, i := range order {
 		r := rows[i]
 		if n > 0 && rows[order[n-1]].Blind == r.Blind {
@@ -86,18 +133,18 @@ func (s *Store) insert(db *pebble.DB, b *pebble.Batch, f visit.Facility, d day.D
 			}
 			// A damaged index knows no visit: to store one twice is better than to refuse a day's from now on.
 			if err := known.Error(); err != nil && !s.unreadable(d, err) {
-				return 0, err
+				return nil, 0, err
 			}
 		}
 		value = binary.BigEndian.AppendUint64(value[:0], uint64(r.At.UnixMilli()))
 		if err := b.Set(key, value, nil); err != nil {
-			return 0, err
+			return nil, 0, err
 		}
 		isNew[i] = true
 		fresh++
 	}
 	if fresh == 0 {
-		return 0, nil
+		return isNew, 0, nil
 	}
 	// Rows follow in the order given, mostly that of time: neighbours go to neighbouring places of the memtable.
 	counts := map[store.Count]uint64{}
@@ -107,23 +154,14 @@ func (s *Store) insert(db *pebble.DB, b *pebble.Batch, f visit.Facility, d day.D
 		}
 		key, value = rowKey(key[:0], f, uint64(r.At.UnixMilli()), r.Blind), rowValue(value[:0], r)
 		if err := b.Set(key, value, nil); err != nil {
-			return 0, err
+			return nil, 0, err
 		}
 		counts[store.Count{Gate: r.Gate, Hour: int(r.At.Sub(d.Start()) / time.Hour)}]++
 	}
 	if err := s.addCounts(db, b, f, d, counts); err != nil {
-		return 0, err
+		return nil, 0, err
 	}
-	if filter != nil {
-		filter.mu.Lock()
-		for i, k := range keys {
-			if isNew[i] {
-				filter.add(k)
-			}
-		}
-		filter.mu.Unlock()
-	}
-	return fresh, db.ApplyNoSyncWait(b, pebble.Sync)
+	return isNew, fresh, nil
 }
 
 // filterKeys returns the rows' keys in the filter and which of them it may hold; nil without a filter.

@@ -49,6 +49,8 @@ func Run(t *testing.T, open func(t *testing.T) store.Store, reopen func(t *testi
 		{"the register changes by comparison only", testRegister},
 		{"register lists are ordered and bounded by their table", testList},
 		{"of concurrent changes to one value one wins each round", testSwapRace},
+		{"what rows change in the register is changed with them or not at all", testAccount},
+		{"of concurrent accounts of one value each round one wins, and its row with it", testAccountRace},
 		{"a cancelled call does nothing", testCancelled},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
@@ -69,7 +71,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store, reopen func(t *testi
 
 func put(t *testing.T, s store.Store, f visit.Facility, want int, rows ...store.Row) {
 	t.Helper()
-	fresh, err := s.Put(t.Context(), f, visitDay, rows)
+	fresh, err := s.Put(t.Context(), f, visitDay, rows, nil)
 	if err != nil || fresh != want {
 		t.Fatalf("put %d rows of %s: %d fresh, %v; want %d", len(rows), f, fresh, err, want)
 	}
@@ -135,7 +137,7 @@ func testIdentity(t *testing.T, s store.Store, _ func(store.Store) store.Store) 
 	put(t, s, "cafe2", 1, r)
 	tomorrow := r
 	tomorrow.At = r.At.Add(24 * time.Hour)
-	if fresh, err := s.Put(t.Context(), "cafe", visitDay+1, []store.Row{tomorrow}); err != nil || fresh != 1 {
+	if fresh, err := s.Put(t.Context(), "cafe", visitDay+1, []store.Row{tomorrow}, nil); err != nil || fresh != 1 {
 		t.Errorf("another day: %d fresh, %v; want 1", fresh, err)
 	}
 	want(t, "cafe", whole(t, s, "cafe"), r)
@@ -155,7 +157,7 @@ func testConcurrent(t *testing.T, s store.Store, _ func(store.Store) store.Store
 		wg.Go(func() {
 			for n := range codes {
 				r := NewRow(visit.Gate(fmt.Sprintf("g%d", g)), at(9, time.Duration(g)*time.Millisecond), uint64(n))
-				fresh, err := s.Put(t.Context(), "cafe", visitDay, []store.Row{r})
+				fresh, err := s.Put(t.Context(), "cafe", visitDay, []store.Row{r}, nil)
 				if err != nil {
 					t.Errorf("put: %v", err)
 				}
@@ -209,7 +211,7 @@ func testBadRows(t *testing.T, s store.Store, _ func(store.Store) store.Store) {
 	long := NewRow("g1", at(9, 0), 2)
 	long.Sealed = make([]byte, store.MaxSealed+1)
 	for rule, bad := range map[string]store.Row{"off its day": NewRow("g1", at(24, 0), 3), "too long": long} {
-		if _, err := s.Put(t.Context(), "cafe", visitDay, []store.Row{good, bad}); err == nil {
+		if _, err := s.Put(t.Context(), "cafe", visitDay, []store.Row{good, bad}, nil); err == nil {
 			t.Errorf("%s: taken", rule)
 		}
 	}
@@ -255,7 +257,7 @@ func testRetire(t *testing.T, s store.Store, reopen func(store.Store) store.Stor
 	}
 	check := func(when string) {
 		t.Helper()
-		if _, err := s.Put(t.Context(), "cafe", visitDay, []store.Row{row}); !errors.Is(err, store.ErrRetired) {
+		if _, err := s.Put(t.Context(), "cafe", visitDay, []store.Row{row}, nil); !errors.Is(err, store.ErrRetired) {
 			t.Errorf("%s: put gave %v, want ErrRetired", when, err)
 		}
 		want(t, when, whole(t, s, "cafe"))
@@ -384,7 +386,7 @@ func testSwapRace(t *testing.T, s store.Store, _ func(store.Store) store.Store) 
 func testCancelled(t *testing.T, s store.Store, _ func(store.Store) store.Store) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := s.Put(ctx, "cafe", visitDay, []store.Row{NewRow("g1", at(9, 0), 1)}); !errors.Is(err, context.Canceled) {
+	if _, err := s.Put(ctx, "cafe", visitDay, []store.Row{NewRow("g1", at(9, 0), 1)}, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("put: %v", err)
 	}
 	if err := s.Swap(ctx, store.Change{Table: "gate", Key: "a", New: []byte{1}}); !errors.Is(err, context.Canceled) {
