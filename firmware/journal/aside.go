@@ -33,7 +33,7 @@ func (j *Journal) setAside(suffix string, cause error) error {
 		}
 		name = fmt.Sprintf("%s-%d%s", stem, n, suffix)
 	}
-	if err := j.opts.System.Disk.Rename(j.path(fileName), j.path(name)); err != nil {
+	if err := j.opts.System.Disk.Rename(j.filePath, j.path(name)); err != nil {
 		return fmt.Errorf("setting the journal aside: %w", err)
 	}
 	j.lookAside()

@@ -58,7 +58,7 @@ func (j *Journal) load() error {
 
 // openFile opens the journal file after checking all of it. An absent or empty file gives fs.ErrNotExist.
 func (j *Journal) openFile() error {
-	path := j.path(fileName)
+	path := j.filePath
 	info, err := os.Stat(path)
 	if err != nil {
 		return err
@@ -90,6 +90,10 @@ func (j *Journal) openFile() error {
 			return j.opts.System.Update(db, c.amend)
 		})
 	}
+	var held inode
+	if err == nil {
+		held, err = identify(func(st *unix.Stat_t) error { return unix.Fstat(int(file.Fd()), st) })
+	}
 	if err != nil {
 		_ = closeBolt(db, file, errors.Is(err, errPanic))
 		return err
@@ -100,7 +104,7 @@ func (j *Journal) openFile() error {
 	if c.altered != "" {
 		j.report(c.altered)
 	}
-	j.db, j.file = db, file
+	j.db, j.file, j.held = db, file, held
 	j.floor.CompareAndSwap(0, c.state.floor) // at the start; later this process knows better
 	_, live := j.fill()
 	j.mu.Lock()
@@ -112,13 +116,9 @@ func (j *Journal) openFile() error {
 // checkInPlace returns an error if the file in use is no longer the one that would be found at the next start: it was
 // removed, or another put in its place, which is set aside. What it holds must then be written anew.
 func (j *Journal) checkInPlace() error {
-	held, err := j.file.Stat()
-	if err != nil {
-		return err
-	}
-	found, err := os.Stat(j.path(fileName))
+	found, err := identify(func(st *unix.Stat_t) error { return unix.Stat(j.filePath, st) })
 	switch {
-	case err == nil && os.SameFile(held, found):
+	case err == nil && found == j.held:
 		return nil
 	case err == nil:
 		err = errors.New("another file was put in the journal's place")
@@ -127,6 +127,21 @@ func (j *Journal) checkInPlace() error {
 		j.report("the journal's file was removed while it was in use, and written anew")
 	}
 	return err
+}
+
+// inode is what tells one file from another while either is held open.
+type inode struct{ device, number uint64 }
+
+func identify(stat func(*unix.Stat_t) error) (inode, error) {
+	var st unix.Stat_t
+	err := stat(&st)
+	for err == unix.EINTR {
+		err = stat(&st)
+	}
+	if err != nil {
+		return inode{}, fmt.Errorf("looking for the journal's file: %w", err)
+	}
+	return inode{uint64(st.Dev), uint64(st.Ino)}, nil
 }
 
 // openBolt returns the database and the file under it.

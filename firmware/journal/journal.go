@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,14 +59,15 @@ type Options struct {
 
 // Journal is an open journal. It is safe for concurrent use.
 type Journal struct {
-	opts    Options
-	log     *slog.Logger
-	lock    *os.File
-	key     atomic.Pointer[visit.SealPublicKey]
-	floor   atomic.Int64 // seconds since 1970
-	signal  chan struct{}
-	closing chan struct{}
-	closed  sync.Once
+	opts     Options
+	filePath string
+	log      *slog.Logger
+	lock     *os.File
+	key      atomic.Pointer[visit.SealPublicKey]
+	floor    atomic.Int64 // seconds since 1970
+	signal   chan struct{}
+	closing  chan struct{}
+	closed   sync.Once
 
 	queueMu sync.Mutex
 	queue   []*request
@@ -79,6 +81,7 @@ type Journal struct {
 	swap sync.RWMutex // read-held while db is read without writeSem; write-held while it is exchanged
 	db   *bolt.DB     // nil while no file can be opened
 	file *os.File     // of db, to be closed when bbolt's own Close could hang
+	held inode        // of file
 
 	spaceRead time.Time // when free space was last seen to suffice
 	size      int64     // of the file in use at the last commit, in bytes
@@ -113,7 +116,7 @@ func Open(opts Options) (*Journal, error) {
 		return nil, err
 	}
 	j := &Journal{
-		opts: opts, log: opts.Logger, lock: lock,
+		opts: opts, filePath: filepath.Join(opts.Dir, fileName), log: opts.Logger, lock: lock,
 		signal: make(chan struct{}, 1), closing: make(chan struct{}), writeSem: make(chan struct{}, 1),
 	}
 	j.SetSealKey(opts.SealKey)

@@ -40,7 +40,7 @@ func (j *Journal) begin() error {
 	})
 	err = errors.Join(err, closeBolt(db, file, errors.Is(err, errPanic)))
 	if err == nil {
-		err = j.opts.System.Disk.Rename(j.path(newName), j.path(fileName))
+		err = j.opts.System.Disk.Rename(j.path(newName), j.filePath)
 	}
 	if err != nil {
 		return fmt.Errorf("beginning a journal: %w", err)
@@ -56,7 +56,7 @@ func (j *Journal) begin() error {
 func (j *Journal) rewrite() error {
 	err := j.copyTo(j.path(newName))
 	if err == nil {
-		if err = j.opts.System.Disk.Rename(j.path(newName), j.path(fileName)); err != nil {
+		if err = j.opts.System.Disk.Rename(j.path(newName), j.filePath); err != nil {
 			// Either file may be the one that is found at the next start, so nothing may be acknowledged on either of them.
 			j.suspect = err
 		}
