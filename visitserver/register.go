@@ -15,10 +15,18 @@ func load(ctx context.Context, r store.Register, table, key string, v any) (raw 
 	if err != nil || raw == nil {
 		return nil, err
 	}
-	if err := json.Unmarshal(raw, v); err != nil {
-		return nil, fmt.Errorf("reading %s of the register: %w", table, err)
+	if err := decode(table, raw, v); err != nil {
+		return nil, err
 	}
 	return raw, nil
+}
+
+// decode reads a value of a register's table.
+func decode(table string, raw []byte, v any) error {
+	if err := json.Unmarshal(raw, v); err != nil {
+		return fmt.Errorf("reading %s of the register: %w", table, err)
+	}
+	return nil
 }
 
 // optional makes a missing register value nil.
@@ -65,8 +73,8 @@ func each[T any](ctx context.Context, s *Server, table, prefix string, f func(ke
 	}
 	for _, e := range entries {
 		var row T
-		if err := json.Unmarshal(e.Value, &row); err != nil {
-			return fmt.Errorf("reading %s of the register: %w", table, err)
+		if err := decode(table, e.Value, &row); err != nil {
+			return err
 		}
 		if err := f(e.Key, row); err != nil {
 			return err

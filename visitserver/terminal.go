@@ -1,17 +1,20 @@
 package visitserver
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kipass/kipass/internal/authority"
 	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/wire"
+	"github.com/kipass/kipass/visitserver/store"
 )
 
 // TerminalRow is what the register holds of a terminal.
@@ -32,10 +35,18 @@ type peerKey struct{}
 
 // peer remembers the verdict on a connection's client certificate: it is the same for every request on it.
 type peer struct {
-	once sync.Once
-	name terminalName
-	leaf *x509.Certificate
-	err  error
+	once   sync.Once
+	name   terminalName
+	leaf   *x509.Certificate
+	serial string
+	err    error
+	seen   atomic.Pointer[seenRow]
+}
+
+// seenRow is a terminal's row as it was decoded for an earlier request on the connection. It is never changed.
+type seenRow struct {
+	raw []byte
+	row TerminalRow
 }
 
 // ConnContext is for http.Server.ConnContext.
@@ -60,16 +71,20 @@ func (s *Server) terminal(r *http.Request, expiredToo bool) (caller, error) {
 	if !ok || r.TLS == nil {
 		return caller{}, httpserver.Unauthenticated.With("a terminal's certificate is needed")
 	}
-	p.once.Do(func() { p.name, p.leaf, p.err = s.identify(r.TLS.PeerCertificates) })
+	p.once.Do(func() {
+		if p.name, p.leaf, p.err = s.identify(r.TLS.PeerCertificates); p.err == nil {
+			p.serial = p.leaf.SerialNumber.Text(16)
+		}
+	})
 	if p.err != nil {
 		return caller{}, p.err
 	}
 	if !expiredToo && s.now().After(p.leaf.NotAfter) {
 		return caller{}, httpserver.Unauthenticated.With("the terminal's certificate has expired: renew it")
 	}
-	t := caller{name: p.name, serial: p.leaf.SerialNumber.Text(16), by: r.TLS.CurveID}
+	t := caller{name: p.name, serial: p.serial, by: r.TLS.CurveID}
 	var err error
-	t.raw, err = load(r.Context(), s.store, tableTerminal, t.name.String(), &t.row)
+	t.raw, t.row, err = p.register(r.Context(), s.store)
 	switch {
 	case err != nil:
 		return caller{}, err
@@ -85,6 +100,22 @@ func (s *Server) terminal(r *http.Request, expiredToo bool) (caller, error) {
 	}
 	annotate(r.Context(), t.name)
 	return t, nil
+}
+
+// register reads the terminal's row. One that stands there as it did for an earlier request is not decoded again.
+func (p *peer) register(ctx context.Context, r store.Register) (raw []byte, row TerminalRow, err error) {
+	raw, err = optional(r.Get(ctx, tableTerminal, p.name.String()))
+	if err != nil || raw == nil {
+		return nil, TerminalRow{}, err
+	}
+	if seen := p.seen.Load(); seen != nil && bytes.Equal(seen.raw, raw) {
+		return raw, seen.row, nil
+	}
+	if err := decode(tableTerminal, raw, &row); err != nil {
+		return nil, TerminalRow{}, err
+	}
+	p.seen.Store(&seenRow{raw, row})
+	return raw, row, nil
 }
 
 func (s *Server) identify(chain []*x509.Certificate) (terminalName, *x509.Certificate, error) {

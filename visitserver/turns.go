@@ -62,11 +62,17 @@ func (t *turn) begin(ctx context.Context) (end func(), err error) {
 // take puts a token into a channel, waiting for it for slotWait; release takes it out again. Whoever waits in vain is
 // told why.
 func take(ctx context.Context, c chan struct{}, why string) (release func(), err error) {
+	release = func() { <-c }
+	select {
+	case c <- struct{}{}:
+		return release, nil
+	default:
+	}
 	wait := time.NewTimer(slotWait)
 	defer wait.Stop()
 	select {
 	case c <- struct{}{}:
-		return func() { <-c }, nil
+		return release, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-wait.C:

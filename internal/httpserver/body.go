@@ -38,6 +38,9 @@ func isType(h http.Header, contentType string) bool {
 	if len(values) != 1 {
 		return false
 	}
+	if values[0] == contentType {
+		return true
+	}
 	got, params, err := mime.ParseMediaType(values[0])
 	if charset, ok := params["charset"]; ok && strings.EqualFold(charset, "utf-8") {
 		delete(params, "charset")

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"github.com/kipass/kipass/internal/loglimit"
@@ -94,9 +95,10 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !broken {
 		rec.begin() // net/http answers 200 for a handler that wrote nothing
 	}
-	attrs := append([]slog.Attr{slog.String("method", method(r)), slog.String("route", route), slog.Int("status", rec.status),
-		slog.Int64("bytes", rec.bytes), slog.Duration("duration", time.Since(began))}, x.attrs...)
-	m.logLimited(r.Context(), m.opts.Level, "request", fmt.Sprint(route, rec.status, x.attrs), attrs)
+	m.logLimited(r.Context(), m.opts.Level, "request", kindOf(route, rec.status, x.attrs), func() []slog.Attr {
+		return append([]slog.Attr{slog.String("method", method(r)), slog.String("route", route), slog.Int("status", rec.status),
+			slog.Int64("bytes", rec.bytes), slog.Duration("duration", time.Since(began))}, x.attrs...)
+	})
 	if broken {
 		panic(http.ErrAbortHandler)
 	}
@@ -104,7 +106,7 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // logLimited logs a line, unless there were too many of its kind lately. The next one of the kind then says for how many it
 // stands.
-func (m *Mux) logLimited(ctx context.Context, level slog.Level, message, kind string, attrs []slog.Attr) {
+func (m *Mux) logLimited(ctx context.Context, level slog.Level, message, kind string, tell func() []slog.Attr) {
 	if !m.opts.Logger.Enabled(ctx, level) {
 		return
 	}
@@ -112,10 +114,20 @@ func (m *Mux) logLimited(ctx context.Context, level slog.Level, message, kind st
 	if !ok {
 		return
 	}
+	attrs := tell()
 	if skipped > 0 {
 		attrs = append(attrs, slog.Int("count", skipped+1))
 	}
 	m.opts.Logger.LogAttrs(ctx, level, message, attrs...)
+}
+
+// kindOf names the requests that are alike: of one route, with one status, annotated in the same way.
+func kindOf(route string, status int, attrs []slog.Attr) string {
+	b := strconv.AppendInt(append(make([]byte, 0, 96), route...), int64(status), 10)
+	for _, a := range attrs {
+		b = append(append(append(append(b, 0), a.Key...), 0), a.Value.String()...)
+	}
+	return string(b)
 }
 
 // route has a request answered and leaves in x why it was not.
@@ -167,11 +179,13 @@ func (m *Mux) conclude(rec *recorder, r *http.Request, x *exchange, route string
 	}
 	p, fault := problemOf(x.err)
 	if fault {
-		attrs := []slog.Attr{slog.String("route", route), slog.Any("error", x.err)}
-		if panicked := (*panicError)(nil); errors.As(x.err, &panicked) {
-			attrs = append(attrs, slog.String("stack", panicked.stack))
-		}
-		m.logLimited(r.Context(), slog.LevelError, "request failed", route+" failed", attrs)
+		m.logLimited(r.Context(), slog.LevelError, "request failed", route+" failed", func() []slog.Attr {
+			attrs := []slog.Attr{slog.String("route", route), slog.Any("error", x.err)}
+			if panicked := (*panicError)(nil); errors.As(x.err, &panicked) {
+				attrs = append(attrs, slog.String("stack", panicked.stack))
+			}
+			return attrs
+		})
 	}
 	x.attrs = append(x.attrs, slog.String("problem", p.Code))
 	if rec.status != 0 {
