@@ -75,7 +75,7 @@ func (in *intake) heldElsewhere(ctx context.Context, v visit.Visit, p placement)
 	on := day.Of(p.at)
 	from, to := day.Of(p.at.Add(-midnight)), day.Of(p.at.Add(midnight))
 	if p.moved {
-		from, to = day.OldestKept(in.received), day.Of(in.received)
+		from, to = day.OldestKept(in.received), day.Of(in.received.Add(maxFuture))
 	}
 	for d := from; d <= to; d++ {
 		if d == on {

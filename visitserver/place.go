@@ -8,9 +8,9 @@ import (
 	"github.com/kipass/kipass/protocol/visit"
 )
 
-// maxFuture is how far a proven time of visit may lie after the server's own time: no further than clocks are ever
-// believed. Which of the two is wrong the server cannot tell, and a visit moved to the time of a slow server would be
-// found under no order over its true time.
+// maxFuture is how far a time of visit may lie after the server's own time, whether the gate has proven it or the code's
+// issuer signed it: no further than clocks are ever believed. Which of the two is wrong the server cannot tell, and a visit
+// moved to the time of a slow server would be found under no order over its true time.
 const maxFuture = guard.Reach
 
 // placement is where a visit is put in time.
@@ -19,17 +19,17 @@ type placement struct {
 	moved bool // at is not the gate's own time; the same record may be placed elsewhere when it comes again
 }
 
-// place decides when a visit took place, and reports false if that is a day already destroyed. A proven time is taken
-// as it is, unless it lies further in the future than maxFuture. An unproven one is the code's time of issue, and lies between last, the newest
-// proven time of visit from the gate, and the moment of arrival: journals arrive in order.
+// place decides when a visit took place, and reports false if that is a day already destroyed. A time is taken as it is,
+// unless it lies further in the future than maxFuture: then it is that of arrival. An unproven one is the code's time of issue,
+// and not before last, the newest proven time of visit from the gate: journals arrive in order.
 func place(v visit.Visit, last, received time.Time) (placement, bool) {
 	oldest := day.OldestKept(received)
+	if v.At.After(received.Add(maxFuture)) {
+		return placement{at: received, moved: true}, true
+	}
 	if v.Clock != visit.ClockUntrusted {
-		switch {
-		case day.Of(v.At) < oldest:
+		if day.Of(v.At) < oldest {
 			return placement{}, false
-		case v.At.After(received.Add(maxFuture)):
-			return placement{at: received, moved: true}, true
 		}
 		return placement{at: v.At}, true
 	}
@@ -40,11 +40,8 @@ func place(v visit.Visit, last, received time.Time) (placement, bool) {
 	if from.After(received) {
 		from = received
 	}
-	switch {
-	case v.At.Before(from):
+	if v.At.Before(from) {
 		return placement{at: from, moved: true}, true
-	case v.At.After(received):
-		return placement{at: received, moved: true}, true
 	}
 	return placement{at: v.At, moved: true}, true
 }
