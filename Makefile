@@ -27,7 +27,10 @@ SCANS ?= 200
 OUTAGE ?= 0s
 KILL ?= 0s
 
-# Of `make sim`: SEED plays one seed and tells all that happens, SEEDS plays many from FIRST on.
+# Of `make matrix`: nothing begins later than this.
+LIMIT ?= 15m
+
+# Of `make sim`: SEED plays one seed and tells all that happens, SEEDS plays many from FIRST on. Of `make matrix`: SEED repeats one.
 SEEDS ?= 200
 FIRST ?= 1
 
@@ -36,6 +39,8 @@ FUZZTIME ?= 20s
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FLAGS := -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+# Of the lab's own builds, whose clock and disk can be broken: see internal/labfault. No program that is shipped has it.
+LAB_TAG := kipasslab
 
 # The gate's own packages, run on arm under emulation. qemu-user emulates neither the hanging up of a terminal, nor evdev's ioctls, nor namespaces.
 ARM_TESTS := $(TIMEOUT) -skip '/line_hung_up|/by_the_real_kernel|/file_system_of' ./protocol/token ./protocol/visit ./drivers/... ./firmware/clock ./firmware/journal/...
@@ -45,13 +50,21 @@ needs = packages=$$(packaging/missing $(1)) || { \
 	echo "kipass: 없는 Debian 패키지 / missing Debian packages: $$packages → make deps" >&2; \
 	$(MAKE) --no-print-directory deps NEEDS="$$packages"; }
 
-.PHONY: help deps run check test test-arm fuzz sim bench hil build man cross sounds lint
+.PHONY: help deps run matrix lab check test test-arm fuzz sim bench hil build man cross sounds lint
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 run: build ## the whole chain on this machine: make run SCANS=200 OUTAGE=20s KILL=3s
 	@$(BIN)/kipass-lab run --scans $(SCANS) --outage $(OUTAGE) --kill $(KILL)
+
+matrix: lab ## clocks, disks, readers, power and network at fault together, on real programs: make matrix LIMIT=15m SEED=1
+	@$(BIN)/lab/kipass-lab matrix --limit $(LIMIT) $(if $(SEED),--seed $(SEED))
+
+lab: ## the programs with what the lab breaks, into bin/lab/: never ship them
+	@$(call needs,$(BUILD_NEEDS))
+	@mkdir -p $(BIN)/lab
+	@$(GO) build -tags $(LAB_TAG) $(FLAGS) -o $(BIN)/lab/ $(addprefix ./cmd/,$(PROGRAMS))
 
 deps: ## install the Debian packages that are missing (as root): make deps, or make deps NEEDS="gcc sox"
 	@packaging/install-missing $(or $(NEEDS),$(TEST_NEEDS))
@@ -119,4 +132,5 @@ lint: ## gofmt, vet (arm as well) and staticcheck
 	$(GO) vet ./...
 	CGO_ENABLED=0 GOARCH=arm64 $(GO) vet -tags nosound ./...
 	CGO_ENABLED=0 GOARCH=arm GOARM=7 $(GO) vet -tags nosound ./...
+	$(GO) vet -tags $(LAB_TAG) ./cmd/...
 	$(GO) tool staticcheck ./...

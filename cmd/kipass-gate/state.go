@@ -37,7 +37,7 @@ func openState(ctx context.Context, config configs.Gate, board *health.Board, lo
 		}
 		j, err := journal.Open(journal.Options{
 			Dir: filepath.Join(config.Place.State, "journal"), Facility: config.Place.Facility, Gate: config.Place.Name,
-			FreeFloor: uint64(config.Journal.FreeFloor.Bytes), Logger: log,
+			FreeFloor: uint64(config.Journal.FreeFloor.Bytes), Logger: log, System: journalSystem(),
 		})
 		if err != nil {
 			return nil, err

@@ -17,7 +17,7 @@ func main() { os.Exit(cli.Main(newProgram())) }
 func newProgram() *cobra.Command {
 	return cli.Program("kipass-lab", version,
 		"한 대의 컴퓨터에서 전체 시스템을 실행하고 잽니다 / runs the whole system on one machine and measures it",
-		runCommand(), simCommand(), benchCommand(), bareServerCommand(), bareGateCommand())
+		runCommand(), matrixCommand(), simCommand(), benchCommand(), bareServerCommand(), bareGateCommand())
 }
 
 // binFlag defines the flag of the folder the programs lie in.

@@ -14,7 +14,7 @@ import (
 )
 
 func runCommand() *cobra.Command {
-	opts := chain.Options{Baud: 115200, Pace: 250 * time.Millisecond}
+	opts := chain.Options{Baud: 115200, Pace: 250 * time.Millisecond, Reader: chain.ReaderHabits[0]}
 	about := "발급, 스캔, 기록, 동기화, 역학조사를 모두 실행합니다 / codes issued, scanned, journalled, synced, traced"
 	cmd := cli.Command("run", about, func(cmd *cobra.Command, _ []string) error {
 		opts.Log = cmd.ErrOrStderr()
@@ -26,6 +26,14 @@ func runCommand() *cobra.Command {
 	flags.Duration(&opts.Kill, "kill",
 		"게이트를 SIGKILL로 강제 종료하는 주기, 0은 하지 않음 / "+
 			"kill the gate with SIGKILL this often; 0 never")
+	flags.String(&opts.Clock, "clock", cli.Name,
+		"틀린 시계: gate+9h, visits-10m@5s(5초 뒤에 바뀜), gate+40s/battery(배터리 시계). 기본값은 없음 / "+
+			"a wall clock that is wrong: gate+9h, visits-10m@5s (stepped after 5 s), gate+40s/battery (kept by a battery); default none")
+	flags.Choice(&opts.Disk, "disk", chain.DiskFaults,
+		"중간에 생기는 게이트 디스크 오류, full과 readonly는 root로, 기본값은 없음 / "+
+			"what becomes of the gate's disk in the middle; full and readonly as root; default none")
+	flags.Choice(&opts.Reader, "reader", chain.ReaderHabits,
+		"스캐너가 코드 앞뒤와 사이에 보내는 것 / what the reader puts around codes, or sends between them")
 	flags.Int(&opts.Baud, "baud", "직렬 속도, bit/s / speed of the serial line, bit/s")
 	flags.Uint64(&opts.Seed, "seed",
 		"같은 방문 순서를 되풀이할 번호, 0은 매번 다름 / "+

@@ -74,8 +74,10 @@ func serve(ctx context.Context, folder visitserver.Folder, listen string, logger
 	if err != nil {
 		return errors.Join(err, public.Close())
 	}
+	now, elapsed := clock()
 	return visitserver.Run(ctx, visitserver.Config{
 		Folder: folder, Secrets: secrets, Store: visits, Public: public, Operator: operator, Logger: logger, Space: space,
+		Now: now, Elapsed: elapsed,
 		Ready: func() { fmt.Fprintf(stdout, "ready https://%s\n", public.Addr()) },
 	})
 }

@@ -30,9 +30,9 @@ var rules = []struct {
 	may    []string
 	reason string
 }{
-	{"cmd/kipass-gate", join(protocol, internal, "internal/cli", "station", "firmware/", "uplink", "drivers/", "sounds", "configs"), "only the gate's main opens concrete drivers"},
+	{"cmd/kipass-gate", join(protocol, internal, "internal/cli", "station", "firmware/", "uplink", "drivers/", "sounds", "configs", "internal/labfault"), "only the gate's main opens concrete drivers"},
 	{"station", []string{"firmware/", "uplink", "drivers", "configs", "protocol/token", "protocol/visit", "protocol/wire"}, "a gate's parts are joined in one place, which is handed devices and network"},
-	{"cmd/kipass-visits", join(protocol, internal, "internal/cli", "visitserver/"), "the server's main may wire the server, and identity must stay out of it"},
+	{"cmd/kipass-visits", join(protocol, internal, "internal/cli", "visitserver/", "internal/labfault"), "the server's main may wire the server, and identity must stay out of it"},
 	{"cmd/kipass-issuer", join(protocol, internal, "internal/cli", "issuer/"), "the issuer's main may wire the issuer, and places must stay out of it"},
 	{"cmd/kipass-inquiry", join(protocol, internal, "internal/cli", "inquiry/"), "the authority joins answers over HTTP and holds no other party's store"},
 	{"cmd/kipass-scheme", join(internal, nil, "internal/cli", "protocol/token", "protocol/publickey"), "the scheme operator handles trust lists only"},
@@ -67,6 +67,7 @@ var rules = []struct {
 	{"internal/guard", []string{"protocol/day", "internal/durable", "internal/kerneltime"}, "time is guarded in one way, whatever it guards"},
 	{"internal/testkit", []string{"internal/durable"}, "what all tests share knows no party"},
 	{"internal/testkit/fakevisits", []string{"internal/testkit", "internal/authority", "protocol/wire", "protocol/visit"}, "a fake server speaks the protocol and is made of no party's code"},
+	{"internal/labfault", []string{"internal/durable"}, "what the lab breaks knows none of what stands on it"},
 	{"internal/keyfile", []string{"internal/durable"}, "a key's file is a durable file"},
 	{"internal/diskspace", []string{"internal/durable", "internal/loglimit"}, "what is kept free on a disk is kept in one way, and it knows nothing of what is stored"},
 	{"internal/httpserver", []string{"internal/loglimit"}, "HTTP is served in one way by every party, so it knows no party's routes, refusals or encodings"},
@@ -83,7 +84,7 @@ func join(a, b []string, more ...string) []string { return slices.Concat(a, b, m
 
 // labRoom lists all that a room of the lab may see: every party, and nothing of the other rooms.
 func labRoom(own ...string) []string {
-	return append(join(protocol, internal, "lab/internal/", "station", "firmware/", "uplink", "drivers/", "sounds", "configs", "visitserver/", "issuer", "inquiry"), own...)
+	return append(join(protocol, internal, "internal/labfault", "lab/internal/", "station", "firmware/", "uplink", "drivers/", "sounds", "configs", "visitserver/", "issuer", "inquiry"), own...)
 }
 
 // forTests are packages that exist for tests; test files anywhere may import them.
@@ -252,7 +253,7 @@ var floors = [][]string{
 	{"protocol/wire", "protocol/order", "protocol/auditlog"},
 	{"protocol/visit", "protocol/token"},
 	{"protocol/day", "protocol/publickey", "protocol/person"},
-	{"internal/cli/", "internal/keyfile", "internal/authority", "internal/httpserver", "internal/diskspace"},
+	{"internal/cli/", "internal/keyfile", "internal/authority", "internal/httpserver", "internal/diskspace", "internal/labfault"},
 	{"internal/durable", "internal/spelling", "internal/startup", "internal/loglimit", "internal/secretdir", "internal/unixpath", "internal/peer"},
 }
 

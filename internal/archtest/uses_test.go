@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -96,5 +97,34 @@ func TestForbidden(t *testing.T) {
 		if found := forbidden(file, c.pkg); len(found) != c.n {
 			t.Errorf("%s: %s: found %v, want %d", c.pkg, c.code, found, c.n)
 		}
+	}
+}
+
+// What the lab breaks is in its own builds alone: outside the lab every file that knows of it has the build tag.
+func TestOnlyTheLabsBuildsCanBeBroken(t *testing.T) {
+	const tag = "//go:build kipasslab\n"
+	tagged := 0
+	eachFile(t, func(file, rel string) {
+		if strings.HasPrefix(rel, "lab/") || strings.HasPrefix(rel, "internal/labfault/") {
+			return
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if localName(parsed, module+"internal/labfault") == "" {
+			return
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tagged++
+		if !strings.HasPrefix(string(text), tag) {
+			t.Errorf("%s imports internal/labfault and does not begin with %s", rel, tag)
+		}
+	})
+	if tagged == 0 {
+		t.Error("no program can be broken: the test looks for the wrong thing")
 	}
 }

@@ -25,6 +25,7 @@ const (
 	echoWindow   = 700 * time.Millisecond // how long a held code is watched for a second outcome
 	heldGap      = 2 * time.Second        // reads of a held code closer than this are surely one presentation
 	stockOfStale = 4
+	greenLimit   = 3 * time.Second // after the last byte of its code nothing is shown green
 )
 
 // door is the place in front of the gate's reader, where visitors act one after the other.
@@ -38,6 +39,11 @@ type door struct {
 	generation func() int                 // how often the gate was started
 	steady     func(func() error) error   // does something while the gate is up and is not killed
 	frail      bool                       // the gate is killed now and then: what it was to read is lost, or read by the next
+	habit      habit                      // of the reader
+	troubled   *trouble                   // with the gate's disk: it may be out of service
+	clock      ClockFault                 // if there is one, an old code is not sure to be refused
+	heard      testimony                  // what the gate has heard since its start
+	delays     *delays                    // of the lab itself
 	remembers  bool                       // whether a gate that was killed knows the codes of before
 	knowsTime  func(context.Context) bool // whether the gate's clock is trusted: only then is an old code sure to be refused
 
@@ -83,6 +89,9 @@ func (d *door) perform(ctx context.Context, a act) error {
 	if err := d.age(ctx); err != nil {
 		return err
 	}
+	if err := d.fidget(ctx); err != nil {
+		return err
+	}
 	switch a {
 	case actAgain:
 		if prior, ok := d.readmit(); ok {
@@ -90,7 +99,7 @@ func (d *door) perform(ctx context.Context, a act) error {
 		}
 		return d.enter(ctx, actEntry)
 	case actStale:
-		if time.Since(d.stock[0].issued) < staleAge || !d.knowsTime(ctx) {
+		if time.Since(d.stock[0].issued) < staleAge || d.clock.Party != "" || !d.knowsTime(ctx) {
 			return d.enter(ctx, actEntry)
 		}
 		code := d.stock[0]
@@ -170,7 +179,7 @@ func (d *door) enter(ctx context.Context, a act) error {
 	if err != nil {
 		return err
 	}
-	expected := p.excused(visit.Admitted)
+	expected := d.excused(p, visit.Admitted, &admitted{phone: holder, code: code})
 	apart := held.gap >= heldGap
 	if p.tries > 1 || a == actHeld && (p.restarted || apart) { // an outcome was missed, or the code was presented twice
 		expected = append(expected, visit.AdmittedAgain, visit.CodeUsed)
@@ -180,7 +189,7 @@ func (d *door) enter(ctx context.Context, a act) error {
 	}
 	d.truth.saw(a, p.outcomes, expected, holder.name, holder.number)
 	if slices.ContainsFunc(p.outcomes, visit.Outcome.Green) {
-		d.recent = append(d.recent, admitted{holder, code, time.Now(), d.generation()})
+		d.recent = append(d.recent, admitted{holder, code, time.Now(), d.viewer.begun()})
 	}
 	if a == actHeld && !p.restarted && !apart {
 		if second, ok := d.viewer.next(ctx, echoWindow); ok {
@@ -210,11 +219,11 @@ func (d *door) again(ctx context.Context, prior admitted) error {
 	if err != nil {
 		return err
 	}
-	expected := p.excused(visit.CodeUsed)
+	expected := d.excused(p, visit.CodeUsed, &prior)
 	if recent { // when it was sent; on a busy machine it may have been read later
 		expected = append(expected, visit.AdmittedAgain)
 	}
-	if d.generation() != prior.generation && !d.remembers { // the gate, over its restart; the server does
+	if d.viewer.begun() != prior.generation && !d.remembers { // the gate, over its restart; the server does
 		expected = append(expected, visit.Admitted)
 	}
 	if prior.code.old() {
@@ -230,7 +239,7 @@ func (d *door) show(ctx context.Context, a act, text string, want visit.Outcome)
 	if err != nil {
 		return err
 	}
-	d.truth.saw(a, p.outcomes, p.excused(want), "", "")
+	d.truth.saw(a, p.outcomes, d.excused(p, want, nil), "", "")
 	return nil
 }
 
@@ -251,14 +260,7 @@ func (h *heldCode) send(ctx context.Context, d *door) error {
 	return nil
 }
 
-// endings are what readers put behind a code.
-var endings = []string{"\r", "\n", "\r\n"}
-
-// send writes what a reader would send for a code, now and then with the AIM identifier of a QR code before it.
+// send writes what the reader would send for a code.
 func (d *door) send(ctx context.Context, text string) error {
-	frame := text + endings[d.rng.IntN(len(endings))]
-	if d.rng.IntN(4) == 0 {
-		frame = "]Q1" + frame
-	}
-	return d.line.send(ctx, []byte(frame))
+	return d.line.send(ctx, []byte(d.habit.dress(text, d.rng)))
 }

@@ -8,13 +8,16 @@ import (
 	"time"
 )
 
+// windowMargin is by how much an order's window goes beyond what the lab itself saw, by its own clock: a moment.
+const windowMargin = 5 * time.Second
+
 // inquire does what the health authority does for one case: an officer orders, another approves, the visit server and
 // the issuers are asked over HTTP, and the contact list is opened.
 func (s *stage) inquire(ctx context.Context, from time.Time) ([]contact, error) {
 	dir, signed, approved := s.path("authority"), s.path("order.signed"), s.path("order.approved")
 	id, err := s.programs.Run(ctx, "kipass-inquiry", "order", "--data", dir, "--officer-key", s.path(officers[0]+".key"), "--officer", officers[0],
 		"--case", "2020-0001", "--purpose", "contact tracing", "--facility", facility,
-		"--from", from.Add(-time.Minute).Format(time.RFC3339), "--to", time.Now().Add(time.Minute).Format(time.RFC3339), "--output", signed)
+		"--from", from.Format(time.RFC3339), "--to", time.Now().Add(windowMargin).Format(time.RFC3339), "--output", signed)
 	if err != nil {
 		return nil, err
 	}

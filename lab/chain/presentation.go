@@ -20,25 +20,63 @@ type presentation struct {
 type presented struct {
 	outcomes  []visit.Outcome // at least one; several only if the gate was started anew meanwhile
 	tries     int             // how often it was sent
+	began     time.Time       // when it was sent first
 	restarted bool            // whether the gate was started anew meanwhile
 	waited    time.Duration   // from the last byte sent to the last outcome
 }
 
-// excused returns the outcomes that are right beside the wanted one, since the lab or the machine brought them about.
-func (p presented) excused(want visit.Outcome) []visit.Outcome {
+// excused returns the wanted outcome and those that the lab or the machine itself has brought about: under a disk at fault
+// nobody is admitted who should not be, but somebody may be refused. genuine is a code that is, nil for anything else.
+func (d *door) excused(p presented, want visit.Outcome, genuine *admitted) []visit.Outcome {
 	right := []visit.Outcome{want}
 	if p.restarted { // the gate that began to read the frame is gone, the next one reads the rest of it
 		right = append(right, visit.NotACode)
 	}
-	if p.waited >= answerWithin { // a busy machine's disk
+	if p.waited >= answerWithin || d.troubled.since(p.began) { // the first: of a busy machine's disk
 		right = append(right, visit.OutOfService)
+	}
+	if genuine != nil && d.mayRefuse(p, genuine) {
+		right = append(right, visit.Expired, visit.NotYetValid)
 	}
 	return right
 }
 
+// mayRefuse reports whether the gate could not yet know better than a clock at fault as it heard a genuine code. No wrong
+// clock shuts a gate, but for one that NTP vouches for: that is believed up to an hour past what visitors' codes say. The visit
+// server's is believed by a gate that has just begun, until two issuers contradict it with two codes each (firmware/clock).
+func (d *door) mayRefuse(p presented, genuine *admitted) bool {
+	sure := d.heard.add(d.viewer.begun(), genuine.phone.issuer.name, genuine.code.issued)
+	return d.clock.Source == "kernel" || d.clock.Party == "visits" && (p.restarted || !sure)
+}
+
+// testimony is what one gate has heard of the time from genuine codes: when they were issued, in seconds since 1970, by
+// issuer. Codes of one second say the same.
+type testimony struct {
+	gate   int
+	issued map[string]map[int64]bool
+}
+
+// add takes in a code and reports whether the gate has now heard two codes of two issuers each.
+func (t *testimony) add(gate int, issuer string, at time.Time) bool {
+	if gate != t.gate {
+		t.gate, t.issued = gate, map[string]map[int64]bool{}
+	}
+	if t.issued[issuer] == nil {
+		t.issued[issuer] = map[int64]bool{}
+	}
+	t.issued[issuer][at.Unix()] = true
+	sure := 0
+	for _, times := range t.issued {
+		if len(times) >= 2 {
+			sure++
+		}
+	}
+	return sure >= 2
+}
+
 // present sends until an outcome is seen, and returns when no other can come of what was sent.
 func (d *door) present(ctx context.Context, of presentation) (p presented, err error) {
-	for began := time.Now(); time.Since(began) < patience; {
+	for p.began = time.Now(); time.Since(p.began) < patience; {
 		generation, err := d.attend(ctx)
 		if err != nil {
 			return p, err
@@ -50,7 +88,7 @@ func (d *door) present(ctx context.Context, of presentation) (p presented, err e
 			return p, err
 		}
 		p.tries++
-		sent := time.Now()
+		sent, held := time.Now(), d.delays.sum()
 		first, err := d.watch(ctx, generation, patience)
 		if err != nil {
 			return p, err
@@ -63,9 +101,12 @@ func (d *door) present(ctx context.Context, of presentation) (p presented, err e
 			}
 			all = append(all, more...)
 		}
-		p.restarted = d.generation() != generation
+		p.restarted = d.viewer.begun() != generation // the next may have answered before it counts as started
 		for _, s := range all {
 			p.outcomes, p.waited = append(p.outcomes, s.outcome), s.at.Sub(sent)
+			if s.outcome.Green() && p.waited-(d.delays.sum()-held) > greenLimit {
+				d.truth.sawLate()
+			}
 		}
 		if len(all) > 0 {
 			return p, nil

@@ -47,6 +47,7 @@ func newDoor(t *testing.T) (*door, *gates) {
 	d := &door{
 		line: line, viewer: newViewer("", g.generation), truth: newTruth(), strange: strange, generation: g.generation,
 		steady: func(do func() error) error { return do() }, frail: true,
+		troubled: &trouble{}, delays: &delays{},
 	}
 	d.viewer.at = 1
 	return d, g
@@ -135,5 +136,25 @@ func TestAnOutcomeThatNobodyCausedIsTold(t *testing.T) {
 	}
 	if len(d.truth.wrong) != 1 || d.truth.falseGreen != 1 {
 		t.Errorf("%v, %d false greens", d.truth.wrong, d.truth.falseGreen)
+	}
+}
+
+// A gate knows better than a wrong server once two issuers have spoken twice each; codes of one second count once, and each
+// gate begins anew.
+func TestTestimony(t *testing.T) {
+	var heard testimony
+	at := time.Unix(1_600_000_000, 0)
+	for i, c := range []struct {
+		gate   int
+		issuer string
+		after  time.Duration
+		sure   bool
+	}{
+		{1, "naver", 0, false}, {1, "pass", 0, false}, {1, "naver", time.Second, false}, {1, "pass", time.Millisecond, false},
+		{1, "pass", time.Second, true}, {1, "naver", time.Second, true}, {2, "naver", 2 * time.Second, false},
+	} {
+		if sure := heard.add(c.gate, c.issuer, at.Add(c.after)); sure != c.sure {
+			t.Errorf("code %d: sure %v, want %v", i, sure, c.sure)
+		}
 	}
 }

@@ -5,16 +5,14 @@ package chain
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/kipass/kipass/firmware/journal"
 	"github.com/kipass/kipass/lab/internal/process"
@@ -28,14 +26,17 @@ type Options struct {
 	Scans  int           // number of scans; 0 goes on until the context ends
 	Outage time.Duration // for how long the visit server is cut off in the middle
 	Kill   time.Duration // how often the gate is killed and started anew; 0 never
+	Clock  string        // a wall clock that is wrong, see ParseClock; default: none
+	Disk   string        // one of DiskFaults, in the middle of the run; default: none
+	Reader string        // one of ReaderHabits; default "plain"
 	Baud   int           // of the serial line; default 115200
 	Seed   uint64        // of what happens in front of the gate; default from the clock
 	Pace   time.Duration // between two scans; default 250 ms, which cuts the voice short
-	Sound  string        // "capture" takes the voice's samples, "device" uses the machine's default sound device; default: capture if the scans are numbered
+	Sound  string        // "capture" takes the voice's samples, "device" uses the machine's default sound device, "none" is silent; default: capture if the scans are numbered, else none
 	Log    io.Writer     // the live table
 }
 
-// Summary is the result of a run. Lost, Duplicated and FalseGreen must be 0, and Traced must equal Truth.
+// Summary is the result of a run. Lost, Duplicated, FalseGreen and LateGreen must be 0, and Opened and Traced must equal Truth.
 type Summary struct {
 	Scans      int            `json:"scans"`
 	Outcomes   map[string]int `json:"outcomes"`
@@ -46,6 +47,8 @@ type Summary struct {
 	Lost       int            `json:"lost"`        // visitors shown green but not stored
 	Duplicated int            `json:"duplicated"`  // codes stored more than once
 	FalseGreen int            `json:"false_green"` // green for a code that should not be, or without a durable record
+	LateGreen  int            `json:"late_green"`  // green more than 3 s after the last byte of the code
+	Opened     int            `json:"opened"`      // holders opened by an order over the true window
 	Traced     int            `json:"traced"`      // visits on the health authority's contact list
 	Truth      int            `json:"truth"`       // visits that should be on it, as the lab saw them
 	Voiced     int            `json:"voiced"`      // times the green tone left the process as sound; -1 if not captured
@@ -62,10 +65,20 @@ func (s Summary) Err() error {
 	for _, c := range []struct {
 		n    int
 		what string
-	}{{s.Lost, "shown green but not stored"}, {s.Duplicated, "stored more than once"}, {s.FalseGreen, "green without right or record"}, {len(s.Surprises), "unexpected outcomes"}} {
+	}{
+		{s.Lost, "shown green but not stored"}, {s.Duplicated, "stored more than once"},
+		{s.FalseGreen, "green without right or record"}, {s.LateGreen, "green later than 3 s after the code was read"},
+		{len(s.Surprises), "unexpected outcomes"},
+	} {
 		if c.n > 0 {
 			errs = append(errs, fmt.Errorf("%d %s", c.n, c.what))
 		}
+	}
+	if s.Scans > 0 && s.Green == 0 {
+		errs = append(errs, errors.New("nobody was shown green, so that nothing was shown"))
+	}
+	if s.Opened != s.Truth {
+		errs = append(errs, fmt.Errorf("%d holders opened, %d are the truth", s.Opened, s.Truth))
 	}
 	if s.Traced != s.Truth {
 		errs = append(errs, fmt.Errorf("%d visits traced, %d are the truth", s.Traced, s.Truth))
@@ -84,6 +97,9 @@ const (
 // Run does one run and returns its summary. An error means that the run could not be done; the folder is then kept.
 func Run(ctx context.Context, opts Options) (Summary, error) {
 	given := opts.Dir != ""
+	if err := opts.check(); err != nil {
+		return Summary{}, err
+	}
 	if err := opts.setDefaults(); err != nil {
 		return Summary{}, err
 	}
@@ -143,8 +159,14 @@ func (opts *Options) setDefaults() error {
 	if opts.Pace == 0 {
 		opts.Pace = 250 * time.Millisecond
 	}
-	if opts.Sound == "" && opts.Scans > 0 {
-		opts.Sound = "capture"
+	if opts.Sound == "" {
+		opts.Sound = "none"
+		if opts.Scans > 0 {
+			opts.Sound = "capture"
+		}
+	}
+	if opts.Reader == "" {
+		opts.Reader = "plain"
 	}
 	if opts.Log == nil {
 		opts.Log = io.Discard
@@ -152,9 +174,34 @@ func (opts *Options) setDefaults() error {
 	return nil
 }
 
+// check returns why the options cannot be meant.
+func (opts Options) check() error {
+	if _, err := ParseClock(opts.Clock); err != nil {
+		return err
+	}
+	if opts.breaks() && opts.Scans > 0 && opts.Scans < minScans {
+		return fmt.Errorf("%d scans: what is to go wrong needs %d at least", opts.Scans, minScans)
+	}
+	if opts.Disk != "" && !slices.Contains(DiskFaults, opts.Disk) {
+		return fmt.Errorf("disk %q: there are %s", opts.Disk, strings.Join(DiskFaults, ", "))
+	}
+	if _, ok := habits[opts.Reader]; opts.Reader != "" && !ok {
+		return fmt.Errorf("reader %q: there are %s", opts.Reader, strings.Join(ReaderHabits, ", "))
+	}
+	return nil
+}
+
+// breaks reports whether something is to go wrong.
+func (opts Options) breaks() bool {
+	return opts.Outage > 0 || opts.Kill > 0 || opts.Clock != "" || opts.Disk != ""
+}
+
 func perform(ctx context.Context, opts Options, began time.Time) (summary Summary, err error) {
 	summary = Summary{Seed: opts.Seed, Voiced: -1, Spoken: -1}
-	s := &stage{programs: process.Programs{Bin: opts.Bin, Logs: opts.Dir}, dir: opts.Dir}
+	s := &stage{programs: process.Programs{Bin: opts.Bin, Logs: opts.Dir}, dir: opts.Dir, silent: opts.Sound == "none"}
+	if err := s.prepare(ctx, opts); err != nil {
+		return summary, err
+	}
 	if s.line, err = newLine(opts.Baud); err != nil {
 		return summary, err
 	}
@@ -193,6 +240,7 @@ func perform(ctx context.Context, opts Options, began time.Time) (summary Summar
 	summary.Green = len(truth.green)
 	summary.Journalled, summary.Synced, summary.Stored = device.Head.Seq, server.journal.Last, server.stored
 	summary.Lost, summary.Duplicated = v.lost, v.duplicated
+	summary.LateGreen, summary.Opened = truth.lateGreen, v.opened
 	summary.FalseGreen = truth.falseGreen + max(0, len(truth.green)-int(device.Head.Seq))
 	summary.Traced, summary.Truth = v.traced, v.truth
 	if v.strangers > 0 || int(server.stored) != v.traced {
@@ -210,95 +258,6 @@ func perform(ctx context.Context, opts Options, began time.Time) (summary Summar
 		err = errors.Join(err, tones, words)
 	}
 	return summary, err
-}
-
-// play lets visitors act until the scans are done or ctx ends, while the network fails and the gate is killed.
-func (s *stage) play(ctx context.Context, opts Options, truth *truth, table *table) error {
-	_, strange, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		return err
-	}
-	d := &door{
-		line: s.line, viewer: newViewer(s.screen, s.begunGates), truth: truth, issuers: s.issuers, strange: strange,
-		rng: rand.New(rand.NewPCG(opts.Seed, 1)), generation: s.generation, steady: s.steady, knowsTime: s.knowsTime,
-		remembers: s.runtime != "", frail: opts.Kill > 0,
-	}
-	playing, stop := context.WithCancel(ctx)
-	defer stop()
-	group, playing := errgroup.WithContext(playing)
-	group.Go(func() error { d.viewer.run(playing); return nil })
-	group.Go(func() error { table.run(playing, truth); return nil })
-	if opts.Kill > 0 {
-		group.Go(func() error { return s.killEvery(playing, opts.Kill, table) })
-	}
-	group.Go(func() error {
-		defer stop()
-		err := s.scan(playing, d, opts, table, group)
-		if ctx.Err() != nil { // the user has seen enough
-			return nil
-		}
-		return err
-	})
-	err = group.Wait()
-	if errors.Is(err, context.Canceled) {
-		return nil
-	}
-	return err
-}
-
-func (s *stage) scan(ctx context.Context, d *door, opts Options, table *table, group *errgroup.Group) error {
-	if _, err := d.attend(ctx); err != nil {
-		return err
-	}
-	if err := s.inService(ctx); err != nil {
-		return err
-	}
-	outage := make(chan error, 1)
-	outage <- nil
-	acts := plan(max(opts.Scans, 1000), opts.Seed)
-	for i := 0; opts.Scans == 0 || i < opts.Scans; i++ {
-		if opts.Outage > 0 && i == max(1, opts.Scans/4) {
-			<-outage
-			group.Go(func() error { outage <- s.cut(ctx, opts.Outage, table); return nil })
-		}
-		if err := d.perform(ctx, acts[i%len(acts)]); err != nil {
-			return err
-		}
-		select {
-		case <-time.After(opts.Pace):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return <-outage
-}
-
-// cut takes the network away: first nothing answers, then connections are refused.
-func (s *stage) cut(ctx context.Context, d time.Duration, table *table) error {
-	defer table.outage(false)
-	table.outage(true)
-	for _, phase := range []func(){s.network.silence, s.network.refuse} {
-		phase()
-		select {
-		case <-time.After(d / 2):
-		case <-ctx.Done():
-		}
-	}
-	return s.network.restore(context.WithoutCancel(ctx))
-}
-
-func (s *stage) killEvery(ctx context.Context, every time.Duration, table *table) error {
-	for {
-		select {
-		case <-time.After(every):
-		case <-ctx.Done():
-			return nil
-		}
-		if err := s.restartGate(context.WithoutCancel(ctx)); err != nil {
-			return err
-		}
-		table.restarted(s.generation() - 1)
-	}
 }
 
 // account is the server's side of a run.

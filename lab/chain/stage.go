@@ -1,19 +1,18 @@
 package chain
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -34,6 +33,7 @@ type stage struct {
 	dir      string
 	line     *line
 	voice    *voice // nil: the machine's own sound device
+	silent   bool   // the gate has no voice
 	network  *network
 	issuers  []*issuerService
 	visits   *process.Process
@@ -45,6 +45,11 @@ type stage struct {
 	root          string   // the scheme operator's public key
 	screen        string   // URL of the visitor's screen, without the last slash
 
+	clock    ClockFault // which clock is wrong; Party is empty for none
+	controls *controls  // of the lab's own builds; nil: the programs are those that are shipped
+	mounted  bool       // whether the gate's folder is a file system of its own
+	troubled trouble    // with the gate's disk
+
 	starting sync.Mutex // held while the gate is ended and started anew
 	mu       sync.Mutex
 	gate     *process.Process
@@ -53,6 +58,26 @@ type stage struct {
 }
 
 var issuerNames = []struct{ name, display string }{{"naver", "네이버"}, {"pass", "패스"}}
+
+// prepare makes what is to be broken.
+func (s *stage) prepare(ctx context.Context, opts Options) (err error) {
+	if s.clock, err = ParseClock(opts.Clock); err != nil {
+		return err
+	}
+	if opts.Clock != "" || slices.Contains([]string{"slow", "stall", "eio"}, opts.Disk) {
+		if err := s.labBuilt(ctx); err != nil {
+			return err
+		}
+		s.controls = newControls(s)
+		if err := s.setClock(s.clock); err != nil {
+			return err
+		}
+	}
+	if opts.Disk == "full" || opts.Disk == "readonly" {
+		return s.mountDisk()
+	}
+	return nil
+}
 
 // build starts every party, in the order in which an operator would set them up.
 func (s *stage) build(ctx context.Context, say func(string)) error {
@@ -160,7 +185,7 @@ func (s *stage) startVisits(ctx context.Context) error {
 	if _, err := s.programs.Run(ctx, "kipass-visits", "init", "--data", dir); err != nil {
 		return err
 	}
-	prog, address, err := s.programs.Start(ctx, "ready", nil, "kipass-visits", "serve", "--data", dir, "--listen", "127.0.0.1:0")
+	prog, address, err := s.programs.Start(ctx, "ready", s.controls.env("visits"), "kipass-visits", "serve", "--data", dir, "--listen", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
@@ -229,7 +254,13 @@ name = "front"
 kind = "serial"
 device = %q
 baud = %d
-idle_gap = "1s"  # every frame has a terminator: on a busy machine the lab may pause within one
+idle_gap = %q
+
+[journal]
+free_floor = "1MiB"
+
+[speaker]
+enabled = %t
 
 [screen]
 listen = %q
@@ -258,7 +289,7 @@ func (s *stage) enrolGate(ctx context.Context) error {
 	}
 	s.screen = "http://" + screen
 	config := fmt.Sprintf(gateConfig, facility, gateName, s.path("gate"), s.runtime, "https://"+s.network.address,
-		s.path("visits", "server-ca.pem"), terminal.Code, s.root, s.line.device, s.line.baud, screen)
+		s.path("visits", "server-ca.pem"), terminal.Code, s.root, s.line.device, s.line.baud, idleGap, !s.silent, screen)
 	return os.WriteFile(s.path("gate.toml"), []byte(config), 0o600)
 }
 
@@ -278,95 +309,6 @@ func freeAddress() (string, error) {
 		return "", err
 	}
 	return l.Addr().String(), l.Close()
-}
-
-func (s *stage) startGate(ctx context.Context) error {
-	var env []string
-	if s.voice != nil {
-		env = s.voice.env()
-	}
-	opened, err := s.readersOpened()
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	s.begun++
-	s.mu.Unlock()
-	prog, _, err := s.programs.Start(ctx, "ready", env, "kipass-gate", "run", "--config", s.path("gate.toml"))
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	s.gate = prog
-	s.mu.Unlock()
-	if err := s.awaitReader(ctx, opened); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.started = s.begun
-	return nil
-}
-
-// awaitReader waits until the gate has opened its reader once more than before: what the line holds then is thrown away.
-func (s *stage) awaitReader(ctx context.Context, before int) error {
-	for began := time.Now(); time.Since(began) < readyWithin; {
-		if n, err := s.readersOpened(); err != nil || n > before {
-			return err
-		}
-		select {
-		case <-time.After(20 * time.Millisecond):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return fmt.Errorf("the gate did not open its reader within %v", readyWithin)
-}
-
-// readersOpened returns how often the gates so far have logged that they had opened their reader.
-func (s *stage) readersOpened() (int, error) {
-	log, err := os.ReadFile(filepath.Join(s.programs.Logs, "kipass-gate.log"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	return bytes.Count(log, []byte(`msg="reader opened"`)), err
-}
-
-// restartGate ends the gate as a power cut would, and starts it anew.
-func (s *stage) restartGate(ctx context.Context) error {
-	s.starting.Lock()
-	defer s.starting.Unlock()
-	s.killGate()
-	return s.startGate(ctx)
-}
-
-// steady does something while the gate is up: it is neither killed nor started meanwhile.
-func (s *stage) steady(do func() error) error {
-	s.starting.Lock()
-	defer s.starting.Unlock()
-	return do()
-}
-
-// killGate ends the gate as a power cut would.
-func (s *stage) killGate() {
-	s.mu.Lock()
-	gate := s.gate
-	s.mu.Unlock()
-	gate.Kill()
-}
-
-// begunGates returns how often the gate was begun to be started.
-func (s *stage) begunGates() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.begun
-}
-
-// generation returns how often the gate was started, with its reader open.
-func (s *stage) generation() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.started
 }
 
 // ledger asks the visit server what it has taken from the gate's journals.
@@ -391,6 +333,7 @@ func (s *stage) close() error {
 	if s.network != nil {
 		s.network.close()
 	}
+	errs = append(errs, s.unmountDisk())
 	if s.runtime != "" {
 		errs = append(errs, os.RemoveAll(s.runtime))
 	}

@@ -53,7 +53,8 @@ func TestStolenGateTellsNothing(t *testing.T) {
 		t.Fatalf("started without a network: %v", err)
 	}
 
-	door := &door{line: s.line, viewer: newViewer(s.screen, s.begunGates), truth: newTruth(), issuers: s.issuers, rng: rand.New(rand.NewPCG(1, 1)), generation: s.generation, steady: s.steady}
+	door := &door{line: s.line, viewer: newViewer(s.screen, s.begunGates), truth: newTruth(), issuers: s.issuers, rng: rand.New(rand.NewPCG(1, 1)), generation: s.generation, steady: s.steady,
+		troubled: &s.troubled, delays: &delays{}}
 	watching, stop := context.WithCancel(ctx)
 	watched := make(chan struct{})
 	go func() { defer close(watched); door.viewer.run(watching) }()

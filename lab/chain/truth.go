@@ -15,6 +15,7 @@ type truth struct {
 	unsure     map[string]string // of visitors who showed a good code and saw no green: stored or not
 	wrong      []surprise        // outcomes that should not have been
 	falseGreen int               // greens that should not have been
+	lateGreen  int               // greens shown when somebody else may stand there
 }
 
 // surprise is an outcome that the act should not have had.
@@ -63,6 +64,13 @@ func (t *truth) surprised(by visit.Outcome, s surprise) {
 	t.wrong = append(t.wrong, s)
 }
 
+// sawLate records a green that came too late.
+func (t *truth) sawLate() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lateGreen++
+}
+
 // missed records that a good code was shown and no outcome was seen.
 func (t *truth) missed(name, number string) {
 	t.mu.Lock()
@@ -89,6 +97,7 @@ type verdict struct {
 	duplicated int // in the list more than once
 	strangers  int // in the list, but never shown green nor unsure, or under another name
 	traced     int // visits in the list
+	opened     int // holders in the list who should be there
 	truth      int // visits that should be in the list: all green ones and those of the unsure that were stored
 }
 
@@ -106,6 +115,8 @@ func (t *truth) against(list []contact) verdict {
 		}
 		if name == "" || name != c.Name {
 			v.strangers += len(c.Visits)
+		} else if len(c.Visits) > 0 {
+			v.opened++
 		}
 	}
 	for number := range t.green {
@@ -123,6 +134,13 @@ func (t *truth) against(list []contact) verdict {
 		v.duplicated += n - 1
 	}
 	return v
+}
+
+// greens returns how many visitors were shown green.
+func (t *truth) greens() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.green)
 }
 
 func (t *truth) counts() map[string]int {

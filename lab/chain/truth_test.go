@@ -14,12 +14,12 @@ func TestTruthAgainstAContactList(t *testing.T) {
 		list []contact
 		want verdict
 	}{
-		"all there":                          {[]contact{row("김", "1", 1), row("이", "2", 1)}, verdict{traced: 2, truth: 2}},
-		"a green visitor missing is lost":    {[]contact{row("김", "1", 1)}, verdict{lost: 1, traced: 1, truth: 2}},
-		"a code twice is duplicated":         {[]contact{row("김", "1", 2), row("이", "2", 1)}, verdict{duplicated: 1, traced: 3, truth: 2}},
-		"an unsure visitor may be there":     {[]contact{row("김", "1", 1), row("이", "2", 1), row("박", "3", 1)}, verdict{traced: 3, truth: 3}},
-		"nobody else may":                    {[]contact{row("김", "1", 1), row("이", "2", 1), row("최", "9", 1)}, verdict{strangers: 1, traced: 3, truth: 2}},
-		"nor a visitor under another's name": {[]contact{row("이", "1", 1), row("이", "2", 1)}, verdict{strangers: 1, traced: 2, truth: 2}},
+		"all there":                          {[]contact{row("김", "1", 1), row("이", "2", 1)}, verdict{opened: 2, traced: 2, truth: 2}},
+		"a green visitor missing is lost":    {[]contact{row("김", "1", 1)}, verdict{lost: 1, opened: 1, traced: 1, truth: 2}},
+		"a code twice is duplicated":         {[]contact{row("김", "1", 2), row("이", "2", 1)}, verdict{duplicated: 1, opened: 2, traced: 3, truth: 2}},
+		"an unsure visitor may be there":     {[]contact{row("김", "1", 1), row("이", "2", 1), row("박", "3", 1)}, verdict{opened: 3, traced: 3, truth: 3}},
+		"nobody else may":                    {[]contact{row("김", "1", 1), row("이", "2", 1), row("최", "9", 1)}, verdict{strangers: 1, opened: 2, traced: 3, truth: 2}},
+		"nor a visitor under another's name": {[]contact{row("이", "1", 1), row("이", "2", 1)}, verdict{strangers: 1, opened: 1, traced: 2, truth: 2}},
 	} {
 		tr := newTruth()
 		tr.saw(actEntry, []visit.Outcome{visit.Admitted}, []visit.Outcome{visit.Admitted}, "김", "1")
@@ -45,13 +45,16 @@ func TestTruthCountsFalseGreens(t *testing.T) {
 }
 
 func TestSummaryErr(t *testing.T) {
-	good := Summary{Ledger: "ok", Traced: 3, Truth: 3}
+	good := Summary{Ledger: "ok", Scans: 4, Green: 3, Opened: 3, Traced: 3, Truth: 3}
 	if err := good.Err(); err != nil {
 		t.Error(err)
 	}
 	for what, change := range map[string]func(*Summary){
 		"lost":       func(s *Summary) { s.Lost = 1 },
 		"duplicated": func(s *Summary) { s.Duplicated = 1 },
+		"no green":   func(s *Summary) { s.Green = 0 },
+		"late green": func(s *Summary) { s.LateGreen = 1 },
+		"unopened":   func(s *Summary) { s.Opened = 2 },
 		"untraced":   func(s *Summary) { s.Traced = 2 },
 		"ledger":     func(s *Summary) { s.Ledger = "the chains differ" },
 		"surprise":   func(s *Summary) { s.Surprises = []surprise{{}} },

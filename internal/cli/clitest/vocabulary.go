@@ -55,17 +55,21 @@ var vocabulary = map[string]string{
 	// the lab
 	"baud":     "N",    // bit/s
 	"bin":      "DIR",  // the programs
+	"clock":    "NAME", // a wall clock that is wrong
 	"cycles":   "N",    // power cuts
 	"days":     "N",    // of a simulation
+	"disk":     "slow|stall|full|readonly|eio",
 	"first":    "N",    // seed of several
 	"parallel": "N",    // how many at once
 	"seeds":    "N",    // how many
 	"kernel":   "FILE", // the kernel that is started
 	"kill":     "DURATION",
+	"limit":    "DURATION", // after which nothing more is begun
 	"logs":     "DIR",
 	"only":     "NAME", // not all, but what is called so
 	"outage":   "DURATION",
 	"pace":     "DURATION",
+	"reader":   "plain|marks|spaces|keepalive|mixed",
 	"replugs":  "N",
 	"scans":    "N",
 	"seed":     "N", // repeats a run

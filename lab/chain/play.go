@@ -1,0 +1,148 @@
+package chain
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// minScans is how many scans there must be for something to go wrong before, in and after the middle.
+const minScans = 3
+
+// play lets visitors act until the scans are done or ctx ends, while the network fails and the gate is killed.
+func (s *stage) play(ctx context.Context, opts Options, truth *truth, table *table) error {
+	_, strange, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return err
+	}
+	d := &door{
+		line: s.line, viewer: newViewer(s.screen, s.begunGates), truth: truth, issuers: s.issuers, strange: strange,
+		rng: rand.New(rand.NewPCG(opts.Seed, 1)), generation: s.generation, steady: s.steady, knowsTime: s.knowsTime,
+		remembers: s.runtime != "", frail: opts.Kill > 0 || opts.Disk == "readonly", habit: habits[opts.Reader],
+		troubled: &s.troubled, clock: s.clock, delays: &delays{},
+	}
+	playing, stop := context.WithCancel(ctx)
+	defer stop()
+	group, playing := errgroup.WithContext(playing)
+	group.Go(func() error { d.viewer.run(playing); return nil })
+	group.Go(func() error { table.run(playing, truth); return nil })
+	group.Go(func() error { d.delays.run(playing); return nil })
+	group.Go(func() error {
+		defer stop()
+		err := s.scan(playing, d, opts, table, &mischief{group: group})
+		if ctx.Err() != nil { // the user has seen enough
+			return nil
+		}
+		return err
+	})
+	err = group.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// mischief is all that goes wrong beside the scans.
+type mischief struct {
+	group   *errgroup.Group
+	pending sync.WaitGroup
+}
+
+// begin lets something go wrong, which says when it has happened and may go on.
+func (m *mischief) begin(do func(happened func()) error) {
+	m.pending.Add(1)
+	happened := sync.OnceFunc(m.pending.Done)
+	m.group.Go(func() error {
+		defer happened()
+		return do(happened)
+	})
+}
+
+func (s *stage) scan(ctx context.Context, d *door, opts Options, table *table, m *mischief) error {
+	if _, err := d.attend(ctx); err != nil {
+		return err
+	}
+	if err := s.inService(ctx); err != nil {
+		return err
+	}
+	if s.clock.Party != "" {
+		m.begin(func(stepped func()) error { return s.stepClock(ctx, s.clock, stepped, table) })
+	}
+	if opts.Kill > 0 {
+		m.begin(func(killed func()) error { return s.killEvery(ctx, opts.Kill, killed, table) })
+	}
+	acts := plan(max(opts.Scans, 1000), opts.Seed)
+	for i := 0; opts.Scans == 0 || i < opts.Scans; i++ {
+		if opts.Outage > 0 && i == max(1, opts.Scans/4) {
+			m.begin(func(func()) error { return s.cut(ctx, opts.Outage, table) })
+		}
+		if opts.Disk != "" && i == max(1, opts.Scans/3) {
+			m.begin(func(func()) error { return s.breakDisk(ctx, opts.Disk, table) })
+		}
+		if i > 0 && i == opts.Scans*2/3 { // whatever the pace, the rest is for a gate to which all has happened
+			m.pending.Wait()
+		}
+		if err := d.perform(ctx, acts[i%len(acts)]); err != nil {
+			return err
+		}
+		select {
+		case <-time.After(opts.Pace):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if opts.breaks() && s.clock.Source != "kernel" {
+		return d.serveAgain(ctx)
+	}
+	return nil
+}
+
+// serveAgain lets visitors in until one is shown green: whatever has gone wrong, a gate serves again.
+func (d *door) serveAgain(ctx context.Context) error {
+	before := d.truth.greens()
+	for began := time.Now(); time.Since(began) < patience; {
+		if err := d.enter(ctx, actEntry); err != nil {
+			return err
+		}
+		if d.truth.greens() > before {
+			return nil
+		}
+	}
+	return fmt.Errorf("nobody was shown green for %v after all had happened", patience)
+}
+
+// cut takes the network away: first nothing answers, then connections are refused.
+func (s *stage) cut(ctx context.Context, d time.Duration, table *table) error {
+	defer table.outage(false)
+	table.outage(true)
+	for _, phase := range []func(){s.network.silence, s.network.refuse} {
+		phase()
+		select {
+		case <-time.After(d / 2):
+		case <-ctx.Done():
+		}
+	}
+	return s.network.restore(context.WithoutCancel(ctx))
+}
+
+// killEvery kills the gate this often, and says when it has for the first time.
+func (s *stage) killEvery(ctx context.Context, every time.Duration, killed func(), table *table) error {
+	for {
+		select {
+		case <-time.After(every):
+		case <-ctx.Done():
+			return nil
+		}
+		if err := s.restartGate(context.WithoutCancel(ctx)); err != nil {
+			return err
+		}
+		killed()
+		table.restarted(s.generation() - 1)
+	}
+}
