@@ -43,10 +43,10 @@ func (s *Station) setDelivery(u uplink.Status) {
 
 // screenStatus implements screen.Options.Status. It is asked only once all parts are made.
 func (s *Station) screenStatus() screen.Status {
-	delivery := s.uplink.Status()
+	delivery, stats, at := s.uplink.Status(), s.opts.Journal.Stats(), s.clock.Read()
 	return screen.Status{
-		InService: s.gate.Serves(), Reached: delivery.Reached, KeyExchange: delivery.KeyExchange, Backlog: s.opts.Journal.Stats().Backlog,
-		Clock: s.clock.Read().State, Faults: s.opts.Board.Shown(),
+		InService: s.gate.Serves(), Reached: delivery.Reached, KeyExchange: delivery.KeyExchange, Backlog: stats.Backlog,
+		OldestKept: stats.Age(at.Passed()), Overdue: stats.Overdue(at.Passed()), Clock: at.State, Faults: s.opts.Board.Shown(),
 	}
 }
 

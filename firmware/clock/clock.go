@@ -83,6 +83,15 @@ func (r Reading) Unproven() Reading {
 	return r
 }
 
+// Passed returns the time by which something can be said to be late: a trusted clock's, or else what has passed for certain;
+// zero if nothing is known.
+func (r Reading) Passed() time.Time {
+	if r.State == visit.ClockUntrusted || r.Suspect {
+		return r.Floor
+	}
+	return r.Now
+}
+
 // KernelTime is what the kernel says of its clock.
 type KernelTime struct {
 	MaxError time.Duration // bound of the error; it grows by 500 µs per second without an NTP daemon's word

@@ -19,6 +19,7 @@ const (
 	JournalFull     Code = "journal-full"     // the floor of free disk space is reached
 	Quarantined     Code = "quarantined"      // the server refused records for good
 	Undelivered     Code = "undelivered"      // records were destroyed after 28 days without having been delivered
+	Overdue         Code = "overdue"          // something is kept past the time at which it should have been destroyed
 	ReaderLost      Code = "reader-lost"      // a reader is absent or was unplugged
 	ReaderGarbled   Code = "reader-garbled"   // bytes arrive but no code: wrong baud rate or keyboard country
 	ReaderIntruded  Code = "reader-intruded"  // a program that is not to show codes tried to
@@ -65,6 +66,7 @@ var kinds = map[Code]Kind{
 	JournalFull:      {Down, "저장 공간이 부족합니다.", "The disk is too full to record visits.", 0},
 	Quarantined:      {Notice, "서버가 받지 않은 기록이 있습니다.", "The server has refused some records; they are kept in quarantine.", 0},
 	Undelivered:      {Degraded, "28일 동안 전송하지 못한 기록을 파기했습니다.", "Records older than 28 days were destroyed undelivered.", 0},
+	Overdue:          {Degraded, "파기 기한이 지난 기록이 기기에 남아 있습니다. 기기의 시간과 저장 장치를 확인해 주세요.", "Records are kept past the time at which they should be destroyed. Check the gate's time and its disk.", 0},
 	ReaderLost:       {Degraded, "스캐너를 찾을 수 없습니다. 연결을 확인해 주세요.", "A reader is missing. Check its cable.", time.Second},
 	ReaderGarbled:    {Degraded, "스캐너에서 코드가 깨져 들어옵니다. 설정을 확인해 주세요.", "A reader delivers damaged codes. Check its settings.", 0},
 	ReaderIntruded:   {Degraded, "스캐너가 아닌 프로그램이 코드를 보내려 해서 차단했습니다.", "A program that is not the scanner's tried to show codes and was turned away.", 0},

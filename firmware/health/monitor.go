@@ -3,6 +3,7 @@ package health
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/kipass/kipass/firmware/clock"
 	"github.com/kipass/kipass/firmware/journal"
+	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
@@ -45,6 +47,7 @@ type Monitor struct {
 const (
 	lookEvery  = 2 * time.Second
 	probeLimit = time.Second // what a probe may take; a disk that takes longer is one that stalls
+	lateAfter  = time.Hour   // past its end, what is kept is overdue: the journal ends what is due every ten minutes
 )
 
 // Run looks every so often until ctx ends. A probe that a stalled disk does not let go is then waited for.
@@ -79,7 +82,25 @@ func (m *Monitor) Look() {
 	m.Board.set(JournalReplaced, replaced != "", replaced)
 	m.Board.set(Quarantined, stats.Quarantined > 0, strconv.FormatUint(stats.Quarantined, 10))
 	m.Board.set(Undelivered, stats.Destroyed > 0, strconv.FormatUint(stats.Destroyed, 10))
+	m.Board.set(Overdue, stats.Overdue(at.Passed()) > lateAfter, overdue(stats, at))
 	m.recover(stats)
+}
+
+// overdue says what is kept too long, and why as far as it is known, in words that stay the same while that does.
+func overdue(stats journal.Stats, at clock.Reading) string {
+	var words []string
+	if stats.Term.What != "" && at.Passed().Sub(stats.Term.Due) > lateAfter {
+		words = append(words, fmt.Sprintf("%s since %s", stats.Term.What, stats.Term.Due.In(day.Seoul()).Format(time.DateTime)))
+		if !at.Confirmed {
+			words = append(words, "no second source confirms the time")
+		}
+	} else {
+		words = append(words, "records that have left it are still in the file")
+	}
+	if stats.Ending != nil {
+		words = append(words, stats.Ending.Error())
+	}
+	return strings.Join(words, "; ")
 }
 
 // recover finds out whether a journal that has failed works again. No visitor would: they use the paper register meanwhile.

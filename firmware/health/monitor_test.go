@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -12,6 +13,7 @@ import (
 	"github.com/kipass/kipass/firmware/clock"
 	"github.com/kipass/kipass/firmware/journal"
 	"github.com/kipass/kipass/internal/testkit"
+	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
@@ -92,6 +94,63 @@ func TestMonitorNotesAndForgets(t *testing.T) {
 			f.monitor.Look()
 			if shown := f.board.Shown(); len(shown) != 0 {
 				t.Errorf("faults stay: %+v", shown)
+			}
+		})
+	}
+}
+
+// What is kept past its end is an alarm, by a time that is believed: a battery clock that nothing supports is not.
+func TestWhatIsOverdueIsAnAlarm(t *testing.T) {
+	due := time.Date(2026, 4, 8, 0, 0, 0, 0, day.Seoul())
+	late := due.Add(2 * time.Hour)
+	undelivered := journal.Stats{Term: journal.Term{What: journal.Undelivered, Due: due}}
+	for _, c := range []struct {
+		rule   string
+		at     clock.Reading
+		stats  journal.Stats
+		detail string // empty: no alarm
+	}{
+		{"by a clock that two sources bear out", clock.Reading{Now: late, State: visit.ClockSynced, Confirmed: true}, undelivered,
+			"undelivered since 2026-04-08 00:00:00"},
+		{"by one source alone, on which nothing undelivered ends", clock.Reading{Now: late, State: visit.ClockSynced}, undelivered,
+			"undelivered since 2026-04-08 00:00:00; no second source confirms the time"},
+		{"by what has passed for certain", clock.Reading{Now: due.AddDate(-1, 0, 0), Floor: late, State: visit.ClockUntrusted}, undelivered,
+			"undelivered since 2026-04-08 00:00:00; no second source confirms the time"},
+		{"with what hinders it", clock.Reading{Now: late, State: visit.ClockHoldover, Confirmed: true},
+			journal.Stats{Term: journal.Term{What: journal.Delivered, Due: due}, Ending: errors.New("flush failed")},
+			"delivered since 2026-04-08 00:00:00; flush failed"},
+		{"also in the pages of the file", clock.Reading{Now: due, State: visit.ClockSynced, Confirmed: true}, journal.Stats{Untidy: 26 * time.Hour},
+			"records that have left it are still in the file"},
+		{"not before", clock.Reading{Now: due.Add(-time.Second), State: visit.ClockSynced}, undelivered, ""},
+		{"not while it is being destroyed", clock.Reading{Now: due.Add(20 * time.Minute), State: visit.ClockSynced}, undelivered, ""},
+		{"not by a battery clock alone", clock.Reading{Now: late.AddDate(0, 0, 40), State: visit.ClockHoldover, Suspect: true, Floor: due.AddDate(0, 0, -20)}, undelivered, ""},
+		{"not by a clock that is not trusted", clock.Reading{Now: late.AddDate(0, 0, 40), State: visit.ClockUntrusted}, undelivered, ""},
+		{"not of nothing", clock.Reading{Now: late, State: visit.ClockSynced}, journal.Stats{}, ""},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			f := newFixture(t)
+			f.expiry = late.AddDate(1, 0, 0)
+			f.at, f.stats = c.at, c.stats
+			for range 100 {
+				f.monitor.Look()
+				f.at.Now, f.at.Floor = f.at.Now.Add(2*time.Second), f.at.Floor.Add(2*time.Second)
+			}
+			detail := ""
+			for _, fault := range f.board.Shown() {
+				if fault.Code == Overdue {
+					detail = fault.Detail
+				}
+			}
+			if detail != c.detail {
+				t.Errorf("the alarm says %q, want %q", detail, c.detail)
+			}
+			if n := f.log.Count("code=overdue"); n != min(1, len(c.detail)) {
+				t.Errorf("told %d times:\n%s", n, f.log)
+			}
+			f.stats = journal.Stats{}
+			f.monitor.Look()
+			if slices.Contains(f.board.Codes(), Overdue) {
+				t.Error("the alarm stays once it has gone")
 			}
 		})
 	}

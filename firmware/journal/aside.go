@@ -21,11 +21,12 @@ const (
 	damagedSuffix   = ".damaged"
 	elsewhereSuffix = ".elsewhere"
 	untilInfix      = "-until-" // before the day on which it is removed
+	asideFormat     = "journal-20060102T150405Z"
 )
 
 // setAside renames the journal file so that nothing uses it. It goes at the end of its retention, see endAside.
 func (j *Journal) setAside(suffix string, cause error) error {
-	stem := "journal-" + j.opts.Now().UTC().Format("20060102T150405Z")
+	stem := j.opts.Now().UTC().Format(asideFormat)
 	name := stem + suffix
 	for n := 2; ; n++ {
 		if _, err := os.Lstat(j.path(name)); errors.Is(err, fs.ErrNotExist) {

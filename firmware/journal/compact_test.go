@@ -50,7 +50,7 @@ func TestAFileIsWrittenAnewWhenRecordsHaveLeftIt(t *testing.T) {
 		{"not while visitors come if there is much in it", live, false},
 		{"but in a quiet minute", func(s *fixture, j *Journal) { live(s, j); j.appended = time.Now().Add(-quietFor) }, true},
 		{"or after a day without one", func(s *fixture, j *Journal) { live(s, j); j.untidy = time.Now().Add(-untidyFor) }, true},
-		{"not twice", func(_ *fixture, j *Journal) { j.tidy() }, false},
+		{"not twice", func(s *fixture, j *Journal) { testkit.Check(s.t, j.tidy()) }, false},
 		{"not while it cannot be trusted", func(_ *fixture, j *Journal) { j.suspect = errors.New("a flush failed") }, false},
 	} {
 		t.Run(row.rule, func(t *testing.T) {
@@ -58,7 +58,7 @@ func TestAFileIsWrittenAnewWhenRecordsHaveLeftIt(t *testing.T) {
 			j := grown(s, 3000)
 			row.prepare(s, j)
 			before, file := j.Stats(), j.file
-			j.tidy()
+			testkit.Check(t, j.tidy())
 			if anew := j.file != file; anew != row.anew {
 				t.Fatalf("written anew: %v, want %v", anew, row.anew)
 			}
@@ -84,7 +84,8 @@ func TestARestartForgetsNoRecordThatHasLeft(t *testing.T) {
 	testkit.Check(t, j.Close())
 	j = s.open()
 	file := j.file
-	if j.tidy(); j.file == file {
+	testkit.Check(t, j.tidy())
+	if j.file == file {
 		t.Error("the file was not written anew")
 	}
 }

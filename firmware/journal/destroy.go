@@ -162,25 +162,9 @@ func (j *Journal) expired(oldest day.Day) (end uint64, err error) {
 	return end, err
 }
 
-// eachEpoch shows each epoch with its last sequence, that of the newest being the highest possible. The caller holds
-// writeSem.
+// eachEpoch is the package's function of that name for the holder of writeSem.
 func (j *Journal) eachEpoch(show func(e epoch, last uint64)) error {
-	return j.read(func(tx *bolt.Tx) error {
-		c := tx.Bucket(bucketEpochs).Cursor()
-		k, v := c.First()
-		for k != nil {
-			e, err := decodeEpoch(k, v)
-			if err != nil {
-				return err
-			}
-			last := uint64(math.MaxUint64)
-			if k, v = c.Next(); k != nil {
-				last = binary.BigEndian.Uint64(k) - 1
-			}
-			show(e, last)
-		}
-		return nil
-	})
+	return j.read(func(tx *bolt.Tx) error { return eachEpoch(tx, show) })
 }
 
 func epochOf(all []epoch, seq uint64) (epoch, bool) {

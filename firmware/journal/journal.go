@@ -87,14 +87,16 @@ type Journal struct {
 	size      int64     // of the file in use at the last commit, in bytes
 	appended  time.Time // of the last append, with monotonic reading
 	settledBy []mark    // while the clock is not trusted: by when what was settled, by running time
-	untidy    time.Time // since when the file is to be written anew, see tidy
 
-	mu     sync.Mutex // guards the fields below, which the holder of writeSem alone changes
+	mu     sync.Mutex // guards the fields below; those up to failed are changed by the holder of writeSem alone
 	state  state
-	live   int64    // bytes of the file in use after the last commit
-	damage string   // what was found damaged, missing or foreign since Open
-	aside  []string // paths of files set aside
-	failed error    // outcome of the last append
+	live   int64     // bytes of the file in use after the last commit
+	damage string    // what was found damaged, missing or foreign since Open
+	aside  []string  // paths of files set aside
+	failed error     // outcome of the last append
+	untidy time.Time // since when the file is to be written anew, with monotonic reading, see tidy; zero if it is not
+	kept   kept      // as RunRetention found it last
+	ending error     // what RunRetention could not end, nil for nothing
 }
 
 // Open opens the journal in opts.Dir or begins one. A file that is damaged or belongs to another place is set aside and a

@@ -2,7 +2,6 @@ package journal
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -99,7 +98,7 @@ func (j *Journal) Forget(now time.Time) error {
 // runOut removes delivered records after [KeepDays] of running and one more, if the clock was not trusted in all that time:
 // by then a wall clock would have ended them. They are safe with the server; it is what was not delivered that must not
 // go by such a clock.
-func (j *Journal) runOut(trusted bool) {
+func (j *Journal) runOut(trusted bool) error {
 	end := uint64(0)
 	err := j.do(func() error {
 		now := time.Now()
@@ -118,9 +117,10 @@ func (j *Journal) runOut(trusted bool) {
 	if err == nil {
 		err = j.drop(end)
 	}
-	if err != nil && !errors.Is(err, ErrClosed) {
-		j.log.Error("removing delivered records", "error", err)
+	if err != nil {
+		return fmt.Errorf("removing delivered records: %w", err)
 	}
+	return nil
 }
 
 // mark takes note that what is settled was so at now, at most once an hour. A time noted by a clock that was ahead is

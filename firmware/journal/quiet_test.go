@@ -13,20 +13,25 @@ import (
 	"github.com/kipass/kipass/protocol/visit"
 )
 
+// retention runs the journal's retention until it is told to end.
+func retention(t *testing.T, j *Journal, now func() (time.Time, bool)) (end func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		j.RunRetention(ctx, now)
+	}()
+	return func() { cancel(); <-ended }
+}
+
 // passing runs the journal's retention while days pass.
 func (s *fixture) passing(j *Journal, days int, trusted bool) {
 	s.t.Helper()
 	synctest.Test(s.t.(*testing.T), func(t *testing.T) {
 		began, from := time.Now(), s.now
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			j.RunRetention(ctx, func() (time.Time, bool) { return from.Add(time.Since(began)), trusted })
-		}()
+		ended := retention(t, j, func() (time.Time, bool) { return from.Add(time.Since(began)), trusted })
 		time.Sleep(time.Duration(days) * 24 * time.Hour)
-		cancel()
-		<-ended
+		ended()
 	})
 	s.now = s.now.AddDate(0, 0, days)
 }

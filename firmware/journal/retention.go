@@ -3,33 +3,48 @@ package journal
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
 const destroyEvery = 10 * time.Minute
 
 // RunRetention ends the retention of all that the journal holds ([Journal.Forget], [Journal.Destroy], and files set aside)
-// until ctx ends, at once and then every ten minutes. now tells the time and whether it is trusted: a clock that is not
-// may not end anything but what is kept of delivered records, which goes by running time then.
-func (j *Journal) RunRetention(ctx context.Context, now func() (at time.Time, trusted bool)) {
+// until ctx ends, at once and then every ten minutes. now tells the time and whether it is confirmed: a clock that is not
+// may not end anything but what is kept of delivered records, which goes by running time then. What is kept past its end
+// stands in [Stats].
+func (j *Journal) RunRetention(ctx context.Context, now func() (at time.Time, confirmed bool)) {
 	tick := time.NewTicker(destroyEvery)
 	defer tick.Stop()
 	for {
-		at, trusted := now()
-		j.runOut(trusted)
-		if trusted {
-			err := j.Forget(at)
-			_, e := j.Destroy(at)
-			if err := errors.Join(err, e, j.endAside(at)); err != nil {
-				j.log.Error("ending retention", "error", err)
-			}
+		at, confirmed := now()
+		err := j.runOut(confirmed)
+		if confirmed {
+			forget := j.Forget(at)
+			_, destroy := j.Destroy(at)
+			err = errors.Join(err, forget, destroy, j.endAside(at))
 		}
-		j.tidy()
+		j.tell("ending retention", errors.Join(err, j.tidy()))
+		j.lookKept()
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// tell logs what retention could not end, once while it stays the same, and keeps it for [Stats].
+func (j *Journal) tell(what string, err error) {
+	if errors.Is(err, ErrClosed) {
+		return
+	}
+	j.mu.Lock()
+	before := j.ending
+	j.ending = err
+	j.mu.Unlock()
+	if err != nil && (before == nil || before.Error() != err.Error()) {
+		j.log.Error(what, "error", err)
 	}
 }
 
@@ -40,25 +55,37 @@ const (
 
 // tidy writes the file anew if records were taken out of it: bbolt's free pages would show them to whoever has the file.
 // A file of much content waits for a minute without visitors, since an append waits for it.
-func (j *Journal) tidy() {
+func (j *Journal) tidy() error {
 	err := j.do(func() error {
-		if j.suspect != nil || j.db == nil || j.state.removed == 0 {
+		if j.suspect != nil || j.db == nil {
 			return nil
 		}
-		if j.untidy.IsZero() {
-			j.untidy = time.Now()
-		}
+		since := j.tidyFrom(j.state.removed > 0)
 		_, live := j.fill()
-		if live > tidyLive && time.Since(j.appended) < quietFor && time.Since(j.untidy) < untidyFor {
+		if since.IsZero() || live > tidyLive && time.Since(j.appended) < quietFor && time.Since(since) < untidyFor {
 			return nil
 		}
-		if err := j.rewrite(); err != nil {
-			return err
+		err := j.rewrite()
+		if err == nil {
+			j.tidyFrom(false)
 		}
-		j.untidy = time.Time{}
-		return nil
+		return err
 	})
-	if err != nil && !errors.Is(err, ErrClosed) {
-		j.log.Warn("journal still shows records that have left it", "error", err)
+	if err != nil {
+		return fmt.Errorf("writing a journal that shows records which have left it anew: %w", err)
 	}
+	return nil
+}
+
+// tidyFrom takes note whether the file is to be written anew, and returns since when it is; zero if it is not.
+func (j *Journal) tidyFrom(untidy bool) time.Time {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	switch {
+	case !untidy:
+		j.untidy = time.Time{}
+	case j.untidy.IsZero():
+		j.untidy = time.Now()
+	}
+	return j.untidy
 }

@@ -22,6 +22,29 @@ type Stats struct {
 	Damage      string    // what was found damaged, missing or of another place since Open, in words
 	Full        error     // why appends are refused for want of space, wrapping ErrFull; nil if there is space
 	Failed      error     // the last append's error, nil after one that went well
+
+	// What follows is as RunRetention found it last, ten minutes ago at most.
+	OldestKept time.Time     // when the epoch of the oldest record in the file began, delivered or not; zero for none
+	Term       Term          // of what is to be gone first
+	Untidy     time.Duration // for how long the file has shown, in free pages, records that have left it
+	Ending     error         // what could not be ended, nil for nothing
+}
+
+// Age returns how old the oldest record in the file is at now, 0 if there is none.
+func (s Stats) Age(now time.Time) time.Duration {
+	if s.OldestKept.IsZero() {
+		return 0
+	}
+	return max(0, now.Sub(s.OldestKept))
+}
+
+// Overdue returns for how long something has been kept past its end at now, 0 if nothing is.
+func (s Stats) Overdue(now time.Time) time.Duration {
+	overdue := max(0, s.Untidy-untidyFor)
+	if s.Term.What != "" {
+		overdue = max(overdue, now.Sub(s.Term.Due))
+	}
+	return overdue
 }
 
 // Stats tells how the journal stands. It waits for no commit, and reads the disk's free space and one epoch.
@@ -32,6 +55,10 @@ func (j *Journal) Stats() Stats {
 	s := Stats{
 		Journal: st.id, Head: st.head.Seq, Backlog: st.backlog(), Quarantined: st.quarantined(), Kept: st.kept(),
 		Destroyed: st.destroyed + st.purged, Oldest: oldest, Damage: j.damage, Failed: j.failed,
+		OldestKept: j.kept.oldest, Term: j.kept.term, Ending: j.ending,
+	}
+	if !j.untidy.IsZero() {
+		s.Untidy = time.Since(j.untidy)
 	}
 	j.mu.Unlock()
 	if free, err := j.opts.System.Free(j.opts.Dir); err == nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/kipass/kipass/firmware/health"
 	"github.com/kipass/kipass/internal/httpserver"
@@ -39,6 +40,10 @@ func (s *Screen) statusMetrics(e *exposition, status Status) {
 	e.sample(bit(status.Reached))
 	e.family("kipass_gate_backlog_visits", "gauge", "Visits not yet delivered.")
 	e.sample(status.Backlog)
+	e.family("kipass_gate_oldest_kept_seconds", "gauge", "Since the oldest record that is kept was read, delivered or not, 0 if none is.")
+	e.sample(int64(status.OldestKept / time.Second))
+	e.family("kipass_gate_overdue_seconds", "gauge", "For how long something that is kept should have been destroyed.")
+	e.sample(int64(status.Overdue / time.Second))
 	e.family("kipass_gate_clock_state", "gauge", "1 for the state the clock is in.")
 	for _, c := range []visit.ClockState{visit.ClockUntrusted, visit.ClockHoldover, visit.ClockSynced} {
 		e.sample(bit(c == status.Clock), "state", c.String())

@@ -16,7 +16,7 @@ func TestMetricsAreInPrometheusFormat(t *testing.T) {
 	f.Show(visit.Admitted, "front", time.Second, time.Time{})
 	f.Show(visit.Admitted, "front", time.Second, time.Time{})
 	f.Show(visit.Expired, "front", time.Second, time.Time{})
-	f.set(Status{InService: true, Backlog: 1 << 40, Clock: visit.ClockHoldover, Faults: append(faults, health.Fault{Code: health.ReaderLost, Subject: "back"})})
+	f.set(Status{InService: true, Backlog: 1 << 40, OldestKept: 29*24*time.Hour + time.Second/2, Overdue: 90 * time.Minute, Clock: visit.ClockHoldover, Faults: append(faults, health.Fault{Code: health.ReaderLost, Subject: "back"})})
 	w, body := f.get("/metrics", nil)
 	if got := w.Header.Get("Content-Type"); got != "text/plain; version=0.0.4; charset=utf-8" {
 		t.Errorf("Content-Type = %s", got)
@@ -25,6 +25,7 @@ func TestMetricsAreInPrometheusFormat(t *testing.T) {
 		`kipass_gate_build_info{version="1.0 \"a\\b\"\n"} 1`,
 		`kipass_gate_outcomes_total{outcome="admitted"} 2`, `kipass_gate_outcomes_total{outcome="expired"} 1`, `kipass_gate_outcomes_total{outcome="not-a-code"} 0`,
 		`kipass_gate_in_service 1`, `kipass_gate_server_reached 0`, `kipass_gate_backlog_visits 1099511627776`,
+		`kipass_gate_oldest_kept_seconds 2505600`, `kipass_gate_overdue_seconds 5400`,
 		`kipass_gate_clock_state{state="holdover"} 1`, `kipass_gate_clock_state{state="synced"} 0`,
 		`kipass_gate_faults{code="reader-lost",severity="degraded"} 2`, `kipass_gate_faults{code="journal-full",severity="down"} 1`, `kipass_gate_faults{code="offline",severity="notice"} 0`,
 	} {

@@ -118,6 +118,18 @@ type faultRow struct {
 	Held time.Duration
 }
 
+// span tells a length of time in Korean and English; nil for less than a minute.
+func span(d time.Duration) *lines {
+	days, hours, minutes := d/(24*time.Hour), d/time.Hour%24, d/time.Minute%60
+	switch {
+	case d < time.Minute:
+		return nil
+	case d < 24*time.Hour:
+		return &lines{fmt.Sprintf("%d시간 %d분", hours, minutes), fmt.Sprintf("%d h %d min", hours, minutes)}
+	}
+	return &lines{fmt.Sprintf("%d일 %d시간", days, hours), fmt.Sprintf("%d d %d h", days, hours)}
+}
+
 func (s *Screen) technicianPage(w http.ResponseWriter, _ *http.Request) error {
 	status, fresh := s.current()
 	var faults []faultRow
@@ -126,6 +138,7 @@ func (s *Screen) technicianPage(w http.ResponseWriter, _ *http.Request) error {
 	}
 	return render(w, "technician.html", map[string]any{
 		"Version": s.opts.Version, "Started": s.started.In(day.Seoul()).Format(time.DateTime), "Status": status, "Fresh": fresh,
+		"OldestKept": span(status.OldestKept), "Overdue": span(status.Overdue),
 		"Faults": faults, "Outcomes": visit.Outcomes(), "Totals": s.tally.totals(), "Hours": s.tally.lastHours(), "Pages": s.hub.open(),
 	})
 }

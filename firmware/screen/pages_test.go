@@ -102,6 +102,24 @@ func TestTheTechnicianSeesByWhichKeyExchangeTheServerIsReached(t *testing.T) {
 	}
 }
 
+func TestTheTechnicianSeesWhatIsKeptAndWhatIsOverdue(t *testing.T) {
+	f := newFixture(t, Options{Language: "ko"})
+	for _, c := range []struct {
+		status Status
+		want   string
+		over   bool
+	}{
+		{Status{}, "<dd>–</dd>", false},
+		{Status{OldestKept: 90 * time.Minute}, "<dd>1시간 30분 <small>1 h 30 min</small></dd>", false},
+		{Status{OldestKept: 31*24*time.Hour + time.Hour, Overdue: 49 * time.Hour}, `<dd class="degraded">⚠ 2일 1시간 <small>2 d 1 h</small></dd>`, true},
+	} {
+		f.set(c.status)
+		if _, body := f.get("/technician", nil); !strings.Contains(body, c.want) || strings.Contains(body, "파기 기한 초과") != c.over {
+			t.Errorf("%+v: the page is %s", c.status, body)
+		}
+	}
+}
+
 // TestStatusThatStaysAwayIsNotBelieved has the gate hang: its last word was that all is well.
 func TestStatusThatStaysAwayIsNotBelieved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

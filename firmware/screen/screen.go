@@ -34,6 +34,8 @@ type Status struct {
 	Reached     bool             // the visit server answered lately
 	KeyExchange string           // by which it is reached, "" if it was not since the start
 	Backlog     uint64           // visits not yet delivered
+	OldestKept  time.Duration    // since the oldest record in the journal was read, delivered or not; 0 if there is none
+	Overdue     time.Duration    // for how long something has been kept past its end, 0 if nothing is
 	Clock       visit.ClockState // how well the gate knows the time
 	Faults      []health.Fault   // worst first, as health.Board.Shown returns them
 }

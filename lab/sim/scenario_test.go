@@ -1,10 +1,13 @@
 package sim
 
 import (
+	"slices"
 	"testing"
 	"testing/cryptotest"
 	"testing/synctest"
 	"time"
+
+	"github.com/kipass/kipass/firmware/health"
 )
 
 // scene plays something of its own in a world in which nothing else goes wrong.
@@ -54,4 +57,36 @@ func TestAClockAheadDestroysNothingUndelivered(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A gate that has been without network and visitors for a month has one source of time. Nothing undelivered ends on its word
+// alone, and that it is kept past its end is an alarm, until visitors of two issuers bear the time out.
+func TestWhatAGateKeepsPastItsEndIsAnAlarm(t *testing.T) {
+	scene(t, func(w *world) {
+		g := w.gates[0]
+		time.Sleep(time.Hour)
+		g.weather.change(func(c *conditions) { c.down = true })
+		visit := func() {
+			w.crowd.visitorWho(g, func(tk *ticket) { w.crowd.show(g, tk, tk.text, 3*time.Second) })
+		}
+		for range 6 {
+			visit()
+		}
+		alarmed := func() bool { return slices.Contains(g.board.Codes(), health.Overdue) }
+		time.Sleep(28 * 24 * time.Hour)
+		if alarmed() {
+			t.Error("the alarm sounds within the 28 days")
+		}
+		time.Sleep(36 * time.Hour)
+		if s := g.journal.Stats(); s.Destroyed != 0 || s.Backlog != 6 || !alarmed() {
+			t.Errorf("%d undelivered visits are left and %d destroyed, of 6; alarm: %v", s.Backlog, s.Destroyed, alarmed())
+		}
+		for range 12 {
+			visit()
+		}
+		time.Sleep(time.Hour)
+		if s := g.journal.Stats(); s.Destroyed != 6 || alarmed() {
+			t.Errorf("%d undelivered visits are left and %d destroyed, of 6; alarm: %v", s.Backlog, s.Destroyed, alarmed())
+		}
+	})
 }
