@@ -19,6 +19,7 @@ import (
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/order"
 	"github.com/kipass/kipass/protocol/person"
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // ContactList is who was at a place in a window. It exists decrypted only while it is read.
@@ -35,6 +36,7 @@ type ContactList struct {
 	LogEntries []string       `json:"logs"`              // entries of the audit logs it rests on, "party#number"
 	Complete   bool           `json:"complete"`          // nothing is known to be missing
 	Missing    map[string]int `json:"missing,omitempty"` // codes not asked for, by issuer
+	Untold     map[string]int `json:"untold,omitempty"`  // codes that their issuer cannot open and no other one opens, by issuer
 	Shortfalls []Shortfall    `json:"shortfalls,omitempty"`
 	Gates      []Gate         `json:"gates"`
 	Contacts   []Contact      `json:"contacts"` // by first scan
@@ -85,7 +87,6 @@ func join(o order.Approved, visits order.VisitAnswer, shares []*share) ContactLi
 			list.Missing[s.issuer] = rest
 		}
 	}
-	list.Complete = len(list.Missing) == 0 && len(list.Shortfalls) == 0
 	at := map[[2]string]int{} // by what the spellings of one person have in common
 	scans := slices.SortedStableFunc(slices.Values(visits.Scans), func(a, b order.Scan) int { return a.At.Compare(b.At) })
 	for _, s := range scans {
@@ -105,6 +106,8 @@ func join(o order.Approved, visits order.VisitAnswer, shares []*share) ContactLi
 		}
 		list.Contacts[i].add(v)
 	}
+	list.Untold = untold(shares)
+	list.Complete = len(list.Missing) == 0 && len(list.Shortfalls) == 0 && len(list.Untold) == 0
 	return list
 }
 
@@ -126,6 +129,26 @@ func (c *Contact) add(v Visit) {
 	if !slices.Contains(c.Issuers, v.Issuer) {
 		c.Issuers = append(c.Issuers, v.Issuer)
 	}
+}
+
+// untold counts the codes that their issuers cannot open, by issuer. One that another issuer opens was handed in a second time
+// under a wrong name: its holder is in the list.
+func untold(shares []*share) map[string]int {
+	opened := map[visit.CTI]bool{}
+	for _, s := range shares {
+		for _, h := range s.holders {
+			opened[h.CTI] = true
+		}
+	}
+	n := map[string]int{}
+	for _, s := range shares {
+		for _, cti := range s.unopened {
+			if !opened[cti] {
+				n[s.issuer]++
+			}
+		}
+	}
+	return n
 }
 
 func (l ContactList) summary(shares []*share) Summary {
@@ -166,6 +189,9 @@ func (l ContactList) lacks() string {
 	if len(gates) > 0 {
 		all = append(all, fmt.Sprintf("visits missing at %v", gates))
 	}
+	if issuers := slices.Sorted(maps.Keys(l.Untold)); len(issuers) > 0 {
+		all = append(all, fmt.Sprintf("holders of codes that %v cannot open", issuers))
+	}
 	return strings.Join(all, "; ") + "; run the order again later"
 }
 
@@ -175,6 +201,10 @@ func (l ContactList) Warnings() (lines []string) {
 	for _, name := range slices.Sorted(maps.Keys(l.Missing)) {
 		lines = append(lines, fmt.Sprintf("불완전: 발급회사 %[2]s의 코드 %[1]d개를 묻지 못했습니다 / INCOMPLETE: %[1]d codes of issuer %[2]s were not asked for",
 			l.Missing[name], name))
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.Untold)) {
+		lines = append(lines, fmt.Sprintf("불완전: 발급회사 %[2]s가 코드 %[1]d개를 열지 못합니다 / INCOMPLETE: issuer %[2]s cannot open %[1]d codes: it has lost "+
+			"whose they are, or never gave them out", l.Untold[name], name))
 	}
 	for _, s := range l.Shortfalls {
 		lines = append(lines, "불완전 / INCOMPLETE: "+s.Words())

@@ -1,6 +1,7 @@
 package inquiry
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -38,6 +39,24 @@ func TestARecordUnderAnotherIssuersNameHidesNobody(t *testing.T) {
 				t.Errorf("%d contacts, unknown %+v", len(list.Contacts), list.Unknown)
 			}
 		})
+	}
+}
+
+// An issuer that was restored from a backup, or of which a day is damaged, cannot tell whose a code is: somebody who was there
+// is not in the list, and it says so.
+func TestACodeThatItsIssuerCannotOpenMarksTheList(t *testing.T) {
+	f := newFixture(t)
+	visits := f.visitsParty(t, nil, numbered(1), numbered(2))
+	naver := f.issuerParty(t, func(a *order.IssuerAnswer) {
+		a.Holders, a.Unopened = a.Holders[:1], []visit.CTI{a.Holders[1].CTI}
+	})
+	s, err := f.Run(t.Context(), f.approved, config(visits, naver))
+	if !errors.Is(err, ErrPartial) || !strings.Contains(err.Error(), "codes that [naver] cannot open") || s.Complete {
+		t.Errorf("complete %v, %v", s.Complete, err)
+	}
+	list := testkit.Must(f.Contacts(f.order.ID))(t)
+	if list.Complete || list.Untold["naver"] != 1 || len(list.Contacts) != 1 || len(list.Warnings()) != 1 {
+		t.Errorf("complete %v, %d contacts, not told %v, %q", list.Complete, len(list.Contacts), list.Untold, list.Warnings())
 	}
 }
 
