@@ -41,6 +41,7 @@ func TestEachDayIsDestroyedByItself(t *testing.T) {
 		{"what a file manager leaves", file("keys", "days", "._"+second+".key"), "keys/days/._" + second + ".key", false},
 		{"a copy of a key", file("keys", "days", second+" (copy).key"), "keys/days/" + second + " (copy).key", false},
 		{"lost+found among what was set aside", mkdir("visits", "aside", "lost+found"), "visits/aside/lost+found", false},
+		{"a copy among what was set aside", file("visits", "aside", second+".key~"), "visits/aside/" + second + ".key~", false},
 		{"a damaged key", file("keys", "days", second+".key"), "", false},
 		{"a damaged database", func(t *testing.T, f Folder) {
 			for _, m := range testkit.Must(filepath.Glob(f.path("visits", "days", second, "MANIFEST-*")))(t) {

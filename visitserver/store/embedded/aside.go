@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -72,13 +73,13 @@ func (s *Store) SetAside(ctx context.Context) ([]day.Day, error) {
 
 func (s *Store) asidePath() string { return filepath.Join(s.dir, "aside") }
 
-// dayAside returns the day of which something was set aside under a name.
+// dayAside returns the day of which something was set aside under a name, DAY.N.
 func dayAside(name string) (d day.Day, ok bool) {
-	date, _, ok := strings.Cut(name, ".")
-	if !ok {
-		return 0, false
-	}
+	date, n, _ := strings.Cut(name, ".")
 	d, err := day.Parse(date)
+	if err == nil {
+		_, err = strconv.ParseUint(n, 10, 32)
+	}
 	return d, err == nil
 }
 
