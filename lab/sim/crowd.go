@@ -34,6 +34,7 @@ type presentation struct {
 	at     time.Time
 	shown  []shown
 	first  bool // the ticket was not shown before
+	lost   bool // the visit may be lost, for a reason that nobody can help
 }
 
 // crowd is the visitors of the facility, and what became of each of their codes in truth.

@@ -11,14 +11,18 @@
 //   - Gates and visit server are restarted, killed, and cut off their power at any write (faults.go).
 //   - Networks are down, slow, behind a portal; requests arrive twice, answers not at all.
 //   - Disks are slow, full, or fail.
+//   - A gate is without a network for weeks.
 //   - Clocks of gates, server and issuers are off by seconds to decades, with and without NTP vouching for them.
+//   - Visit server and issuers are restored from backups, an hour to a day old (backup.go).
+//   - Stray files lie in every folder of every party; keys and data of a day are damaged (files.go).
 //
 // # What is promised all the same
 //
 //   - Whoever is shown green is recorded, within 3 s; each presentation has one outcome; one code opens a gate once; an old
 //     picture opens none (promises.go).
-//   - Every green is stored exactly once, and an inquiry finds everybody who was there and nobody else, or says that it is
-//     not complete.
+//   - Every green is stored exactly once – what a restored server lacks comes back from its gates –, and an inquiry finds
+//     everybody who was there and nobody else, or says that it is not complete.
+//   - What lies among days and is none stops nothing and is shown.
 //   - Nothing is destroyed early. Nothing is kept late: all disks are read as a thief would who has them all, with every key
 //     that any of them holds (dead.go, carve.go).
 //

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 )
 
@@ -16,8 +17,11 @@ func (w *world) between(least, most time.Duration) time.Duration {
 	return least + time.Duration(w.rng.Int64N(int64(most-least)))
 }
 
-// faults is everything that goes wrong, with how often it does.
-var faults = []fault{
+// faults is everything that goes wrong.
+var faults = slices.Concat(everyday, ofOperators, ofFiles)
+
+// everyday is what breaks by itself, with how often it does.
+var everyday = []fault{
 	{"gate restarted", 2, func(w *world, g *gateParty) { g.off(w.between(time.Second, 20*time.Second), false) }},
 	{"gate killed", 2, func(w *world, g *gateParty) {
 		if g.memory != "" {
@@ -31,6 +35,10 @@ var faults = []fault{
 	{"network down", 4, func(w *world, g *gateParty) {
 		g.weather.change(func(c *conditions) { c.down = true })
 		w.after(w.between(time.Minute, 3*24*time.Hour), func() { g.weather.change(func(c *conditions) { c.down = false }) })
+	}},
+	{"network down for weeks", 1, func(w *world, g *gateParty) {
+		g.weather.change(func(c *conditions) { c.down = true })
+		w.after(w.between(4*24*time.Hour, 24*24*time.Hour), func() { g.weather.change(func(c *conditions) { c.down = false }) })
 	}},
 	{"captive portal", 1, func(w *world, g *gateParty) {
 		g.weather.change(func(c *conditions) { c.portal = true })

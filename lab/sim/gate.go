@@ -46,6 +46,10 @@ type gateParty struct {
 	memory  string // folder of what is remembered while the machine is on; empty: nothing is
 	started time.Time
 	unsound time.Time          // when something was last wrong with it
+	cutOff  time.Time          // when something last kept it from its server
+	cleared time.Time          // when it last had nothing left to deliver
+	forgot  time.Time          // when it last lost what it keeps of delivered visits
+	owes    *serverBackup      // that the server was restored from, and has not yet got back what it lost; nil: none
 	cancel  context.CancelFunc // nil while the gate is off
 	ended   chan error
 }
@@ -115,7 +119,8 @@ func (g *gateParty) start() error {
 	network := uplink.Network{Dial: g.weather.dial(g.w.net), Draw: g.draw}
 	if !g.w.opts.TLS {
 		network.Transport = func(certificate func() *tls.Certificate) http.RoundTripper {
-			return &link{weather: &g.weather, handler: &g.w.visits.handler, certificate: certificate}
+			deaf := g.w.opts.Sabotage == deafGates
+			return &link{weather: &g.weather, handler: &g.w.visits.handler, certificate: certificate, deaf: deaf}
 		}
 	}
 	s, err := station.New(station.Options{
@@ -164,6 +169,15 @@ func (g *gateParty) well() bool {
 	defer g.disk.mu.Unlock()
 	d := g.disk
 	return g.cancel != nil && !d.dead && d.slow == 0 && !d.full && d.broken == 0 && d.cutIn == 0 && g.clock.right()
+}
+
+// connected tells whether nothing stands between the gate and its server at this moment.
+func (g *gateParty) connected() bool {
+	g.weather.mu.Lock()
+	defer g.weather.mu.Unlock()
+	g.w.visits.mu.Lock()
+	defer g.w.visits.mu.Unlock()
+	return g.cancel != nil && g.weather.conditions == conditions{} && !g.w.visits.dead && g.w.visits.cancel != nil
 }
 
 // failedSince tells whether the gate was off, or was cut off its power, since a moment.

@@ -51,6 +51,7 @@ type link struct {
 	weather     *weather
 	handler     *atomic.Pointer[http.Handler] // nil while the other party is off
 	certificate func() *tls.Certificate
+	deaf        bool // a server that asks for visits again is not heard
 
 	mu   sync.Mutex
 	conn conn
@@ -109,6 +110,9 @@ func (l *link) RoundTrip(req *http.Request) (*http.Response, error) {
 		(*h).ServeHTTP(w, l.arriving(h, req, body))
 		if l.handler.Load() != h { // its power was cut before the answer had left
 			return nil, io.ErrUnexpectedEOF
+		}
+		if l.deaf {
+			w.Body = bytes.NewBuffer(deafen(w.Body.Bytes()))
 		}
 		answer = w.Result()
 	}

@@ -127,7 +127,7 @@ func (w *world) inspect() {
 // answers tells whether the visit server and the issuers would obey an order now: all are on and know the time.
 func (w *world) answers() bool {
 	for _, i := range w.issuers {
-		if !i.clock.right() {
+		if !i.clock.right() || i.handler.Load() == nil {
 			return false
 		}
 	}

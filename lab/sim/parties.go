@@ -50,12 +50,17 @@ func newIssuer(w *world, name string) (*issuerParty, error) {
 	if i.about, err = issuer.Describe(i.dir, "https://"+name, i.clock.now()); err != nil {
 		return nil, err
 	}
-	i.service, err = issuer.Open(i.dir, "", issuer.Options{Registrar: issuer.OpenRegistration{}, Now: i.clock.now, Logger: w.log})
-	if err != nil {
+	if err := i.open(w); err != nil {
 		return nil, err
 	}
-	if err := i.service.ConfirmClock(); err != nil {
-		return nil, err
+	return i, i.service.ConfirmClock()
+}
+
+// open starts the issuer on what its folder holds.
+func (i *issuerParty) open(w *world) (err error) {
+	i.service, err = issuer.Open(i.dir, "", issuer.Options{Registrar: issuer.OpenRegistration{}, Now: i.clock.now, Logger: w.log})
+	if err != nil {
+		return err
 	}
 	handler := i.service.Handler()
 	i.handler.Store(&handler)
@@ -77,10 +82,11 @@ func newIssuer(w *world, name string) (*issuerParty, error) {
 			}
 		}
 	})
-	return i, nil
+	return nil
 }
 
 func (i *issuerParty) close() {
+	i.handler.Store(nil)
 	i.stop()
 	i.ended.Wait()
 	_ = i.service.Close()

@@ -30,6 +30,7 @@ const (
 	hoardingGate   Sabotage = "a gate keeps a copy of what it has delivered"
 	sparedKey      Sabotage = "a copy of a day's key lies in another folder under another name"
 	chattyIssuer   Sabotage = "an issuer writes down in the clear who its holders are"
+	deafGates      Sabotage = "the gates do not hear a restored server ask for what it lacks"
 	wrongHolder    Sabotage = "the codes are somebody else's"
 )
 
@@ -93,6 +94,7 @@ func (w *world) sabotageAtNight() {
 		dir := w.visits.folder.Dir
 		w.hoard(filepath.Join(dir, "keys", "days", day.Of(w.begun).String()+".key"), filepath.Join(dir, "audit", "notes"))
 	})
+	w.sabotaged(deafGates, w.restoreServer)
 	w.sabotaged(chattyIssuer, func() {
 		w.must(os.WriteFile(filepath.Join(w.issuers[0].dir, "holders"), []byte(w.crowd.holders[0].phone), 0o600))
 	})

@@ -12,6 +12,7 @@ import (
 type scheme struct {
 	root    ed25519.PrivateKey
 	version uint64
+	newest  []byte       // the trust list in force, signed
 	trust   *token.Trust // what everybody is told, for reading the codes of the crowd
 }
 
@@ -33,9 +34,9 @@ func (s *scheme) sign(issuers []*issuerParty) ([]byte, error) {
 	for _, i := range issuers {
 		list.Issuers = append(list.Issuers, i.about)
 	}
-	raw, err := token.SignTrustList(s.root, list)
-	if err != nil {
+	var err error
+	if s.newest, err = token.SignTrustList(s.root, list); err != nil {
 		return nil, err
 	}
-	return raw, s.trust.Update(raw)
+	return s.newest, s.trust.Update(s.newest)
 }

@@ -109,6 +109,7 @@ func TestEveryPromiseCanBreak(t *testing.T) {
 		wrongHolder:    {2, "were not there"},
 		hoardingGate:   {32, "gate-0 still shows a visit"},
 		sparedKey:      {32, "visit server still has the key"},
+		deafGates:      {3, "are stored"},
 		chattyIssuer:   {1, "readable on its disk: holders"},
 	} {
 		t.Run(string(broken), func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/internal/testkit/memnet"
+	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
@@ -56,7 +57,10 @@ type world struct {
 	gates     []*gateParty
 	crowd     *crowd
 	thief     thief
-	unsound   time.Time // when something all gates depend on was last wrong
+	backup    *serverBackup    // of the visit server, to be restored; nil: none
+	lost      []span           // times of which not everybody can be named any more
+	damaged   map[day.Day]bool // days of which something was damaged
+	unsound   time.Time        // when something all gates depend on was last wrong
 	agenda    agenda
 }
 
@@ -82,7 +86,7 @@ func newWorld(t *testing.T, opts Options) (w *world, clean func()) {
 	if opts.Log != nil {
 		w.log = slog.New(slog.NewTextHandler(opts.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	w.report.Faults = map[string]int{}
+	w.report.Faults, w.damaged = map[string]int{}, map[day.Day]bool{}
 	if w.opts.Days == 0 {
 		w.opts.Days = 3 + w.rng.IntN(58)
 	}
