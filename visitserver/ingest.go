@@ -104,7 +104,7 @@ func (in *intake) progress(
 	before progress, seg visit.Segment, next continuity, fresh int, c caller,
 ) (after progress, alerts []string) {
 	after = progress{gate: before.gate, journal: before.journal.advance(seg, next, in.refused, fresh, in.offered-fresh)}
-	after.gate.Received, after.journal.Received, after.journal.Placed = in.received, in.received, in.last
+	after.gate.Received, after.journal.Received, after.journal.Placed = in.s.certain(), in.received, in.last
 	// Journals are delivered in order: what a gate reported as its backlog comes before whatever it has read since.
 	after.gate.Backlog -= min(after.gate.Backlog, seg.Through()-min(seg.Through(), max(next.known, seg.Records[0].Seq-1)))
 	if known := before.journalRaw != nil; fresh > 0 || !known { // a retry that was late is no other device

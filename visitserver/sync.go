@@ -120,6 +120,9 @@ func (s *Server) takeHeartbeat(w http.ResponseWriter, r *http.Request, t caller,
 	return answer(w, wire.TypeReceipt, receipt)
 }
 
+// certain is the time that has come for certain: what a gate says now is not of a later one, however far ahead the clock is.
+func (s *Server) certain() time.Time { return s.guard.Look().By.UTC().Truncate(time.Millisecond) }
+
 // keepHeartbeat returns what the gate is asked for if it tells of more as settled than is held of its journal.
 func (s *Server) keepHeartbeat(ctx context.Context, c caller, h wire.Heartbeat) (*wire.Resend, error) {
 	t := c.name
@@ -136,7 +139,7 @@ func (s *Server) keepHeartbeat(ctx context.Context, c caller, h wire.Heartbeat) 
 	}
 	var old HeartbeatRow
 	_ = json.Unmarshal(raw, &old) // one that is damaged, or missing, says nothing
-	now := s.now().UTC()
+	now := s.certain()
 	behind := h.Journal != (visit.JournalID{}) && h.Settled > held.journal.Last
 	var e edit
 	if alert := held.gate.show(c, now); alert != "" {

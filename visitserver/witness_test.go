@@ -103,3 +103,27 @@ func TestVisitsBearWitnessOfTheTime(t *testing.T) {
 		fx.kept("untrusted", true)
 	})
 }
+
+// What a gate says is true of when it says so. A server whose clock was ahead meanwhile does not take it for the word of the
+// hours it was ahead by: who came in them may be missing.
+func TestWhatAGateSaidUnderAClockAheadIsNotOfTheFuture(t *testing.T) {
+	for rule, ahead := range map[string]time.Duration{"hours": 9 * time.Hour, "weeks": 40 * 24 * time.Hour} {
+		t.Run(rule, func(t *testing.T) {
+			fx := newWitnessed(t)
+			a := newInvestigators(fx.fixture)
+			fx.pass(time.Hour)
+			fx.clock.Add(ahead)
+			fx.gates[0].left(0)
+			fx.clock.Add(-ahead)
+			fx.pass(10 * time.Hour)
+			o := a.order(fx.fixture, "cafe", noon, noon.Add(4*time.Hour))
+			answer, refused := inquire(t, fx.fixture, a, a.approved(t, o))
+			if refused != "" || len(answer.Gates) != 1 {
+				t.Fatalf("refused %q, gates %+v", refused, answer.Gates)
+			}
+			if g := answer.Gates[0]; g.Receipt.After(noon.Add(time.Hour)) || g.Delivered.After(noon.Add(time.Hour)) {
+				t.Errorf("a gate last heard of at 13:00: %+v", g)
+			}
+		})
+	}
+}
