@@ -20,6 +20,7 @@ import (
 
 	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/internal/keyfile"
+	"github.com/kipass/kipass/internal/secretfile"
 	"github.com/kipass/kipass/protocol/auditlog"
 	"github.com/kipass/kipass/protocol/order"
 )
@@ -110,7 +111,7 @@ func makeKey() ([]byte, error) {
 
 // Open opens the authority's folder.
 func Open(dir string, now func() time.Time) (*Authority, error) {
-	text, err := os.ReadFile(filepath.Join(dir, authorityFile))
+	text, err := secretfile.Read(filepath.Join(dir, authorityFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s has no authority: make it with 'kipass-inquiry init'", dir)
 	}

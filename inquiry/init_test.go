@@ -4,10 +4,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/kipass/kipass/internal/durable"
+	"github.com/kipass/kipass/internal/secretfile"
 	"github.com/kipass/kipass/internal/testkit"
 )
 
@@ -41,5 +43,27 @@ func TestInitIsRepeatedAfterAnInterruption(t *testing.T) {
 				t.Errorf("fault %d (%s): its key was made anew", n, crash.Steps[n-1])
 			}
 		}
+	}
+}
+
+// None of the authority's keys is read while everybody on the machine may read it.
+func TestKeysThatAreOpenAreNotRead(t *testing.T) {
+	dir := t.TempDir()
+	testkit.Check(t, Init(dir, DefaultName))
+	try := func() error {
+		a, err := Open(dir, time.Now)
+		if err != nil {
+			return err
+		}
+		return a.Close()
+	}
+	testkit.Check(t, try())
+	for _, name := range []string{authorityFile, auditKeyFile, rootFile} {
+		path := filepath.Join(dir, name)
+		testkit.Check(t, os.Chmod(path, 0o644))
+		if err := try(); !errors.Is(err, secretfile.ErrOpen) || !strings.Contains(err.Error(), "chmod 600 "+path) {
+			t.Errorf("%s: %v", name, err)
+		}
+		testkit.Check(t, os.Chmod(path, 0o600))
 	}
 }

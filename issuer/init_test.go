@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/kipass/kipass/internal/durable"
+	"github.com/kipass/kipass/internal/secretfile"
 	"github.com/kipass/kipass/internal/testkit"
 )
 
@@ -65,5 +66,32 @@ func TestTheSecretsOfAnIssuerAreNotShared(t *testing.T) {
 	}
 	if after := testkit.Must(os.ReadFile(filepath.Join(secrets, signing[0])))(t); !bytes.Equal(before, after) {
 		t.Error("the signing key was made anew")
+	}
+}
+
+// None of an issuer's secrets is read while everybody on the machine may read it.
+func TestSecretsThatAreOpenAreNotRead(t *testing.T) {
+	dir := t.TempDir()
+	data, secrets := filepath.Join(dir, "data"), filepath.Join(dir, "secrets")
+	testkit.Check(t, Init(data, secrets, About{Name: "naver", Hosts: []string{"h"}}, noon))
+	entries := testkit.Must(os.ReadDir(secrets))(t)
+	if len(entries) != 4 {
+		t.Fatalf("%d secrets, want master key, signing key, and those of TLS and the audit log", len(entries))
+	}
+	try := func() error {
+		i, err := Open(data, secrets, Options{})
+		if err != nil {
+			return err
+		}
+		return i.Close()
+	}
+	testkit.Check(t, try())
+	for _, e := range entries {
+		path := filepath.Join(secrets, e.Name())
+		testkit.Check(t, os.Chmod(path, 0o644))
+		if err := try(); !errors.Is(err, secretfile.ErrOpen) || !strings.Contains(err.Error(), "chmod 600 "+path) {
+			t.Errorf("%s: %v", e.Name(), err)
+		}
+		testkit.Check(t, os.Chmod(path, 0o600))
 	}
 }

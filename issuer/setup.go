@@ -19,6 +19,7 @@ import (
 	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/internal/keyfile"
 	"github.com/kipass/kipass/internal/secretdir"
+	"github.com/kipass/kipass/internal/secretfile"
 	"github.com/kipass/kipass/protocol/token"
 )
 
@@ -197,7 +198,7 @@ func readAbout(dir string) (About, error) {
 }
 
 func readMaster(dir string) ([]byte, error) {
-	master, err := os.ReadFile(filepath.Join(dir, masterFile))
+	master, err := secretfile.Read(filepath.Join(dir, masterFile))
 	if err != nil {
 		return nil, fmt.Errorf("reading the master key (--secrets names its folder): %w", err)
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/internal/guard"
 	"github.com/kipass/kipass/internal/secretdir"
+	"github.com/kipass/kipass/internal/secretfile"
 	"github.com/kipass/kipass/protocol/auditlog"
 )
 
@@ -183,7 +184,7 @@ func (f Folder) initClock(now time.Time, disk durable.Disk) error {
 }
 
 func (f Folder) readMaster() ([]byte, error) {
-	text, err := os.ReadFile(f.masterPath())
+	text, err := secretfile.Read(f.masterPath())
 	if err != nil {
 		return nil, fmt.Errorf("reading the master key (--secrets names its folder): %w", err)
 	}

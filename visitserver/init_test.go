@@ -5,9 +5,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/kipass/kipass/internal/durable"
+	"github.com/kipass/kipass/internal/secretfile"
 	"github.com/kipass/kipass/internal/testkit"
 )
 
@@ -78,5 +80,14 @@ func TestTheMasterKeyLiesApartFromTheData(t *testing.T) {
 	t.Setenv("CREDENTIALS_DIRECTORY", f.Dir+".secrets")
 	if _, err := moved.Unlock(); err != nil {
 		t.Errorf("with systemd's credentials: %v", err)
+	}
+}
+
+func TestAMasterKeyThatIsOpenIsNotRead(t *testing.T) {
+	f := Folder{Dir: filepath.Join(t.TempDir(), "visits")}
+	testkit.Check(t, f.Init([]string{"localhost"}, noon))
+	testkit.Check(t, os.Chmod(f.masterPath(), 0o644))
+	if _, err := f.Unlock(); !errors.Is(err, secretfile.ErrOpen) || !strings.Contains(err.Error(), "chmod 600 "+f.masterPath()) {
+		t.Errorf("unlocked: %v", err)
 	}
 }

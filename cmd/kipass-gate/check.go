@@ -22,7 +22,7 @@ func checkCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := checkConfig(config); err != nil {
+		if err := errors.Join(checkSecrecy(*path, config), checkConfig(config)); err != nil {
 			return cli.WithStatus(cli.StatusUsage, err)
 		}
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: ok\n", *path)

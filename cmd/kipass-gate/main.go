@@ -46,7 +46,11 @@ func runCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return Run(cmd.Context(), config, cmd.OutOrStdout(), newLogger(cmd.ErrOrStderr()))
+		log := newLogger(cmd.ErrOrStderr())
+		if err := begin(*path, config, log); err != nil {
+			return err
+		}
+		return Run(cmd.Context(), config, cmd.OutOrStdout(), log)
 	}
 	return cmd
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kipass/kipass/internal/cli"
 	"github.com/kipass/kipass/internal/cli/clitest"
+	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/token"
 )
 
@@ -114,5 +115,22 @@ func TestSchemeRefuses(t *testing.T) {
 	}
 	if _, err := os.Stat(out); err == nil {
 		t.Error("a list was written")
+	}
+}
+
+func TestARootKeyThatIsOpenSignsNothing(t *testing.T) {
+	dir := t.TempDir()
+	root, issuerFile, list := filepath.Join(dir, "root"), filepath.Join(dir, "naver.json"), filepath.Join(dir, "list")
+	testkit.Check(t, os.WriteFile(issuerFile, []byte(goodMetadata), 0o600))
+	if _, status := scheme(t, "init", "--root-key", root); status != cli.StatusDone {
+		t.Fatal("no root key was made")
+	}
+	testkit.Check(t, os.Chmod(root, 0o644))
+	r := clitest.Run(t, newProgram(), "sign", "--root-key", root, "--list-version", "7", "--output", list, issuerFile)
+	if r.Status != cli.StatusFailed || !strings.Contains(r.Err, "chmod 600 "+root) {
+		t.Errorf("status %d, %s", r.Status, r.Err)
+	}
+	if _, err := os.Stat(list); err == nil {
+		t.Error("a list was signed")
 	}
 }

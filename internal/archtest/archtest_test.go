@@ -20,7 +20,7 @@ const module = "github.com/kipass/kipass/"
 var (
 	protocol = []string{"protocol/token", "protocol/visit", "protocol/day", "protocol/wire", "protocol/order", "protocol/auditlog", "protocol/publickey"}
 	internal = []string{"internal/durable", "internal/keyfile", "internal/authority", "internal/daykey", "internal/guard", "internal/kerneltime",
-		"internal/httpserver", "internal/diskspace", "internal/startup", "internal/loglimit", "internal/secretdir", "internal/unixpath"}
+		"internal/httpserver", "internal/diskspace", "internal/startup", "internal/loglimit", "internal/secretdir", "internal/secretfile", "internal/unixpath"}
 )
 
 // rules is read from the top; the first whose room a package lies in binds it. A room ending in "/" is a folder with
@@ -68,7 +68,7 @@ var rules = []struct {
 	{"internal/testkit", []string{"internal/durable"}, "what all tests share knows no party"},
 	{"internal/testkit/fakevisits", []string{"internal/testkit", "internal/authority", "protocol/wire", "protocol/visit"}, "a fake server speaks the protocol and is made of no party's code"},
 	{"internal/labfault", []string{"internal/durable"}, "what the lab breaks knows none of what stands on it"},
-	{"internal/keyfile", []string{"internal/durable"}, "a key's file is a durable file"},
+	{"internal/keyfile", []string{"internal/durable", "internal/secretfile"}, "a key's file is a durable file"},
 	{"internal/diskspace", []string{"internal/durable", "internal/loglimit"}, "what is kept free on a disk is kept in one way, and it knows nothing of what is stored"},
 	{"internal/httpserver", []string{"internal/loglimit"}, "HTTP is served in one way by every party, so it knows no party's routes, refusals or encodings"},
 	{"internal/", nil, "what lives here is below everything and knows nothing of codes, visits or people"},
@@ -254,7 +254,7 @@ var floors = [][]string{
 	{"protocol/visit", "protocol/token"},
 	{"protocol/day", "protocol/publickey", "protocol/person"},
 	{"internal/cli/", "internal/keyfile", "internal/authority", "internal/httpserver", "internal/diskspace", "internal/labfault"},
-	{"internal/durable", "internal/spelling", "internal/startup", "internal/loglimit", "internal/secretdir", "internal/unixpath", "internal/peer"},
+	{"internal/durable", "internal/spelling", "internal/startup", "internal/loglimit", "internal/secretdir", "internal/secretfile", "internal/unixpath", "internal/peer"},
 }
 
 func floorOf(room string) int {

@@ -9,9 +9,9 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/kipass/kipass/internal/durable"
+	"github.com/kipass/kipass/internal/secretfile"
 )
 
 const blockType = "PRIVATE KEY"
@@ -56,9 +56,9 @@ func Create(path string, key crypto.Signer) error {
 	return nil
 }
 
-// Read reads a key.
+// Read reads a key. A file that others may read is refused.
 func Read(path string) (crypto.Signer, error) {
-	text, err := os.ReadFile(path)
+	text, err := secretfile.Read(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading a private key: %w", err)
 	}
