@@ -55,7 +55,8 @@ func newStation(
 	}
 	return station.New(station.Options{
 		Config: config, Version: version, Identity: opened.identity, Journal: opened.journal,
-		Clock: clockSources(), Replays: replays, Readers: readers, Indicators: indicators, Authorities: authorities, Board: board, Logger: log,
+		Clock: clockSources(), Replays: replays, Readers: readers, Indicators: indicators, Authorities: authorities,
+		Board: board, Logger: log,
 		Screen: func(status func() screen.Status) (*screen.Screen, error) { return newScreen(config, log, status) },
 	})
 }

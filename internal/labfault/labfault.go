@@ -1,6 +1,6 @@
 // Package labfault lets the lab break what a program of its own builds stands on: the wall clock and the disk. The lab
-// writes what is wrong into a file, the program looks at it all the time. Only files with the build tag kipasslab import
-// this package, so that no program that is shipped holds it.
+// writes what is wrong into a file, the program looks at it all the time. Only files with the build tag kipasslab
+// import this package, so that no program that is shipped holds it.
 package labfault
 
 import (
@@ -21,7 +21,8 @@ const (
 	Mark = "+lab"
 )
 
-const lookEvery = 20 * time.Millisecond // for how long what the file said is believed
+// LookEvery is for how long what the file said is believed.
+const LookEvery = 20 * time.Millisecond
 
 // State is what is wrong. The zero State is nothing.
 type State struct {
@@ -63,7 +64,7 @@ func FromEnvironment() *Faults {
 func (f *Faults) State() State {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if now := time.Now(); f.looked.IsZero() || now.Sub(f.looked) >= lookEvery {
+	if now := time.Now(); f.looked.IsZero() || now.Sub(f.looked) >= LookEvery {
 		f.looked = now
 		var s State
 		if raw, err := os.ReadFile(f.path); err == nil && json.Unmarshal(raw, &s) == nil {

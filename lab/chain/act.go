@@ -38,7 +38,7 @@ type door struct {
 	rng        *mathrand.Rand
 	generation func() int                 // how often the gate was started
 	steady     func(func() error) error   // does something while the gate is up and is not killed
-	frail      bool                       // the gate is killed now and then: what it was to read is lost, or read by the next
+	frail      bool                       // the gate is killed: what it was to read is lost, or read by the next
 	habit      habit                      // of the reader
 	troubled   *trouble                   // with the gate's disk: it may be out of service
 	clock      ClockFault                 // if there is one, an old code is not sure to be refused
@@ -175,7 +175,8 @@ func (d *door) enter(ctx context.Context, a act) error {
 	if a == actHeld {
 		send = func() error { return held.send(ctx, d) }
 	}
-	p, err := d.present(ctx, presentation{held: a == actHeld, send: send, missed: func() { d.truth.missed(holder.name, holder.number) }})
+	missed := func() { d.truth.missed(holder.name, holder.number) }
+	p, err := d.present(ctx, presentation{held: a == actHeld, send: send, missed: missed})
 	if err != nil {
 		return err
 	}

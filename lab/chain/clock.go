@@ -53,7 +53,8 @@ type controls struct {
 
 func newControls(s *stage) *controls {
 	return &controls{
-		paths: map[string]string{"gate": s.path("gate.faults"), "visits": s.path("visits.faults")}, state: map[string]labfault.State{},
+		paths: map[string]string{"gate": s.path("gate.faults"), "visits": s.path("visits.faults")},
+		state: map[string]labfault.State{},
 	}
 }
 
@@ -88,8 +89,8 @@ func (s *stage) setClock(f ClockFault) error {
 	})
 }
 
-// stepClock steps the clock in time and says when it has; it sets the server's right when ctx ends, as somebody would who is
-// to answer an order.
+// stepClock steps the clock in time and says when it has; it sets the server's right when ctx ends, as somebody would
+// who is to answer an order.
 func (s *stage) stepClock(ctx context.Context, f ClockFault, stepped func(), table *table) error {
 	select {
 	case <-time.After(f.After):

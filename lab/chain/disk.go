@@ -14,9 +14,9 @@ import (
 	"github.com/kipass/kipass/internal/labfault"
 )
 
-// DiskFaults are what may become of the gate's disk in the middle of a run. Slow, stalled and failing flushes are made by
-// the lab's own build of the gate, in the calls that its journal makes; a full and a read-only disk are real: a small
-// tmpfs, filled up or mounted read-only, which only root can do.
+// DiskFaults are what may become of the gate's disk in the middle of a run. Slow, stalled and failing flushes are made
+// by the lab's own build of the gate, in the calls that its journal makes; a full and a read-only disk are real: a
+// small tmpfs, filled up or mounted read-only, which only root can do.
 var DiskFaults = []string{"slow", "stall", "full", "readonly", "eio"}
 
 const (
@@ -57,17 +57,17 @@ func (s *stage) unmountDisk() error {
 	return errors.Join(os.Remove(dir), os.Rename(kept, dir))
 }
 
-// breakDisk does to the gate's disk what is asked for and ends it.
-func (s *stage) breakDisk(ctx context.Context, fault string, table *table) error {
+// breakDisk does to the gate's disk what is asked for, says when it is so, and ends it.
+func (s *stage) breakDisk(ctx context.Context, fault string, broken func(), table *table) error {
 	table.say("디스크 오류 시작 / the gate's disk: " + fault)
 	defer table.say("디스크 오류 끝 / the gate's disk is well again")
 	s.troubled.begin()
 	defer s.troubled.end()
 	switch fault {
 	case "full":
-		return s.fillDisk(ctx)
+		return s.fillDisk(ctx, broken)
 	case "readonly":
-		return s.readOnlyDisk(ctx)
+		return s.readOnlyDisk(ctx, broken)
 	}
 	begin := func(state *labfault.State) {
 		state.Flush = map[string]time.Duration{"slow": slowFlush, "stall": stallFlush}[fault]
@@ -76,6 +76,8 @@ func (s *stage) breakDisk(ctx context.Context, fault string, table *table) error
 	if err := s.controls.change("gate", begin); err != nil {
 		return err
 	}
+	pass(ctx, labfault.LookEvery)
+	broken()
 	pass(ctx, diskFor)
 	return s.controls.change("gate", func(state *labfault.State) { state.Flush, state.Fail = 0, false })
 }
@@ -89,7 +91,7 @@ func pass(ctx context.Context, d time.Duration) {
 }
 
 // fillDisk writes until the disk takes no more.
-func (s *stage) fillDisk(ctx context.Context) error {
+func (s *stage) fillDisk(ctx context.Context, broken func()) error {
 	path := filepath.Join(s.path("gate"), "ballast")
 	f, err := os.Create(path)
 	if err != nil {
@@ -99,6 +101,7 @@ func (s *stage) fillDisk(ctx context.Context) error {
 	if !errors.Is(err, unix.ENOSPC) {
 		return errors.Join(fmt.Errorf("the disk is not full after %d bytes: %w", ballastMax, err), f.Close())
 	}
+	broken()
 	pass(ctx, diskFor)
 	return errors.Join(f.Close(), os.Remove(path))
 }
@@ -109,7 +112,7 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 // readOnlyDisk has the gate find its disk read-only when it is started, as after a power cut that has damaged a card: a
 // disk in use cannot be made so.
-func (s *stage) readOnlyDisk(ctx context.Context) error {
+func (s *stage) readOnlyDisk(ctx context.Context, broken func()) error {
 	whole := context.WithoutCancel(ctx)
 	s.starting.Lock()
 	defer s.starting.Unlock()
@@ -120,6 +123,7 @@ func (s *stage) readOnlyDisk(ctx context.Context) error {
 	}
 	started := make(chan error, 1)
 	go func() { started <- s.startGate(whole) }() // it is ready once it can write
+	broken()
 	pass(ctx, diskFor)
 	err := unix.Mount("", dir, "", unix.MS_REMOUNT, diskSize)
 	return errors.Join(err, <-started)

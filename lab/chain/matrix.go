@@ -17,7 +17,7 @@ import (
 // MatrixOptions of a matrix. The zero value of each is its default.
 type MatrixOptions struct {
 	Bin      string        // folder of the programs, built for the lab; default: the folder this program lies in
-	Dir      string        // where runs that fail keep their data; default: a new temporary folder, removed after a good matrix
+	Dir      string        // where runs that fail keep their data; default: a temporary folder, removed after a good matrix
 	Scans    int           // of each run; default 14
 	Parallel int           // runs at a time; default 4: they mostly wait
 	Limit    time.Duration // no run begins later than this; default 15 min
@@ -34,7 +34,10 @@ var (
 	matrixWeather = []struct {
 		name         string
 		kill, outage time.Duration
-	}{{"calm", 0, 0}, {"killed", 4 * time.Second, 0}, {"cut off", 0, 5 * time.Second}, {"killed and cut off", 4 * time.Second, 5 * time.Second}}
+	}{
+		{"calm", 0, 0}, {"killed", 4 * time.Second, 0}, {"cut off", 0, 5 * time.Second},
+		{"killed and cut off", 4 * time.Second, 5 * time.Second},
+	}
 )
 
 // combination is one run of a matrix, by the index of each level: clock, disk, reader, weather.
@@ -94,7 +97,8 @@ func combinations() []combination {
 func (c combination) options() Options {
 	w := matrixWeather[c[3]]
 	return Options{
-		Clock: matrixClocks[c[0]], Disk: matrixDisks[c[1]], Reader: ReaderHabits[c[2]], Kill: w.kill, Outage: w.outage, Sound: "none",
+		Clock: matrixClocks[c[0]], Disk: matrixDisks[c[1]], Reader: ReaderHabits[c[2]], Kill: w.kill, Outage: w.outage,
+		Sound: "none",
 	}
 }
 
@@ -189,7 +193,7 @@ func Matrix(ctx context.Context, opts MatrixOptions, out io.Writer) (MatrixSumma
 		return MatrixSummary{}, err
 	}
 	if os.Getuid() != 0 {
-		return MatrixSummary{}, errors.New("a full and a read-only disk are mounted, which only root can do: run the matrix as root")
+		return MatrixSummary{}, errors.New("run the matrix as root: only root can mount disks that are full or read-only")
 	}
 	all := combinations()
 	fmt.Fprintf(out, "%d combinations, %d at a time\n", len(all), opts.Parallel)
@@ -236,6 +240,6 @@ func lineOf(c combination, run Options, s Summary, err error, took time.Duration
 		verdict = fmt.Sprintf("FAILED: %s; again: kipass-lab run --scans %d --seed %d %s",
 			strings.ReplaceAll(err.Error(), "\n", "; "), run.Scans, run.Seed, c)
 	}
-	return fmt.Sprintf("%5.1fs  lost %d  duplicated %d  false_green %d  late_green %d  opened %d/%d  %s  %s", took.Seconds(),
-		s.Lost, s.Duplicated, s.FalseGreen, s.LateGreen, s.Opened, s.Truth, c, verdict)
+	const form = "%5.1fs  lost %d  duplicated %d  false_green %d  late_green %d  opened %d/%d  %s  %s"
+	return fmt.Sprintf(form, took.Seconds(), s.Lost, s.Duplicated, s.FalseGreen, s.LateGreen, s.Opened, s.Truth, c, verdict)
 }

@@ -80,10 +80,19 @@ func (s *stage) scan(ctx context.Context, d *door, opts Options, table *table, m
 	acts := plan(max(opts.Scans, 1000), opts.Seed)
 	for i := 0; opts.Scans == 0 || i < opts.Scans; i++ {
 		if opts.Outage > 0 && i == max(1, opts.Scans/4) {
-			m.begin(func(func()) error { return s.cut(ctx, opts.Outage, table) })
+			m.begin(func(func()) error { return s.cut(ctx, opts, table) })
 		}
 		if opts.Disk != "" && i == max(1, opts.Scans/3) {
-			m.begin(func(func()) error { return s.breakDisk(ctx, opts.Disk, table) })
+			broken := make(chan struct{})
+			m.begin(func(func()) error { return s.breakDisk(ctx, opts.Disk, sync.OnceFunc(func() { close(broken) }), table) })
+			select {
+			case <-broken:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			if err := d.enter(ctx, actEntry); err != nil { // somebody at least meets it
+				return err
+			}
 		}
 		if i > 0 && i == opts.Scans*2/3 { // whatever the pace, the rest is for a gate to which all has happened
 			m.pending.Wait()
@@ -117,18 +126,20 @@ func (d *door) serveAgain(ctx context.Context) error {
 	return fmt.Errorf("nobody was shown green for %v after all had happened", patience)
 }
 
-// cut takes the network away: first nothing answers, then connections are refused.
-func (s *stage) cut(ctx context.Context, d time.Duration, table *table) error {
+// cut takes the network away: first nothing answers, then connections are refused. A gate that is killed now and then
+// is so first of all, and begins without a network to tell it the time.
+func (s *stage) cut(ctx context.Context, opts Options, table *table) error {
 	defer table.outage(false)
 	table.outage(true)
-	for _, phase := range []func(){s.network.silence, s.network.refuse} {
+	var err error
+	for i, phase := range []func(){s.network.silence, s.network.refuse} {
 		phase()
-		select {
-		case <-time.After(d / 2):
-		case <-ctx.Done():
+		if i == 0 && opts.Kill > 0 {
+			err = s.restartGate(context.WithoutCancel(ctx))
 		}
+		pass(ctx, opts.Outage/2)
 	}
-	return s.network.restore(context.WithoutCancel(ctx))
+	return errors.Join(err, s.network.restore(context.WithoutCancel(ctx)))
 }
 
 // killEvery kills the gate this often, and says when it has for the first time.

@@ -39,7 +39,8 @@ func (s *stage) startGate(ctx context.Context) error {
 	return nil
 }
 
-// awaitReader waits until the gate has opened its reader once more than before: what the line holds then is thrown away.
+// awaitReader waits until the gate has opened its reader once more than before: what the line holds then is thrown
+// away.
 func (s *stage) awaitReader(ctx context.Context, before int) error {
 	for began := time.Now(); time.Since(began) < readyWithin; {
 		if n, err := s.readersOpened(); err != nil || n > before {

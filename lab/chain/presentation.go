@@ -25,8 +25,9 @@ type presented struct {
 	waited    time.Duration   // from the last byte sent to the last outcome
 }
 
-// excused returns the wanted outcome and those that the lab or the machine itself has brought about: under a disk at fault
-// nobody is admitted who should not be, but somebody may be refused. genuine is a code that is, nil for anything else.
+// excused returns the wanted outcome and those that the lab or the machine itself has brought about: under a disk at
+// fault nobody is admitted who should not be, but somebody may be refused. genuine is a code that is, nil for anything
+// else.
 func (d *door) excused(p presented, want visit.Outcome, genuine *admitted) []visit.Outcome {
 	right := []visit.Outcome{want}
 	if p.restarted { // the gate that began to read the frame is gone, the next one reads the rest of it
@@ -41,9 +42,10 @@ func (d *door) excused(p presented, want visit.Outcome, genuine *admitted) []vis
 	return right
 }
 
-// mayRefuse reports whether the gate could not yet know better than a clock at fault as it heard a genuine code. No wrong
-// clock shuts a gate, but for one that NTP vouches for: that is believed up to an hour past what visitors' codes say. The visit
-// server's is believed by a gate that has just begun, until two issuers contradict it with two codes each (firmware/clock).
+// mayRefuse reports whether the gate could not yet know better than a clock at fault as it heard a genuine code. No
+// wrong clock shuts a gate, but for one that NTP vouches for: that is believed up to an hour past what visitors' codes
+// say. The visit server's is believed by a gate that has just begun, until two issuers contradict it with two codes
+// each (firmware/clock).
 func (d *door) mayRefuse(p presented, genuine *admitted) bool {
 	sure := d.heard.add(d.viewer.begun(), genuine.phone.issuer.name, genuine.code.issued)
 	return d.clock.Source == "kernel" || d.clock.Party == "visits" && (p.restarted || !sure)
@@ -118,7 +120,8 @@ func (d *door) present(ctx context.Context, of presentation) (p presented, err e
 	return p, fmt.Errorf("the gate showed nothing for %v; see the gate's log", patience)
 }
 
-// watch waits for an outcome. There is none if the gate is started anew: what it was to read is lost, or read by the next.
+// watch waits for an outcome. There is none if the gate is started anew: what it was to read is lost, or read by the
+// next.
 func (d *door) watch(ctx context.Context, generation int, within time.Duration) ([]seen, error) {
 	for began := time.Now(); d.generation() == generation && time.Since(began) < within; {
 		if s, ok := d.viewer.next(ctx, glance); ok {
@@ -131,9 +134,10 @@ func (d *door) watch(ctx context.Context, generation int, within time.Duration) 
 	return nil, nil
 }
 
-// settle waits until nothing that was shown to a gate before can have an outcome any more, and returns the outcomes until
-// then. A gate answers in the order in which it reads, so the answer to a marker is behind all others. The marker is of
-// another kind than what was shown, and is sent to a gate that is up: one that is lost with it is never answered.
+// settle waits until nothing that was shown to a gate before can have an outcome any more, and returns the outcomes
+// until then. A gate answers in the order in which it reads, so the answer to a marker is behind all others. The
+// marker is of another kind than what was shown, and is sent to a gate that is up: one that is lost with it is never
+// answered.
 func (d *door) settle(ctx context.Context, unknown bool) (all []seen, err error) {
 	for began := time.Now(); time.Since(began) < patience; {
 		generation, err := d.attend(ctx)

@@ -68,8 +68,8 @@ func (g *gates) restart(d *door) {
 	g.up.Add(1)
 }
 
-// The gate is killed while it reads a code. The next one finds the rest of it on the line, or all of it, and takes its time.
-// Whatever it shows for that belongs to the visitor whose code it was, and to nobody after.
+// The gate is killed while it reads a code. The next one finds the rest of it on the line, or all of it, and takes its
+// time. Whatever it shows for that belongs to the visitor whose code it was, and to nobody after.
 func TestWhatAKilledGateLeftIsNotTheNextVisitors(t *testing.T) {
 	for _, c := range []struct {
 		rule string
@@ -139,8 +139,8 @@ func TestAnOutcomeThatNobodyCausedIsTold(t *testing.T) {
 	}
 }
 
-// A gate knows better than a wrong server once two issuers have spoken twice each; codes of one second count once, and each
-// gate begins anew.
+// A gate knows better than a wrong server once two issuers have spoken twice each; codes of one second count once, and
+// each gate begins anew.
 func TestTestimony(t *testing.T) {
 	var heard testimony
 	at := time.Unix(1_600_000_000, 0)

@@ -62,8 +62,8 @@ func oneOf(texts []string, rng *mathrand.Rand) string {
 	return ""
 }
 
-// idleGap is after how much silence the gate takes what it has read for whole. Every frame has a terminator: on a busy machine
-// the lab may pause within one, so that it is long.
+// idleGap is after how much silence the gate takes what it has read for whole. Every frame has a terminator: on a busy
+// machine the lab may pause within one, so that it is long.
 const idleGap = time.Second
 
 // fidget has the reader send what it sends between codes, now and then, sometimes for long enough to stand alone.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kipass/kipass/firmware/journal"
 	"github.com/kipass/kipass/lab/internal/process"
+	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/visitserver"
 )
 
@@ -196,6 +197,12 @@ func (opts Options) breaks() bool {
 	return opts.Outage > 0 || opts.Kill > 0 || opts.Clock != "" || opts.Disk != ""
 }
 
+// surelyRefuses reports whether a visitor is refused for the fault of the disk. A slow disk is not slow enough, a full one
+// has a reserve, and a gate that is killed may meet it as the disk is well again.
+func (opts Options) surelyRefuses() bool {
+	return opts.Kill == 0 && (opts.Disk == "stall" || opts.Disk == "eio")
+}
+
 func perform(ctx context.Context, opts Options, began time.Time) (summary Summary, err error) {
 	summary = Summary{Seed: opts.Seed, Voiced: -1, Spoken: -1}
 	s := &stage{programs: process.Programs{Bin: opts.Bin, Logs: opts.Dir}, dir: opts.Dir, silent: opts.Sound == "none"}
@@ -245,6 +252,9 @@ func perform(ctx context.Context, opts Options, began time.Time) (summary Summar
 	summary.Traced, summary.Truth = v.traced, v.truth
 	if v.strangers > 0 || int(server.stored) != v.traced {
 		err = fmt.Errorf("%d traced visits are of strangers; %d visits stored, %d traced", v.strangers, server.stored, v.traced)
+	}
+	if refused := summary.Outcomes[visit.OutOfService.String()]; refused == 0 && opts.surelyRefuses() {
+		err = errors.Join(err, fmt.Errorf("the disk's fault, %s, was felt by nobody", opts.Disk))
 	}
 	summary.Surprises = truth.wrong
 	summary.Ledger = "ok"

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// trouble knows when something was wrong with what the gate stands on, so that it may have refused whom it should admit.
+// trouble knows when something was wrong with what the gate stands on, so that it may have refused whom it should
+// admit.
 type trouble struct {
 	mu    sync.Mutex
 	under int
@@ -36,8 +37,8 @@ func (t *trouble) since(then time.Time) bool {
 	return t.under > 0 || !t.ended.IsZero() && t.ended.Add(afterTrouble).After(then)
 }
 
-// delays are how long this program itself was held up, on a machine that is busy: the lab, too, sees late what is shown in
-// time.
+// delays are how long this program itself was held up, on a machine that is busy: the lab, too, sees late what is
+// shown in time.
 type delays struct {
 	mu    sync.Mutex
 	total time.Duration
