@@ -59,11 +59,17 @@ type lastUse struct {
 
 // noteGate takes into account one gate: its row, and its history of keys. superseded is when the key's successor was taken into use.
 func (u *lastUse) noteGate(name string, t TerminalRow, history []SealUse, superseded time.Time) {
-	if t.Enrolled == nil || !t.Added.Before(superseded) {
+	if t.Enrolled == nil {
+		return
+	}
+	// What it said itself counts for more than the days of keys: one may have been made by a clock that was set back.
+	n := len(history)
+	said := n > 0 && history[n-1].Day == u.key.String() && !history[n-1].Since.Before(*t.Enrolled)
+	if !said && !t.Added.Before(superseded) {
 		return // never had it
 	}
 	last := t.Revoked
-	if last == nil && t.Enrolled.After(superseded) {
+	if last == nil && !said && t.Enrolled.After(superseded) {
 		last = t.Enrolled // with a newer key; what had the older one is shut out since
 	}
 	for _, use := range history {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/internal/daykey"
+	"github.com/kipass/kipass/internal/guard"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/visit"
 )
@@ -222,7 +223,7 @@ func (s *Server) openSealKeys(ctx context.Context) error {
 			s.seals.ring.Forbid(d)
 		}
 	}
-	err = s.seals.tend(day.Of(s.now()))
+	err = s.seals.tend(s.today())
 	if key, _ := s.seals.offered(); key.key.ID() == (visit.SealKeyID{}) {
 		return err
 	}
@@ -232,10 +233,19 @@ func (s *Server) openSealKeys(ctx context.Context) error {
 	return nil
 }
 
+// today is the day by which sealing keys are taken into use: by what is known of the time if the wall clock is behind it,
+// for a key of the past would end too early. One that is ahead is gone by, since after weeks off it is right.
+func (s *Server) today() day.Day {
+	if h := s.guard.Look(); h.Doubt == guard.Behind {
+		return day.Of(h.Known)
+	}
+	return day.Of(s.now())
+}
+
 // tendSealKeys has the right key in use, tells the register of new ones, and destroys those whose time is over.
 func (s *Server) tendSealKeys(ctx context.Context) {
 	before, _ := s.seals.offered()
-	err := s.seals.tend(day.Of(s.now()))
+	err := s.seals.tend(s.today())
 	now, until := s.seals.offered()
 	if now.key.ID() != before.key.ID() {
 		s.log.Info("another sealing key is in use", "key", now.key.ID().String(), "day", now.day.String(), "until", until.String())

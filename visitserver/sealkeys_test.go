@@ -459,3 +459,35 @@ func TestADamagedSealKeyHoldsNothingUp(t *testing.T) {
 		t.Errorf("put right: %+v", got)
 	}
 }
+
+// A server whose clock is set back for some hours takes no key of that past into use: gates would seal visits to it, and it
+// would be destroyed as long over when the clock is put right.
+func TestAClockSetBackCostsNoVisitItsKey(t *testing.T) {
+	for rule, known := range map[string]bool{"the time is known": true, "nothing is known of the time": false} {
+		t.Run(rule, func(t *testing.T) {
+			fx := newFixture(t)
+			var ran atomic.Int64 // nanoseconds
+			fx.stop()
+			fx.elapsed = func() time.Duration { return time.Duration(ran.Load()) }
+			fx.start()
+			fx.facility("cafe")
+			g := fx.gate("cafe", "door")
+			g.renewKey()
+			if known {
+				ran.Add(int64(guard.Proof))
+				fx.to(noon.Add(guard.Proof))
+			}
+			truth := fx.clock.Now()
+			fx.to(truth.Add(-40 * 24 * time.Hour))
+			g.renewKey()
+			g.journalled(newVisit(truth))
+			ran.Add(int64(time.Hour))
+			fx.to(truth.Add(time.Hour))
+			g.sayKey()
+			fx.to(truth.Add(2 * time.Hour))
+			if r := g.deliver(); len(r.Settled.Refused) > 0 || fx.stored("cafe") != 1 {
+				t.Errorf("a visit of these hours is refused: %+v", r)
+			}
+		})
+	}
+}

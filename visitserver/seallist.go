@@ -93,7 +93,7 @@ func (s *Server) sealState(from string, row SealKeyRow) string {
 
 // RotateSealKey takes a new sealing key into use at once.
 func (s *Server) RotateSealKey(ctx context.Context) error {
-	if err := s.seals.rotate(day.Of(s.now())); err != nil {
+	if err := s.seals.rotate(s.today()); err != nil {
 		return err
 	}
 	current, until := s.seals.offered()
