@@ -79,6 +79,7 @@ func (u *Uplink) keepProvisioned(ctx context.Context) {
 		retry.succeed()
 		u.status.say(concernProvision, "")
 		u.opts.Logger.Info("trust list and sealing key refreshed", "trust", newest.Trust)
+		newest = wire.Receipt{} // what it showed is fetched
 	}
 }
 
@@ -93,7 +94,7 @@ func (u *Uplink) refresh(ctx context.Context, wanted wire.Receipt) error {
 	if err := u.accept(p); err != nil {
 		return err
 	}
-	if u.lacks(wanted) {
+	if u.trust() < wanted.Trust { // a sealing key may have been replaced since
 		return fmt.Errorf("the server promises trust list %d but serves another", wanted.Trust)
 	}
 	return nil

@@ -63,3 +63,17 @@ func TestAnEndedSealKeyIsAskedAfter(t *testing.T) {
 		}))
 	}
 }
+
+// The server has replaced its key again since the receipt that told of it: what it serves is taken, and asked for no more.
+func TestAKeyThatIsOfferedNoMoreIsNotAskedForAgain(t *testing.T) {
+	bubble(func(t *testing.T) {
+		f := newFixture(t, 0).enrolled()
+		u := f.uplink(nil)
+		u.offer(wire.Receipt{SealKey: visit.SealKeyID{9}})
+		start := time.Now()
+		f.runFor(u, 2*time.Hour, func() bool { return time.Since(start) > time.Hour })
+		if n := len(f.provisions()); n != 1 {
+			t.Errorf("asked %d times", n)
+		}
+	})(t)
+}
