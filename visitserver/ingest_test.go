@@ -126,6 +126,25 @@ func TestJournalRowNeverGoesBack(t *testing.T) {
 	}
 }
 
+// Whoever sends a journal backwards, all of it to be refused, has no more remembered of it than of one batch.
+func TestRefusalsThatAreRememberedAreFew(t *testing.T) {
+	id := visit.JournalID{1}
+	const batches = 5
+	all := line(1, batches*wire.MaxRecords, 'a')
+	var row JournalRow
+	for n := batches; n > 0; n-- {
+		seg := visit.Segment{Journal: id, Records: all[(n-1)*wire.MaxRecords : n*wire.MaxRecords]}
+		var refused []visit.Refusal
+		for _, r := range seg.Records {
+			refused = append(refused, visit.Refusal{Seq: r.Seq, Reason: "malformed"})
+		}
+		row = row.advance(seg, row.compare(seg), refused, 0, 0)
+		if got := row.Recent; len(got) != wire.MaxRecords || got[len(got)-1].Seq != batches*wire.MaxRecords {
+			t.Fatalf("after batch %d: %d are remembered, the last of record %d", n, len(got), got[len(got)-1].Seq)
+		}
+	}
+}
+
 func TestRefusalsAreToldAgainUntilSettled(t *testing.T) {
 	fx := newFixture(t)
 	fx.facility("cafe")

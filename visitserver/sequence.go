@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/protocol/visit"
+	"github.com/kipass/kipass/protocol/wire"
 )
 
 // Alerts a receipt may carry, and the gate's row counts.
@@ -81,6 +82,9 @@ func (j JournalRow) advance(s visit.Segment, c continuity, refused []visit.Refus
 			next.Recent = append(next.Recent, old)
 		}
 	}
+	// A gate has one batch under way, which is cut anew at most: more than one's records need not be told again, in whatever
+	// order somebody sends them.
+	next.Recent = next.Recent[max(0, len(next.Recent)-wire.MaxRecords):]
 	for _, f := range refused {
 		if !slices.ContainsFunc(j.Recent, func(old visit.Refusal) bool { return old.Seq == f.Seq && old.Seq >= first }) {
 			next.Refused++

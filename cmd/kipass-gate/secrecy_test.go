@@ -34,7 +34,7 @@ func TestAnEnrolmentCodeIsKeptFromOthers(t *testing.T) {
 				return r.Status == cli.StatusUsage && strings.Contains(r.Err, "server.enrolment_code") && strings.Contains(r.Err, "chmod 600 "+path)
 			}
 			if r := clitest.Run(t, newProgram(), "check", "--config", path); refused(r) == c.taken || c.taken != (r.Status == cli.StatusDone) {
-				t.Errorf("check: status %d, %s", r.Status, r.Err)
+				t.Fatalf("check: status %d, %s", r.Status, r.Err)
 			}
 			if c.taken {
 				return
