@@ -144,12 +144,7 @@ func addRoots(roots map[string]*x509.CertPool, name, path string) error {
 func readTrust(path, root string) (token.TrustList, error) {
 	pub, err := publickey.Parse(root)
 	if err != nil {
-		return token.TrustList{}, cli.Wrong("--trust-root는 루트 공개 키, base64 44자여야 합니다: %v",
-			"--trust-root must be the root's public half, 44 characters of base64: %v", err)
+		return token.TrustList{}, cli.WrongKey("trust-root", err)
 	}
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return token.TrustList{}, fmt.Errorf("reading the trust list: %w", err)
-	}
-	return token.OpenTrustList(pub, raw)
+	return token.ReadTrustList(pub, path)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -108,13 +107,9 @@ func keysActivateCommand() *cobra.Command {
 	cmd := registerCommand("activate", about, func(r issuer.Registers, cmd *cobra.Command, _ []string) error {
 		pub, err := publickey.Parse(root)
 		if err != nil {
-			return cli.Wrong("--trust-root: %v", "--trust-root: %v", err)
+			return cli.WrongKey("trust-root", err)
 		}
-		raw, err := os.ReadFile(path)
-		if err != nil {
-			return fmt.Errorf("reading the trust list: %w", err)
-		}
-		list, err := token.OpenTrustList(pub, raw)
+		list, err := token.ReadTrustList(pub, path)
 		if err != nil {
 			return err
 		}

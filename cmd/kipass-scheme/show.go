@@ -2,9 +2,7 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,14 +28,9 @@ func showCommand() *cobra.Command {
 func show(root, path string, stdout io.Writer) error {
 	pub, err := publickey.Parse(root)
 	if err != nil {
-		return cli.Wrong("--trust-root는 루트 공개 키, base64 44자여야 합니다: %v",
-			"--trust-root must be the root's public half, 44 characters of base64: %v", err)
+		return cli.WrongKey("trust-root", err)
 	}
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("reading the trust list: %w", err)
-	}
-	list, err := token.OpenTrustList(pub, raw)
+	list, err := token.ReadTrustList(pub, path)
 	if err != nil {
 		return err
 	}

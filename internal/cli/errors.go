@@ -21,6 +21,11 @@ func Wrong(korean, english string, args ...any) *UsageError {
 	return &UsageError{Korean: fmt.Sprintf(korean, args...), English: fmt.Sprintf(english, args...)}
 }
 
+// WrongKey returns a UsageError about a flag that was to have a public key.
+func WrongKey(flag string, err error) *UsageError {
+	return Wrong("--%[1]s는 공개 키, base64 44자여야 합니다: %[2]v", "--%[1]s must be a public key, 44 characters of base64: %[2]v", flag, err)
+}
+
 // meaning adds the question whether name was meant; "" asks nothing.
 func (e *UsageError) meaning(name string) *UsageError {
 	if name != "" {

@@ -5,7 +5,9 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
+	"os"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -92,6 +94,24 @@ func OpenTrustList(root ed25519.PublicKey, raw []byte) (TrustList, error) {
 		return TrustList{}, fmt.Errorf("%w: %w", ErrTrustList, err)
 	}
 	return t, nil
+}
+
+// ReadTrustList opens the signed list in a file, of which it reads no more than [MaxTrustList] bytes and one.
+func ReadTrustList(root ed25519.PublicKey, path string) (TrustList, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return TrustList{}, fmt.Errorf("reading the trust list: %w", err)
+	}
+	defer func() { _ = file.Close() }()
+	raw, err := io.ReadAll(io.LimitReader(file, MaxTrustList+1))
+	if err != nil {
+		return TrustList{}, fmt.Errorf("reading the trust list: %w", err)
+	}
+	list, err := OpenTrustList(root, raw)
+	if err != nil {
+		return TrustList{}, fmt.Errorf("reading %s: %w", path, err)
+	}
+	return list, nil
 }
 
 func openTrustList(root ed25519.PublicKey, raw []byte) (TrustList, error) {

@@ -5,6 +5,9 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -367,5 +370,26 @@ func TestNoTrustListTakesAKeyThatNobodyOwns(t *testing.T) {
 		if _, err := token.OpenTrustList(key, signedList(t, goodList(1))); err == nil || !strings.Contains(err.Error(), "root key") {
 			t.Errorf("%s: a list is opened under it: %v", what, err)
 		}
+	}
+}
+
+func TestATrustListIsReadFromAFile(t *testing.T) {
+	pub, raw := public(rootKey), signedList(t, goodList(7))
+	path := filepath.Join(t.TempDir(), "trust.list")
+	for rule, c := range map[string]struct {
+		content []byte
+		want    error
+	}{
+		"as it was signed":                 {raw, nil},
+		"with a byte more":                 {append(bytes.Clone(raw), 0), token.ErrTrustList},
+		"of which no end is to be awaited": {make([]byte, 1<<20), token.ErrTrustList},
+	} {
+		testkit.Check(t, os.WriteFile(path, c.content, 0o600))
+		if list, err := token.ReadTrustList(pub, path); !errors.Is(err, c.want) || err == nil && list.Version == 0 {
+			t.Errorf("%s: version %d, %v", rule, list.Version, err)
+		}
+	}
+	if _, err := token.ReadTrustList(pub, path+"2"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no file: %v", err)
 	}
 }
