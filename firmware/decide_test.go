@@ -96,9 +96,10 @@ func TestCueOfEveryOutcome(t *testing.T) {
 		visit.CodeUsed: drivers.Amber, visit.Expired: drivers.Amber, visit.NotYetValid: drivers.Amber, visit.NotACode: drivers.Amber,
 		visit.UnknownIssuer: drivers.Red, visit.NotGenuine: drivers.Red, visit.OutOfService: drivers.Red,
 	}
+	gate := New(Options{Languages: []string{"ko", "en"}})
 	for _, o := range visit.Outcomes() {
-		c := cueOf(o, "front", time.Time{}, time.Time{}, []string{"ko", "en"})
-		if c.Light != want[o] || c.Light == drivers.Dark || c.Hold != hold || c.Lane != "front" {
+		c := gate.cueOf(o, "front", time.Time{}, time.Time{})
+		if c.Light != want[o] || c.Light == drivers.Dark || c.Lane != "front" {
 			t.Errorf("%v: cue %+v, want light %v", o, c, want[o])
 		}
 		if c.Relay != (o == visit.Admitted) { // once for a code
@@ -112,6 +113,26 @@ func TestCueOfEveryOutcome(t *testing.T) {
 				t.Errorf("%v: %v", o, err)
 			}
 		}
+	}
+}
+
+// TestNothingChangesWhileWordsAreSpoken holds light and screen to the voice, in every language and in two.
+func TestNothingChangesWhileWordsAreSpoken(t *testing.T) {
+	for _, languages := range [][]string{{"ko"}, {"en"}, {"vi"}, {"ko", "en"}, {"en", "ko"}, {"ko", "zh"}} {
+		gate := New(Options{Languages: languages})
+		for _, o := range visit.Outcomes() {
+			c, said := gate.cueOf(o, "front", time.Time{}, time.Time{}), time.Duration(0)
+			for _, name := range c.Clips {
+				said += sounds.Length(name)
+			}
+			if c.Hold < max(said, 2500*time.Millisecond) || c.Hold > 10*time.Second {
+				t.Errorf("%v in %v: it is said in %v and stays for %v", o, languages, said, c.Hold)
+			}
+		}
+	}
+	slow := New(Options{Languages: []string{"ko"}, ClipLength: func(name string) time.Duration { return time.Duration(len(name)) * time.Second }})
+	if c := slow.cueOf(visit.Expired, "front", time.Time{}, time.Time{}); c.Hold != 10*time.Second {
+		t.Errorf("a venue's own recording of half a minute stays for %v", c.Hold)
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/kipass/kipass/firmware/replay"
 	"github.com/kipass/kipass/protocol/token"
 	"github.com/kipass/kipass/protocol/visit"
+	"github.com/kipass/kipass/sounds"
 )
 
 // Journal makes a visit durable. Append returns once it is on the disk, or with an error: then it may be there or not. It
@@ -63,9 +64,10 @@ type Options struct {
 	Display         Display
 	Trust           Trust
 	Clock           Clock
-	Replays         *replay.Set // the codes admitted lately; nil: a set that forgets them when the program ends
-	RefuseUntrusted bool        // whether the gate is out of service while its clock is untrusted
-	Languages       []string    // of the voice, one or two, in order
+	Replays         *replay.Set                     // the codes admitted lately; nil: a set that forgets them when the program ends
+	RefuseUntrusted bool                            // whether the gate is out of service while its clock is untrusted
+	Languages       []string                        // of the voice, one or two, in order
+	ClipLength      func(clip string) time.Duration // how long each clip lasts; nil: as those shipped do
 	Board           *health.Board
 	CheckEvery      time.Duration // how often devices are asked whether they would work, default 500 ms
 	Logger          *slog.Logger
@@ -106,6 +108,9 @@ const (
 func New(opts Options) *Gate {
 	if opts.CheckEvery == 0 {
 		opts.CheckEvery = checkEvery
+	}
+	if opts.ClipLength == nil {
+		opts.ClipLength = sounds.Length
 	}
 	g := &Gate{
 		opts: opts, replays: opts.Replays, claimed: make(chan struct{}, 1), stalled: map[*replay.Claim]bool{},

@@ -117,12 +117,12 @@ func (g *Gate) announce(o visit.Outcome, f drivers.Read) {
 		by = time.Time{}
 	}
 	g.count(o, f)
-	cue := cueOf(o, f.Reader, f.At, by, g.opts.Languages)
+	cue := g.cueOf(o, f.Reader, f.At, by)
 	for _, d := range g.dispatchers {
 		d.offer(cue)
 	}
 	if g.opts.Display != nil {
-		g.opts.Display.Show(o, f.Reader, hold, by)
+		g.opts.Display.Show(o, f.Reader, cue.Hold, by)
 	}
 	level := slog.LevelInfo
 	if o == visit.NotACode { // a noisy line must not fill the log; the screen counts them

@@ -1,11 +1,14 @@
 package sounds
 
 import (
+	"bytes"
 	"embed"
+	"encoding/binary"
 	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/kipass/kipass/protocol/visit"
 )
@@ -26,6 +29,17 @@ func Clip(name string) ([]byte, error) {
 		return nil, fmt.Errorf("no clip is called %q; there are %s", name, strings.Join(Names(), ", "))
 	}
 	return wav, nil
+}
+
+// Length returns how long a clip lasts; 0 if there is no such clip.
+func Length(name string) time.Duration {
+	wav, err := Clip(name)
+	_, sound, found := bytes.Cut(wav, []byte("data")) // the last part of the file, and its size before it
+	if err != nil || !found || len(sound) < 4 {
+		return 0
+	}
+	samples := binary.LittleEndian.Uint32(sound) / 2
+	return time.Duration(samples) * time.Second / Rate
 }
 
 // Names returns the names of all clips in alphabetical order.

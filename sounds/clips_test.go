@@ -84,6 +84,9 @@ func TestEveryClipIsWellMade(t *testing.T) {
 			if d := duration(samples); d < shortest || d > longest {
 				t.Errorf("lasts %v, must be from %v to %v", d, shortest, longest)
 			}
+			if d := duration(samples); sounds.Length(name) != d {
+				t.Errorf("is said to last %v, lasts %v", sounds.Length(name), d)
+			}
 			if start := onset(samples); start >= 20*time.Millisecond {
 				t.Errorf("begins with %v of silence, must be below 20 ms", start)
 			}

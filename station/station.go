@@ -41,6 +41,8 @@ type Options struct {
 
 	// Screen makes the visitor's screen, which asks for the gate's status; nil: there is none.
 	Screen func(status func() screen.Status) (*screen.Screen, error)
+	// ClipLength tells how long each of the voice's clips lasts; nil: as those shipped do.
+	ClipLength func(clip string) time.Duration
 	// Replays are the codes admitted lately; nil: a set that forgets them with the station. Run does not close it.
 	Replays *replay.Set
 	// Clock has the sources of time; what New knows of itself (allowance, floor, evidence) it fills in. The zero value
@@ -92,7 +94,8 @@ func (s *Station) assemble() (err error) {
 	s.gate = firmware.New(firmware.Options{
 		Readers: s.opts.Readers, Indicators: s.opts.Indicators, Display: display, Trust: s.trust, Clock: s.clock,
 		Replays: s.opts.Replays, RefuseUntrusted: s.opts.Config.Clock.Untrusted == "refuse", Languages: s.opts.Config.Languages(),
-		Board: s.opts.Board, CheckEvery: s.opts.LookEvery, Logger: s.opts.Logger,
+		ClipLength: s.opts.ClipLength,
+		Board:      s.opts.Board, CheckEvery: s.opts.LookEvery, Logger: s.opts.Logger,
 	})
 	s.provisioner = provision.New(provision.Options{
 		Journal: s.opts.Journal, Trust: s.trust, Begin: func() { s.gate.Use(s.opts.Journal) }, Logger: s.opts.Logger,

@@ -88,7 +88,7 @@ func commands(c map[string]configs.Bytes) serialscan.Commands {
 }
 
 // openIndicators makes the indicators of the config. Opening them is their own business and holds nothing up.
-func openIndicators(config configs.Gate, log *slog.Logger) ([]firmware.Lane, error) {
+func openIndicators(config configs.Gate, clips map[string]speaker.PCM, log *slog.Logger) ([]firmware.Lane, error) {
 	var lanes []firmware.Lane
 	for i, l := range config.Lights {
 		made, err := openLights(l, log)
@@ -100,11 +100,7 @@ func openIndicators(config configs.Gate, log *slog.Logger) ([]firmware.Lane, err
 	if !config.Speaker.Enabled {
 		return lanes, nil
 	}
-	voice, err := openSpeaker(config, log)
-	if err != nil {
-		return nil, errors.Join(err, halt(lanes))
-	}
-	return append(lanes, firmware.Lane{Indicator: voice, Reader: config.Speaker.Reader}), nil
+	return append(lanes, firmware.Lane{Indicator: openSpeaker(config.Speaker, clips, log), Reader: config.Speaker.Reader}), nil
 }
 
 // openLights makes what one section of lights names. Lights and relay are two devices, so that neither waits for the other.
@@ -146,12 +142,7 @@ func halt(lanes []firmware.Lane) error {
 	return errors.Join(errs...)
 }
 
-func openSpeaker(config configs.Gate, log *slog.Logger) (*speaker.Speaker, error) {
-	s := config.Speaker
-	clips, err := readClips(config)
-	if err != nil {
-		return nil, err
-	}
+func openSpeaker(s configs.Speaker, clips map[string]speaker.PCM, log *slog.Logger) *speaker.Speaker {
 	quiet := s.QuietHours
 	return speaker.New(speaker.Options{
 		Clips: clips, Volume: percent(s.Volume), Buffer: s.Buffer.Duration, Logger: log, Now: seoulTime,
@@ -159,13 +150,25 @@ func openSpeaker(config configs.Gate, log *slog.Logger) (*speaker.Speaker, error
 			From: time.Duration(quiet.From.Minutes()) * time.Minute, To: time.Duration(quiet.To.Minutes()) * time.Minute,
 			Volume: percent(quiet.Volume),
 		},
-	}), nil
+	})
 }
 
 // seoulTime is the time in which people write hours of the day into a config, whatever zone the device is set to.
 func seoulTime() time.Time { return time.Now().In(day.Seoul()) }
 
 func percent(volume int) float64 { return float64(volume) / 100 }
+
+// openVoice returns the clips of a gate that speaks, and how long each lasts. Without a voice the lengths are nil, for those
+// of the voice that is shipped: people read about as fast.
+func openVoice(config configs.Gate) (clips map[string]speaker.PCM, length func(name string) time.Duration, err error) {
+	if !config.Speaker.Enabled {
+		return nil, nil, nil
+	}
+	if clips, err = readClips(config); err != nil {
+		return nil, nil, err
+	}
+	return clips, func(name string) time.Duration { return clips[name].Duration() }, nil
+}
 
 // readClips decodes what the gate may say, the venue's own recording where there is one of the name, else the one shipped.
 func readClips(config configs.Gate) (map[string]speaker.PCM, error) {

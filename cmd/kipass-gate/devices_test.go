@@ -15,6 +15,7 @@ import (
 	"github.com/kipass/kipass/drivers"
 	"github.com/kipass/kipass/drivers/drivertest"
 	"github.com/kipass/kipass/drivers/framing"
+	"github.com/kipass/kipass/sounds"
 
 	"github.com/kipass/kipass/configs"
 	"github.com/kipass/kipass/firmware/screen"
@@ -104,6 +105,26 @@ func TestEntryCodesAreKnownToDrivers(t *testing.T) {
 			d.Want == drivertest.Foreign && got[0].Whole {
 			t.Errorf("%s: %+v", d.Rule, got)
 		}
+	}
+}
+
+// TestAVenuesOwnRecordingHoldsTheLight has a recording that is longer than the one shipped.
+func TestAVenuesOwnRecordingHoldsTheLight(t *testing.T) {
+	config := configs.Gate{Place: configs.Place{Language: "ko"}, Speaker: configs.Speaker{Enabled: true, Clips: t.TempDir()}}
+	testkit.Check(t, os.Mkdir(filepath.Join(config.Speaker.Clips, "ko"), 0o700))
+	own := filepath.Join(config.Speaker.Clips, "ko", "admitted.wav")
+	testkit.Check(t, os.WriteFile(own, testkit.Must(sounds.Clip("ko/expired"))(t), 0o600))
+	_, length, err := openVoice(config)
+	testkit.Check(t, err)
+	for clip, want := range map[string]string{"ko/admitted": "ko/expired", "ko/not-a-code": "ko/not-a-code", "tone/green": "tone/green"} {
+		if got := length(clip); got != sounds.Length(want) {
+			t.Errorf("%s lasts %v, want %v", clip, got, sounds.Length(want))
+		}
+	}
+	config.Speaker.Enabled = false
+	testkit.Check(t, os.WriteFile(own, []byte("no sound"), 0o600))
+	if clips, length, err := openVoice(config); clips != nil || length != nil || err != nil {
+		t.Errorf("a gate without a voice reads its clips: %v", err)
 	}
 }
 

@@ -49,14 +49,18 @@ func newStation(
 	if err != nil {
 		return nil, err
 	}
-	indicators, err := openIndicators(config, log)
+	clips, clipLength, err := openVoice(config)
+	if err != nil {
+		return nil, err
+	}
+	indicators, err := openIndicators(config, clips, log)
 	if err != nil {
 		return nil, err
 	}
 	return station.New(station.Options{
 		Config: config, Version: version, Identity: opened.identity, Journal: opened.journal,
-		Clock: clockSources(), Replays: replays, Readers: readers, Indicators: indicators, Authorities: authorities,
-		Board: board, Logger: log,
+		ClipLength: clipLength, Clock: clockSources(), Replays: replays, Readers: readers, Indicators: indicators,
+		Authorities: authorities, Board: board, Logger: log,
 		Screen: func(status func() screen.Status) (*screen.Screen, error) { return newScreen(config, log, status) },
 	})
 }
