@@ -127,8 +127,8 @@ func (d *dayFiles) setAside(day day.Day, cause error) error {
 	}
 }
 
-// record writes a code and its holder's identity into the issue log of the day of iat, and returns when both are durable.
-func (d *dayFiles) record(k *dayKeys, h holder, cti token.CTI, iat time.Time) error {
+// record writes a code and its holder's identity into the issue log of the code's day, and returns when both are durable.
+func (d *dayFiles) record(k *dayKeys, day day.Day, h holder, cti token.CTI, iat time.Time) error {
 	identity, err := encMode.Marshal(h)
 	if err != nil {
 		return fmt.Errorf("encoding a holder: %w", err)
@@ -137,7 +137,7 @@ func (d *dayFiles) record(k *dayKeys, h holder, cti token.CTI, iat time.Time) er
 	issued := binary.BigEndian.AppendUint64(nil, uint64(iat.Unix()))
 	sealedCode := k.records.Seal(nil, nil, append(issued, h.Ref...), code)
 	sealedHolder := k.records.Seal(nil, nil, identity, who)
-	return d.use(day.Of(iat), true, func(db *bbolt.DB) error {
+	return d.use(day, true, func(db *bbolt.DB) error {
 		return db.Batch(func(tx *bbolt.Tx) error {
 			if holders := tx.Bucket(bucketHolders); holders.Get(who) == nil {
 				if err := holders.Put(who, sealedHolder); err != nil {

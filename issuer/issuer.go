@@ -209,13 +209,13 @@ func (i *Issuer) Issue(bearer string) (Issued, error) {
 	if err != nil {
 		return Issued{}, err
 	}
-	day := day.Of(iat)
+	day := day.OfCode(iat)
 	k, err := i.keys.Make(day)
 	if err != nil {
 		return Issued{}, err
 	}
 	cti := sealRef(k.cti, i.about.Name, h.ref())
-	if err := i.days.record(k, h, cti, iat); err != nil {
+	if err := i.days.record(k, day, h, cti, iat); err != nil {
 		return Issued{}, fmt.Errorf("recording a code: %w", err)
 	}
 	if sealedOn < day {

@@ -13,9 +13,9 @@ import (
 	"github.com/kipass/kipass/protocol/token"
 )
 
-// scanTolerance is how far outside an order's window a code may have been issued, beside its 15 seconds: the widest skew
-// allowance a visit record can carry. When a code was scanned is not asked: only the authority says so, while the time of
-// issue is the issuer's own.
+// scanTolerance is how far outside an order's window a code may have been issued, beside its 15 seconds. It leaves room for
+// visits of unproven time, which the visit server moves to where they fit those around them. When a code was scanned is not
+// asked: only the authority says so, while the time of issue is the issuer's own.
 const scanTolerance = time.Hour
 
 // Answer opens the codes of a question under its order and returns the answer encrypted to the authority. The audit log
@@ -81,9 +81,13 @@ func (i *Issuer) refuse(err error, now time.Time) error {
 // openCode finds a code's holder and its time of issue. A code that is not to be opened, for whatever reason, gives
 // errNotOurs: the authority learns no more of it.
 func (i *Issuer) openCode(o order.Order, cti token.CTI, now time.Time) (holder, time.Time, error) {
+	// What is before the oldest day kept is due for destruction, even if that has not come to it yet.
+	oldest := day.OldestKept(now)
+	if o.To.Before(oldest.Start()) { // a code of the last minute of a day is kept a day longer than visits of it
+		return holder{}, time.Time{}, errNotOurs
+	}
 	from, to := o.From.Add(-scanTolerance-token.Lifetime), o.To.Add(scanTolerance)
-	// A day before the oldest kept is due for destruction, even if that has not come to it yet.
-	for d := day.Of(to); d >= max(day.Of(from), day.OldestKept(now)); d-- {
+	for d := day.OfCode(to); d >= max(day.OfCode(from), oldest); d-- {
 		h, iat, err := i.openCodeOn(d, cti)
 		switch {
 		case errors.Is(err, errNotOurs) || errors.Is(err, daykey.ErrNoKey):

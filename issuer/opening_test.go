@@ -187,6 +187,44 @@ func TestOnlyCodesIssuedAboutTheWindowAreOpened(t *testing.T) {
 	}
 }
 
+// A code is opened for as long as the visit server keeps a visit of it, and no longer, on whatever side of midnight it was
+// issued and read.
+func TestACodeIsOpenedAsLongAsAnyVisitOfIt(t *testing.T) {
+	f := newFixture(t)
+	midnight := day.Of(noon.AddDate(0, 0, 1)).Start()
+	f.clock.Set(midnight.Add(-2 * time.Minute))
+	bearer := f.register(t, testName)
+	type reading struct {
+		code visit.CTI
+		at   time.Time
+	}
+	var all []reading
+	for _, since := range []int{-80, -46, -45, -44, -30, -16, -15, -14, -5, -1, 0, 1, 30} {
+		iat := midnight.Add(time.Duration(since) * time.Second)
+		f.clock.Set(iat)
+		code := visit.CTI(f.code(t, bearer).CTI())
+		for _, after := range []time.Duration{-day.MaxSkew, 0, 10 * time.Second, day.CodeLifetime, day.CodeLifetime + day.MaxSkew} {
+			all = append(all, reading{code, iat.Add(after)})
+		}
+	}
+	last := day.Of(midnight)
+	for _, now := range []time.Time{
+		(last - 1).DestroyAt().Add(-time.Nanosecond), (last - 1).DestroyAt(), last.DestroyAt().Add(-time.Nanosecond), last.DestroyAt(),
+	} {
+		f.clock.Set(now)
+		testkit.Check(t, f.Destroy())
+		for _, r := range all {
+			o := f.order()
+			o.From, o.To = r.at.Add(-time.Second).UTC(), r.at.UTC()
+			kept := day.Of(r.at) >= day.OldestKept(now)
+			if a := f.answered(t, question(t, f.approved(t, o), r.code)); (len(a.Holders) == 1) != kept {
+				t.Errorf("at %v a code read at %v opens: %v, want %v", now, r.at, !kept, kept)
+			}
+		}
+	}
+	f.gone(t, last, 11)
+}
+
 func TestCodesThatWereNeverGivenOutAreNotOpened(t *testing.T) {
 	f := newFixture(t)
 	bearer := f.register(t, testName)

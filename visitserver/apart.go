@@ -12,10 +12,10 @@ import (
 	"github.com/kipass/kipass/visitserver/store"
 )
 
-// maxApart is how far apart two gates may record one code at one facility: its life and the largest allowance of two
+// maxApart is how far apart two gates may record one code at one facility: its life and the widest allowance of two
 // clocks. Records that lie further apart are not of one showing, and one of them is not true; which, the issuer's time of
 // issue tells. So both are kept.
-const maxApart = 2 * time.Minute
+const maxApart = day.CodeLifetime + 2*day.MaxSkew
 
 // together reports whether two records of one code at one facility are of one showing.
 func together(a, b visit.Visit) bool { return a.At.Sub(b.At).Abs() <= maxApart }
@@ -73,7 +73,7 @@ func (in *intake) separate(ctx context.Context, d day.Day, records []pending) (r
 // both sides of midnight, or a record whose time was moved and that comes again later.
 func (in *intake) heldElsewhere(ctx context.Context, v visit.Visit, p placement) (bool, error) {
 	on := day.Of(p.at)
-	from, to := day.Of(p.at.Add(-midnight)), day.Of(p.at.Add(midnight))
+	from, to := day.Of(p.at.Add(-maxApart)), day.Of(p.at.Add(maxApart))
 	if p.moved {
 		from, to = day.OldestKept(in.received), day.Of(in.received.Add(maxFuture))
 	}

@@ -106,7 +106,7 @@ func TestADamagedNeighbourDayHoldsNothingUp(t *testing.T) {
 	testkit.Check(t, os.WriteFile(fx.keyPath(), []byte("torn"), 0o600))
 	fx.start()
 	edge := newVisit((fx.day + 1).Start().Add(time.Second)) // might be held by the day before
-	moved := newVisit(time.Unix(1000, 0))                   // might be held by any day
+	moved := newVisit(noon.Add(-time.Hour))                 // might be held by any day
 	moved.Clock = visit.ClockUntrusted
 	fx.gate.journalled(edge, moved)
 	if r := fx.gate.deliver(); len(r.Settled.Refused) != 0 {

@@ -2,6 +2,7 @@ package visitserver
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -35,16 +36,60 @@ func TestPlacing(t *testing.T) {
 		{"the first instant kept is kept", proven(oldest), last, oldest, false},
 		{"the instant before it is too old", proven(oldest.Add(-time.Millisecond)), last, time.Time{}, false},
 		{"an unproven time that fits stays", unproven(noon.Add(-time.Minute)), last, noon.Add(-time.Minute), true},
-		{"an unproven time before the last proven one is moved to it", unproven(time.Unix(0, 0)), last, last, true},
+		{"an unproven time before the last proven one is moved to it", unproven(last.Add(-10 * time.Minute)), last, last, true},
+		{"but to no later day than its code's", unproven(noon.Add(-24 * time.Hour)), last, day.Of(noon).Start().Add(-time.Millisecond), true},
+		{"which may be the day after its issue", unproven(day.Of(noon).Start().Add(-5 * time.Second)), last, last, true},
 		{"ahead of the server it may be right, and the server's clock slow as well", unproven(noon.Add(guard.Reach)), last, noon.Add(guard.Reach), true},
 		{"an unproven time further ahead is moved to arrival", unproven(noon.Add(guard.Reach + time.Millisecond)), last, noon, true},
-		{"an unproven time after a gate's long silence is kept", unproven(time.Unix(0, 0)), time.Time{}, oldest, true},
+		{"an unproven time after a gate's long silence is kept, if its code is", unproven(oldest.Add(-20 * time.Second)), time.Time{}, oldest, true},
+		{"and is too old if its code is destroyed", unproven(oldest.Add(-time.Minute)), time.Time{}, time.Time{}, false},
 		{"a last visit ahead of arrival does not push", unproven(noon.Add(2 * guard.Reach)), noon.Add(time.Minute), noon, true},
 	} {
 		p, ok := place(c.v, c.last, received)
 		if ok == c.at.IsZero() || !p.at.Equal(c.at) || p.moved != c.moved {
 			t.Errorf("%s: %v moved %v ok %v, want %v moved %v", c.rule, p.at, p.moved, ok, c.at, c.moved)
 		}
+	}
+}
+
+// TestNoVisitOutlivesItsCode: wherever a visit is put, the issuer keeps the code for as long, and what is refused as too old
+// is of a code that is destroyed.
+func TestNoVisitOutlivesItsCode(t *testing.T) {
+	const d = 24 * time.Hour
+	midnight := day.Of(noon).Start()
+	placed := 0
+	check := func(v visit.Visit, iat, last, received time.Time) {
+		t.Helper()
+		p, ok := place(v, last, received)
+		oldest := day.OldestKept(received)
+		switch on := day.Of(p.at); {
+		case !ok && v.Clock == visit.ClockUntrusted && day.OfCode(iat) >= oldest:
+			t.Fatalf("a code of %v is refused at %v, though its issuer keeps it", iat, received)
+		case !ok && v.Clock != visit.ClockUntrusted && day.Of(v.At) >= oldest:
+			t.Fatalf("a visit of %v is refused at %v", v.At, received)
+		case !ok:
+			return
+		case on > day.OfCode(iat):
+			t.Fatalf("a visit of %v, after one of %v, is put to %v at %v: a day after its code of %v is gone", v.At, last, p.at, received, iat)
+		case on < oldest:
+			t.Fatalf("a visit of %v, after one of %v, is put to %v at %v: a day that is destroyed", v.At, last, p.at, received)
+		}
+		placed++
+	}
+	for since := -2 * time.Minute; since <= time.Minute; since += 5 * time.Second {
+		iat := midnight.Add(since)
+		for _, before := range []time.Duration{-40 * d, -29 * d, -d, -time.Hour, -time.Second, 0, 20 * time.Second, time.Hour, 3 * d, 40 * d} {
+			for _, later := range []time.Duration{-2 * time.Hour, 0, time.Minute, 2 * d, 27 * d, 28 * d, 29 * d, 30 * d, 60 * d} {
+				last, received := iat.Add(before), iat.Add(later)
+				check(visit.Visit{At: iat, Clock: visit.ClockUntrusted}, iat, last, received)
+				for at := iat.Add(-day.MaxSkew); !at.After(iat.Add(day.CodeLifetime + day.MaxSkew)); at = at.Add(time.Second) {
+					check(visit.Visit{At: at, Clock: visit.ClockSynced}, iat, last, received)
+				}
+			}
+		}
+	}
+	if placed == 0 {
+		t.Error("nothing was placed")
 	}
 }
 
@@ -295,19 +340,30 @@ func TestOneCodeAtTwoGatesIsOneVisit(t *testing.T) {
 }
 
 func TestOneCodeReadOnBothSidesOfMidnightIsOneVisit(t *testing.T) {
-	fx := newFixture(t)
-	midnight := (day.Of(noon) + 1).Start()
-	fx.clock.Set(midnight.Add(time.Minute))
-	fx.facility("cafe")
-	east, west := fx.gate("cafe", "east"), fx.gate("cafe", "west")
-	v := newVisit(midnight.Add(-5 * time.Second))
-	east.journalled(v)
-	v.At = midnight.Add(3 * time.Second)
-	west.journalled(v)
-	east.deliver()
-	west.deliver()
-	if n := fx.stored("cafe"); n != 1 {
-		t.Errorf("stored %d, want 1", n)
+	for rule, at := range map[string][2]time.Duration{
+		"within its life":                     {-5 * time.Second, 3 * time.Second},
+		"by the two most different of clocks": {-time.Second, day.CodeLifetime + 2*day.MaxSkew - time.Second},
+		"by those, the later one at midnight": {-day.CodeLifetime - 2*day.MaxSkew, 0},
+	} {
+		for _, first := range []int{0, 1} {
+			t.Run(fmt.Sprint(rule, ", delivered ", first), func(t *testing.T) {
+				fx := newFixture(t)
+				midnight := (day.Of(noon) + 1).Start()
+				fx.clock.Set(midnight.Add(2 * time.Minute))
+				fx.facility("cafe")
+				gates := [2]*gate{fx.gate("cafe", "east"), fx.gate("cafe", "west")}
+				v := newVisit(noon)
+				for n, g := range gates {
+					v.At = midnight.Add(at[n])
+					g.journalled(v)
+				}
+				gates[first].deliver()
+				gates[1-first].deliver()
+				if n := fx.stored("cafe"); n != 1 {
+					t.Errorf("stored %d, want 1", n)
+				}
+			})
+		}
 	}
 }
 
@@ -315,7 +371,7 @@ func TestAnUnprovenTimeIsPlacedOnceThoughItsReceiptIsLost(t *testing.T) {
 	fx := newFixture(t)
 	fx.facility("cafe")
 	g := fx.gate("cafe", "door")
-	v := newVisit(time.Unix(1000, 0))
+	v := newVisit(noon.Add(-time.Hour))
 	v.Clock = visit.ClockUntrusted
 	g.journalled(v)
 	g.deliver()

@@ -107,7 +107,7 @@ var (
 func (in *intake) place(v visit.Visit) (placement, *rowcipher.Key, error) {
 	p, ok := place(v, in.last, in.received)
 	if !ok {
-		if err := in.s.reallyTooOld(day.Of(v.At)); err != nil {
+		if err := in.s.reallyTooOld(lastDay(v)); err != nil {
 			return placement{}, nil, err
 		}
 		return placement{}, nil, errTooOld
@@ -220,5 +220,3 @@ func (s *Server) reallyTooOld(d day.Day) error {
 	return nil
 }
 
-// midnight is how close to a day's edge the same code may be met on either side of it: its life and the largest skew.
-const midnight = time.Minute

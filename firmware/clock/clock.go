@@ -39,7 +39,7 @@ const (
 	// MaxConfigSkew is the most a config may ask for as δ while synced.
 	MaxConfigSkew = 10 * time.Second
 	// MaxSkew is the largest δ; a clock that would need more is untrusted. It is also the δ of an untrusted reading.
-	MaxSkew = 30 * time.Second
+	MaxSkew = token.MaxSkew
 	// Drift is how fast uncertainty grows without a source, in parts per million of the time passed.
 	Drift = 50
 

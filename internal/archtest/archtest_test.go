@@ -41,7 +41,7 @@ var rules = []struct {
 	{"protocol/day", nil, "the calendar is below every format"},
 	{"protocol/person", nil, "how a name is written lies below all who keep names"},
 	{"protocol/publickey", nil, "what a key is lies below every register of keys"},
-	{"protocol/token", []string{"protocol/publickey"}, "the format of codes stands alone, so that anyone can use it"},
+	{"protocol/token", []string{"protocol/publickey", "protocol/day"}, "the format of codes stands alone, so that anyone can use it"},
 	{"protocol/visit", []string{"protocol/day"}, "the visit record stands alone, between gate and server"},
 	{"protocol/wire", []string{"protocol/visit", "protocol/day"}, "the encoding is shared by gate and server and belongs to neither"},
 	{"protocol/order", []string{"protocol/visit", "protocol/day", "protocol/publickey", "internal/durable"}, "the order's format is shared by all who check it"},

@@ -26,6 +26,19 @@ func Of(t time.Time) Day {
 	return Day(d)
 }
 
+// How long after its time of issue a code can be read. Package token judges codes by this; it stands here because it decides
+// what day a code belongs to.
+const (
+	CodeLifetime = 15 * time.Second // from issue to expiry
+	// MaxSkew is the widest allowance for clocks that a code is judged with: a gate that would need more does not know the time.
+	MaxSkew = 30 * time.Second
+)
+
+// OfCode returns the day of a code that was issued at iat: the last on which a gate can read it, so that its visits are of
+// this day or an earlier one. A code is kept for as long as any visit of it, and 45 seconds longer than one that was issued
+// at the first instant of a day.
+func OfCode(iat time.Time) Day { return Of(iat.Add(CodeLifetime + MaxSkew)) }
+
 // Parse reads the form String writes.
 func Parse(s string) (Day, error) {
 	t, err := time.ParseInLocation(time.DateOnly, s, seoul)
@@ -41,7 +54,7 @@ func (d Day) Start() time.Time { return time.Unix(int64(d)*86400-9*60*60, 0).In(
 // String returns the day as 2006-01-02.
 func (d Day) String() string { return d.Start().Format(time.DateOnly) }
 
-// RetentionDays is how long a visit is kept: four weeks (system.md C3, V6).
+// RetentionDays is how long a visit, and the code that was read, are kept: four weeks (system.md C3, V6).
 const RetentionDays = 28
 
 // DestroyAt returns the instant at which everything of this day is destroyed. As the Korean Civil Act counts periods

@@ -64,6 +64,31 @@ func TestDays(t *testing.T) {
 	}
 }
 
+// TestACodeIsKeptAsLongAsItsVisits: whoever reads a code, by whatever clock a gate may go, the visit's day is not later than
+// the code's; and no code is kept longer than the last moment of reading it asks for.
+func TestACodeIsKeptAsLongAsItsVisits(t *testing.T) {
+	midnight := day.Day(18445).Start()
+	latest := time.Duration(0)
+	for since := -2 * time.Minute; since <= 2*time.Minute; since += time.Second {
+		iat := midnight.Add(since)
+		d := day.OfCode(iat)
+		for _, skew := range []time.Duration{0, time.Millisecond, 2 * time.Second, 10 * time.Second, day.MaxSkew} {
+			for at := iat.Add(-skew); !at.After(iat.Add(day.CodeLifetime + skew)); at = at.Add(250 * time.Millisecond) {
+				if visit := day.Of(at); visit > d || visit < d-1 {
+					t.Fatalf("a code of %v, of day %v, is read at %v: day %v", iat, d, at, visit)
+				}
+			}
+		}
+		if last := iat.Add(day.CodeLifetime + day.MaxSkew); day.Of(last) != d {
+			t.Errorf("a code of %v is of day %v, and can last be read on %v", iat, d, day.Of(last))
+		}
+		latest = max(latest, d.DestroyAt().Sub(iat))
+	}
+	if most := 29*24*time.Hour + day.CodeLifetime + day.MaxSkew; latest > most {
+		t.Errorf("a code is kept for %v, at most %v", latest, most)
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	for _, s := range []string{"", "2020-7-1", "2020-02-30", "20200701", "2020-07-01T00:00:00Z", " 2020-07-01", "2020-07-01 ", "2020-13-01", "오늘"} {
 		if d, err := day.Parse(s); err == nil || d != 0 {

@@ -17,6 +17,7 @@ var vectorFile = filepath.Join("testdata", "vectors.json")
 type vectors struct {
 	About string      `json:"about"`
 	Days  []vectorDay `json:"days"`
+	Codes []vectorDay `json:"codes"` // at is the time of issue
 }
 
 type vectorDay struct {
@@ -28,10 +29,23 @@ type vectorDay struct {
 }
 
 func TestVectorFileIsWhatTheCodeMakes(t *testing.T) {
-	v := vectors{About: "Days in Seoul and when they are destroyed, as in day/SPEC.md."}
+	v := vectors{About: "Days in Seoul of instants and of codes, and when they are destroyed, as in day/SPEC.md."}
+	line := func(name string, at time.Time, d day.Day) vectorDay {
+		return vectorDay{name, at.UnixMilli(), d.String(), int32(d), d.DestroyAt().Unix()}
+	}
 	for _, c := range dayCases() {
-		d := day.Of(c.at)
-		v.Days = append(v.Days, vectorDay{c.name, c.at.UnixMilli(), d.String(), int32(d), d.DestroyAt().Unix()})
+		v.Days = append(v.Days, line(c.name, c.at, day.Of(c.at)))
+	}
+	midnight := day.Day(18445).Start()
+	for _, c := range []struct {
+		name  string
+		since time.Duration
+	}{
+		{"at noon", -12 * time.Hour}, {"that can last be read a second before midnight", -46 * time.Second},
+		{"that can last be read at midnight", -45 * time.Second}, {"five seconds before midnight", -5 * time.Second}, {"at midnight", 0},
+	} {
+		at := midnight.Add(c.since)
+		v.Codes = append(v.Codes, line(c.name, at, day.OfCode(at)))
 	}
 	testkit.CheckVectors(t, vectorFile, v, *update)
 }
@@ -41,10 +55,18 @@ func TestVectors(t *testing.T) {
 	if len(v.Days) < 10 {
 		t.Fatalf("%d days in %s", len(v.Days), vectorFile)
 	}
-	for _, c := range v.Days {
-		d := day.Of(time.UnixMilli(c.At))
+	if len(v.Codes) < 5 {
+		t.Fatalf("%d codes in %s", len(v.Codes), vectorFile)
+	}
+	check := func(c vectorDay, d day.Day) {
 		if d.String() != c.Day || int32(d) != c.Number || d.DestroyAt().Unix() != c.DestroyAt {
 			t.Errorf("%s: %v, number %d, destroyed at %d; want %+v", c.Name, d, d, d.DestroyAt().Unix(), c)
 		}
+	}
+	for _, c := range v.Days {
+		check(c, day.Of(time.UnixMilli(c.At)))
+	}
+	for _, c := range v.Codes {
+		check(c, day.OfCode(time.UnixMilli(c.At)))
 	}
 }

@@ -30,6 +30,8 @@ func freshnessCases() []freshnessCase {
 		{"1 ns after exp + δ", exp.Add(δ + 1), δ, token.Expired},
 		{"in the middle of its life", issuedAt.Add(7 * time.Second), δ, token.Fresh},
 		{"with the greatest allowance", exp.Add(30 * time.Second), 30 * time.Second, token.Fresh},
+		{"with more than that", exp.Add(token.MaxSkew + 1), time.Hour, token.Expired},
+		{"early with more than that", issuedAt.Add(-token.MaxSkew - 1), time.Hour, token.NotYetValid},
 		{"an hour old", issuedAt.Add(time.Hour), δ, token.Expired},
 		{"an hour early", issuedAt.Add(-time.Hour), δ, token.NotYetValid},
 		{"at a gate that booted without a clock", time.Unix(0, 0), δ, token.NotYetValid},

@@ -1,7 +1,7 @@
 // Package token reads, checks and makes entry codes: "KIP1:" and the base45 form (RFC 9285) of a tagged COSE_Sign1
 // (RFC 9052) over a CWT (RFC 8392), signed with Ed25519. SPEC.md specifies the format. Reading is three steps with three
 // results: [Parse] (is it a code?), [Unverified.Verify] (is it genuine?), [Code.Fresh] (is it of now?). No field of a code
-// can be read before it is verified. The package imports no other package of ours.
+// can be read before it is verified.
 package token
 
 import (
@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
+
+	"github.com/kipass/kipass/protocol/day"
 )
 
 const (
@@ -23,7 +25,9 @@ const (
 	// MaxText is the longest text in bytes that is looked at.
 	MaxText = 512
 	// Lifetime is how long a code is valid: exp − iat.
-	Lifetime = 15 * time.Second
+	Lifetime = day.CodeLifetime
+	// MaxSkew is the widest allowance for clocks that a code is judged with.
+	MaxSkew = day.MaxSkew
 	// CTISize is the length of the cti claim in bytes: a 12-byte nonce, a 16-byte sealed holder reference, a 16-byte tag.
 	CTISize = 44
 
@@ -129,9 +133,9 @@ func (f Freshness) String() string {
 }
 
 // Fresh judges the code at now with a skew allowance δ of skew, 0 or more, which depends on how well the gate knows the
-// time. Both ends of the span are fresh.
+// time; more than MaxSkew counts as that. Both ends of the span are fresh.
 func (c Code) Fresh(now time.Time, skew time.Duration) Freshness {
-	iat := c.IssuedAt()
+	iat, skew := c.IssuedAt(), min(skew, MaxSkew)
 	switch {
 	case now.Before(iat.Add(-skew)):
 		return NotYetValid

@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"time"
+
+	"github.com/kipass/kipass/protocol/day"
 )
 
 // CTISize is the length in bytes of a code's cti claim: a 12-byte nonce and a sealed 16-byte holder reference.
@@ -77,7 +79,7 @@ var (
 
 const (
 	maxIssuer = 16
-	maxSkew   = time.Hour
+	maxSkew   = day.MaxSkew
 	// minAt and maxAt bound At to the years 1 to 9999, in milliseconds since 1970.
 	minAt = -62135596800000
 	maxAt = 253402300799999
