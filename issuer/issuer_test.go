@@ -165,7 +165,11 @@ func TestCodeIsOnDiskBeforeItIsGivenOut(t *testing.T) {
 	copied.Issuer = nil
 	copied.dir = t.TempDir()
 	testkit.Check(t, os.CopyFS(copied.dir, os.DirFS(f.dir)))
-	testkit.Check(t, os.CopyFS(SecretDir(copied.dir, ""), os.DirFS(SecretDir(f.dir, ""))))
+	secrets := SecretDir(copied.dir, "")
+	testkit.Check(t, os.CopyFS(secrets, os.DirFS(SecretDir(f.dir, ""))))
+	for _, e := range testkit.Must(os.ReadDir(secrets))(t) { // a copy is anybody's to read
+		testkit.Check(t, os.Chmod(filepath.Join(secrets, e.Name()), 0o600))
+	}
 	copied.reopen(t, durable.Disk{})
 	defer copied.close(t)
 	if a := copied.opened(t, visit.CTI(c.CTI())); len(a.Holders) != 1 || a.Holders[0].Name != testName || a.Holders[0].Phone != testE164 {
