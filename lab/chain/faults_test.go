@@ -140,7 +140,9 @@ func TestLateGreensAreCounted(t *testing.T) {
 			d.viewer.at = 1
 			go func() {
 				time.Sleep(c.after)
+				d.delays.mu.Lock()
 				d.delays.total = c.delayed
+				d.delays.mu.Unlock()
 				d.viewer.outcomes <- seen{c.outcome, time.Now()}
 			}()
 			p, err := d.present(t.Context(), presentation{send: func() error { return nil }})
