@@ -76,6 +76,7 @@ func (w *world) restoreServer() {
 		b := w.backup
 		w.backup = nil
 		w.trace("the visit server is restored as it was %v ago", time.Since(b.at))
+		w.troubles.moment(serverRestored, time.Now())
 		if err := w.visits.restore(b); err != nil {
 			w.violated("the visit server does not start from a backup: %v", err)
 			return

@@ -22,6 +22,8 @@
 //     picture opens none (promises.go).
 //   - Every green is stored exactly once – what a restored server lacks comes back from its gates –, and an inquiry finds
 //     everybody who was there and nobody else, or says that it is not complete.
+//   - Every fault that a gate shows, and every alarm of the servers, has a cause; every trouble that a gate or a server has to
+//     tell of is told in time, for as long as it lasts (troubles.go, alarms.go, metrics.go).
 //   - What lies among days and is none stops nothing and is shown.
 //   - Nothing is destroyed early. Nothing is kept late: all disks are read as a thief would who has them all, with every key
 //     that any of them holds (dead.go, carve.go).

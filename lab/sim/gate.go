@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -40,18 +41,22 @@ type gateParty struct {
 	drawing sync.Mutex
 	rng     *rand.Rand // of jitter; guarded by drawing
 
-	board   *health.Board
-	journal *journal.Journal
-	replays *replay.Set
-	memory  string // folder of what is remembered while the machine is on; empty: nothing is
-	started time.Time
-	unsound time.Time          // when something was last wrong with it
-	cutOff  time.Time          // when something last kept it from its server
-	cleared time.Time          // when it last had nothing left to deliver
-	forgot  time.Time          // when it last lost what it keeps of delivered visits
-	owes    *serverBackup      // that the server was restored from, and has not yet got back what it lost; nil: none
-	cancel  context.CancelFunc // nil while the gate is off
-	ended   chan error
+	board    *health.Board
+	journal  *journal.Journal
+	replays  *replay.Set
+	memory   string // folder of what is remembered while the machine is on; empty: nothing is
+	started  time.Time
+	unsound  time.Time     // when something was last wrong with it
+	cutOff   time.Time     // when something last kept it from its server
+	cleared  time.Time     // when it last had nothing left to deliver
+	forgot   time.Time     // when it last lost what it keeps of delivered visits
+	owes     *serverBackup // that the server was restored from, and has not yet got back what it lost; nil: none
+	heard    *timeline     // faults on the board
+	troubles *timeline     // what is wrong with it
+	refusals refusals
+
+	cancel context.CancelFunc // nil while the gate is off
+	ended  chan error
 }
 
 const gateConfig = `version = 1
@@ -76,7 +81,7 @@ free_floor = "1MiB"
 func newGate(w *world, n int) (*gateParty, error) {
 	g := &gateParty{
 		w: w, name: fmt.Sprintf("gate-%d", n), clock: newWallClock(), disk: newGateDisk(),
-		rng: rand.New(rand.NewPCG(w.opts.Seed, uint64(100+n))),
+		rng: rand.New(rand.NewPCG(w.opts.Seed, uint64(100+n))), heard: newTimeline(), troubles: newTimeline(),
 	}
 	if replay.Volatile(w.dir) == nil {
 		g.memory = w.path(g.name + "-memory")
@@ -115,7 +120,7 @@ func (g *gateParty) start() error {
 	if g.replays, err = replay.Open(replay.Options{Dir: g.memory, Name: g.name, Uptime: g.clock.running}); err != nil {
 		return errors.Join(err, g.journal.Close())
 	}
-	g.board = health.NewBoard(time.Now, g.w.log)
+	g.board = health.NewBoard(time.Now, slog.New(listener{g.w.log.Handler(), g}))
 	network := uplink.Network{Dial: g.weather.dial(g.w.net), Draw: g.draw}
 	if !g.w.opts.TLS {
 		network.Transport = func(certificate func() *tls.Certificate) http.RoundTripper {
@@ -133,7 +138,9 @@ func (g *gateParty) start() error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	g.cancel, g.ended = cancel, make(chan error, 1)
-	g.started = time.Now()
+	g.started, g.refusals = time.Now(), refusals{}
+	g.troubles.note(gateOn, true, g.started)
+	g.troubles.moment(gateStarts, g.started)
 	g.w.report.Starts++
 	go func() { g.ended <- s.Run(ctx, func(string) {}) }()
 	return nil
@@ -147,6 +154,9 @@ func (g *gateParty) stop() {
 	g.cancel()
 	g.cancel = nil
 	err := <-g.ended
+	g.heard.end()
+	g.troubles.note(allRefused, false, time.Now())
+	g.troubles.note(gateOn, false, time.Now())
 	if e := g.journal.Close(); err == nil && !g.disk.isDead() {
 		err = e
 	}

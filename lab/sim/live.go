@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/kipass/kipass/firmware/health"
 	"github.com/kipass/kipass/protocol/day"
 )
 
@@ -102,6 +103,9 @@ func (w *world) plan() {
 	}
 	w.after(18*time.Hour, w.inspect)
 	w.sabotaged(forgetfulGate, func() { w.after(5*time.Hour, func() { w.killBetween(w.gates[0]) }) })
+	w.sabotaged(mutedDoubt, func() { w.visits.clock.set(3*24*time.Hour, true) })
+	w.sabotaged(mutedAlarm, func() { w.gates[0].weather.change(func(c *conditions) { c.down = true }) })
+	w.sabotaged(falseAlarm, func() { w.gates[0].board.Set(health.ReaderGarbled, "front", "sabotage") })
 	w.sabotaged(silentList, func() {
 		w.gates[0].weather.change(func(c *conditions) { c.down = true })
 	})
@@ -113,6 +117,7 @@ func (w *world) plan() {
 // inspect holds the system to its promises, in the quiet of the night.
 func (w *world) inspect() {
 	w.lifetimes()
+	w.warnings()
 	if err := w.tombstones(); err != nil {
 		w.violated("the visit server's ledger: %v", err)
 	}
@@ -147,6 +152,7 @@ func (w *world) delivered() bool {
 // settle ends all faults, lets everything be delivered, and takes stock.
 func (w *world) settle() error {
 	w.calm()
+	w.notice()
 	if err := w.tend(); err != nil {
 		return err
 	}
@@ -173,5 +179,6 @@ func (w *world) settle() error {
 	end := time.Now()
 	time.Sleep(3 * lookSeldom) // until every gate has said that it has delivered what came before
 	w.whoWasThere(day.Of(end).Start().AddDate(0, 0, -13), end)
+	w.alarms()
 	return w.stored()
 }

@@ -27,6 +27,7 @@ const (
 
 // judge holds one thing that a gate showed to the promises made to visitors.
 func (w *world) judge(p *presentation, s shown) {
+	p.gate.tell(p, s)
 	green := s.light == drivers.Green
 	if age := s.at.Sub(s.began); (green || s.pulse) && age > lateAfter {
 		w.violated("%s is green or opens %v after the code was read", p.gate.name, age)
@@ -79,6 +80,7 @@ func (w *world) sound(g *gateParty) bool {
 
 // notice takes note of what is not well at this moment.
 func (w *world) notice() {
+	w.troubled()
 	now := time.Now()
 	for _, g := range w.gates {
 		if !g.well() {

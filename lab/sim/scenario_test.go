@@ -37,6 +37,7 @@ func TestAClockAheadDestroysNothingUndelivered(t *testing.T) {
 				g := w.gates[0]
 				time.Sleep(time.Hour)
 				g.weather.change(func(c *conditions) { c.down = true })
+				w.notice()
 				for range 6 {
 					w.crowd.visitorWho(g, func(tk *ticket) { w.crowd.show(g, tk, tk.text, 3*time.Second) })
 				}
@@ -44,6 +45,7 @@ func TestAClockAheadDestroysNothingUndelivered(t *testing.T) {
 				g.clock.set(40*24*time.Hour, synced)
 				g.clock.battery = true
 				g.clock.boot()
+				w.notice()
 				w.must(g.start())
 				time.Sleep(2 * time.Hour)
 				if s := g.journal.Stats(); s.Destroyed != 0 || s.Backlog != 6 {

@@ -12,6 +12,7 @@ import (
 	"testing/cryptotest"
 	"testing/synctest"
 
+	"github.com/kipass/kipass/firmware/health"
 	"github.com/kipass/kipass/internal/testkit"
 )
 
@@ -69,6 +70,20 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
+// TestNothingSoundsWhileNothingIsWrong plays weeks in which nothing is done to anybody: beside a gate's first moments before
+// it is enrolled, and three old screenshots in a row, there is nothing to alarm anybody about.
+func TestNothingSoundsWhileNothingIsWrong(t *testing.T) {
+	r := play(t, Options{Seed: 6, Days: 31, Calm: true})
+	for code, n := range r.Alarms {
+		if code != string(health.NotEnrolled) && code != string(health.AllRefused) {
+			t.Errorf("%s sounds %d times", code, n)
+		}
+	}
+	if r.Green == 0 {
+		t.Error("nobody came")
+	}
+}
+
 // TestASeedIsOneRun plays a seed twice, and everything happens again at the same moment.
 func TestASeedIsOneRun(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // one order of goroutines
@@ -106,6 +121,10 @@ func TestEveryPromiseCanBreak(t *testing.T) {
 		stubbornStore:  {1, "not everything is delivered"},
 		lazyIssuers:    {33, "issuer .* still has the key .* too late(?s:.*)issuer .* still has the data .* too late"},
 		silentList:     {6, "are not found, and the list calls itself complete"},
+		mutedAlarm:     {1, `does not show .offline.`},
+		mutedDoubt:     {3, "clock is off by .* and it does not tell"},
+		falseAlert:     {1, `has an alert without a cause: .*gap`},
+		falseAlarm:     {1, "shows reader-garbled .* without a cause"},
 		wrongHolder:    {2, "were not there"},
 		hoardingGate:   {32, "gate-0 still shows a visit"},
 		sparedKey:      {32, "visit server still has the key"},

@@ -154,6 +154,7 @@ func (v *visitParty) start() error {
 	v.w.report.Starts++
 	select {
 	case <-ready:
+		v.w.troubles.note(serverOff, false, time.Now())
 		return nil
 	case err := <-v.ended:
 		v.cancel = nil
@@ -170,6 +171,7 @@ func (v *visitParty) stop() {
 	if cancel == nil {
 		return
 	}
+	v.w.troubles.note(serverOff, true, time.Now())
 	cancel()
 	if err := <-v.ended; err != nil && !v.dead {
 		v.w.violated("the visit server ended with %v", err)
@@ -198,6 +200,7 @@ func (v *visitParty) cutPower() {
 	v.files = v.files.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: v.rng.IntN(101), RNG: v.rng})
 	v.folder.Dir = image
 	v.dead = true
+	v.w.troubles.note(serverOff, true, time.Now())
 	v.handler.Store(nil)
 	v.public.cut()
 }

@@ -32,12 +32,12 @@ type Report struct {
 	Days                 int
 	Shown, Green, Pulses int // presentations of anything, green lights, pulses of the relay
 	Stored               uint64
-	Orders, Contacts     int // inquiries, and contacts they gave
-	Complete             int // inquiries whose list called itself complete
-	Faults               map[string]int
-	Destroyed            int      // days destroyed at the visit server
-	Starts               int      // of gates and visit server
-	Broken               []string // promises, in words
+	Orders, Contacts     int            // inquiries, and contacts they gave
+	Complete             int            // inquiries whose list called itself complete
+	Faults, Alarms       map[string]int // what went wrong, and what gates told of it
+	Destroyed            int            // days destroyed at the visit server
+	Starts               int            // of gates and visit server
+	Broken               []string       // promises, in words
 }
 
 // world is everything in a run.
@@ -60,7 +60,8 @@ type world struct {
 	backup    *serverBackup    // of the visit server, to be restored; nil: none
 	lost      []span           // times of which not everybody can be named any more
 	damaged   map[day.Day]bool // days of which something was damaged
-	unsound   time.Time        // when something all gates depend on was last wrong
+	troubles  *timeline
+	unsound   time.Time // when something all gates depend on was last wrong
 	agenda    agenda
 }
 
@@ -80,13 +81,13 @@ func Run(t *testing.T, opts Options) Report {
 // newWorld returns a world without parties; clean removes its folder.
 func newWorld(t *testing.T, opts Options) (w *world, clean func()) {
 	w = &world{
-		opts: opts, rng: rand.New(rand.NewPCG(opts.Seed, 1)), begun: time.Now(), net: memnet.New(),
+		opts: opts, rng: rand.New(rand.NewPCG(opts.Seed, 1)), begun: time.Now(), net: memnet.New(), troubles: newTimeline(),
 		log: slog.New(slog.DiscardHandler), thief: thief{map[stolen]*visit.Opener{}},
 	}
 	if opts.Log != nil {
 		w.log = slog.New(slog.NewTextHandler(opts.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	w.report.Faults, w.damaged = map[string]int{}, map[day.Day]bool{}
+	w.report.Faults, w.report.Alarms, w.damaged = map[string]int{}, map[string]int{}, map[day.Day]bool{}
 	if w.opts.Days == 0 {
 		w.opts.Days = 3 + w.rng.IntN(58)
 	}

@@ -44,6 +44,7 @@ type Summary struct {
 	Destroyed int            `json:"destroyed"` // days
 	Starts    int            `json:"starts"`    // of gates and visit servers
 	Faults    map[string]int `json:"faults"`
+	Alarms    map[string]int `json:"alarms"` // that gates showed, by fault
 	Broken    map[string]int `json:"broken"` // promises, by seed, that did not hold
 	Seconds   float64        `json:"seconds"`
 }
@@ -52,8 +53,8 @@ type Summary struct {
 type report struct {
 	Days, Shown, Green, Pulses, Stored, Orders, Complete, Contacts, Destroyed, Starts int
 
-	Faults map[string]int
-	Broken []string
+	Faults, Alarms map[string]int
+	Broken         []string
 }
 
 const (
@@ -70,7 +71,7 @@ var ErrBroken = errors.New("a promise of the system did not hold")
 // Play plays the seeds and sums them up. The error wraps ErrBroken where a promise did not hold.
 func Play(ctx context.Context, opts Options) (Summary, error) {
 	begun := time.Now()
-	sum := Summary{Faults: map[string]int{}, Broken: map[string]int{}}
+	sum := Summary{Faults: map[string]int{}, Alarms: map[string]int{}, Broken: map[string]int{}}
 	var mu sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(max(1, opts.Parallel))
@@ -112,6 +113,9 @@ func (s *Summary) add(seed uint64, r report, log io.Writer) {
 	s.Starts += r.Starts
 	for name, n := range r.Faults {
 		s.Faults[name] += n
+	}
+	for code, n := range r.Alarms {
+		s.Alarms[code] += n
 	}
 	for _, b := range r.Broken {
 		fmt.Fprintf(log, "seed %d: %s\n", seed, b)
