@@ -22,6 +22,7 @@ type intake struct {
 	last     time.Time // newest placing of the journal, not after received
 	begin    time.Time // last, before the segment
 	known    uint64    // records up to here are retries
+	records  int       // in the segment
 	trust    uint64    // version of the trust list that the gate has
 	journal  visit.JournalID
 	gate     gateRow // before the segment
@@ -45,7 +46,7 @@ func newIntake(s *Server, t terminalName, b wire.Batch, before progress, known u
 	in := &intake{
 		s: s, name: t, received: s.now().UTC().Truncate(time.Millisecond), last: before.journal.Placed,
 		known: known, trust: b.Trust, journal: b.Segment.Journal, gate: before.gate,
-		recent: before.journal.Recent, days: map[day.Day][]pending{},
+		records: len(b.Segment.Records), recent: before.journal.Recent, days: map[day.Day][]pending{},
 		heard: map[string]time.Time{},
 	}
 	if in.last.IsZero() {
@@ -123,7 +124,11 @@ func (in *intake) place(v visit.Visit) (placement, *rowcipher.Key, error) {
 func (in *intake) add(v visit.Visit, p placement, key *rowcipher.Key) {
 	d := day.Of(p.at)
 	record := rowcipher.Record{Visit: v, Received: in.received, Journal: in.journal}
-	in.days[d] = append(in.days[d], pending{Record: record, key: key, at: p.at})
+	of, ok := in.days[d]
+	if !ok && len(in.days) == 0 { // most batches are of one day
+		of = make([]pending, 0, in.records)
+	}
+	in.days[d] = append(of, pending{Record: record, key: key, at: p.at})
 	in.belated = in.belated || in.gate.belated(v)
 	if !p.moved && p.at.After(in.last) && !p.at.After(in.received) { // an issuer's word alone says nothing of other visits
 		in.last = p.at

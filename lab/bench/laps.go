@@ -2,8 +2,11 @@ package bench
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // laps are how long the turns of one operation took.
@@ -47,6 +50,34 @@ func interleave(ctx context.Context, span time.Duration, least int, turns ...fun
 			}
 		}
 	}
+}
+
+// worked takes turns of an operation that needs no preparation beside how much processor time this process has used in each.
+type worked struct{ cpu laps }
+
+func (w *worked) timed(do func() error) (time.Duration, error) {
+	before, err := ownCPU()
+	if err != nil {
+		return 0, err
+	}
+	took, err := timed(do)()
+	if err != nil {
+		return 0, err
+	}
+	after, err := ownCPU()
+	w.cpu = append(w.cpu, after-before)
+	return took, err
+}
+
+// counted returns the processor time of the last n turns: those before have warmed up.
+func (w *worked) counted(n int) laps { return w.cpu[len(w.cpu)-n:] }
+
+func ownCPU() (time.Duration, error) {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &t); err != nil {
+		return 0, fmt.Errorf("processor time of this process: %w", err)
+	}
+	return time.Duration(t.Nano()), nil
 }
 
 // turn returns which of n turns is the i-th of a round. The order begins one further every second round and runs

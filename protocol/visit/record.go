@@ -10,11 +10,14 @@ import (
 
 // Marshal returns the canonical encoding of v, 54 to 81 bytes. Times are cut to whole milliseconds.
 // The error says which field is out of its bounds.
-func (v Visit) Marshal() ([]byte, error) {
+func (v Visit) Marshal() ([]byte, error) { return v.AppendBinary(make([]byte, 0, maxRecord)) }
+
+// AppendBinary appends what Marshal returns to b.
+func (v Visit) AppendBinary(b []byte) ([]byte, error) {
 	if err := v.check(); err != nil {
 		return nil, err
 	}
-	return v.append(make([]byte, 0, maxRecord)), nil
+	return v.append(b), nil
 }
 
 // Unmarshal reads the canonical encoding; any other bytes, even equivalent CBOR, give an error wrapping [ErrRecord].

@@ -43,7 +43,11 @@ const headSize = 8 + 16
 type Key struct {
 	aead  cipher.AEAD
 	blind sync.Pool // of hash.Hash: an HMAC is costly to begin
+	works sync.Pool // of *sealWork
 }
+
+// sealWork is what sealing a row needs, kept for the next one.
+type sealWork struct{ plain, about []byte }
 
 // Derive returns the key of the day whose secret it is.
 func Derive(s daykey.Secret) (*Key, error) {
@@ -55,7 +59,11 @@ func Derive(s daykey.Secret) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Key{aead: aead, blind: sync.Pool{New: func() any { return hmac.New(sha256.New, blind) }}}, nil
+	return &Key{
+		aead:  aead,
+		blind: sync.Pool{New: func() any { return hmac.New(sha256.New, blind) }},
+		works: sync.Pool{New: func() any { return &sealWork{} }},
+	}, nil
 }
 
 // Blind returns the blind index of an issuer's code: HMAC-SHA-256 (RFC 2104) cut to 16 bytes, over the issuer's name
@@ -83,7 +91,10 @@ func (k *Key) digest(issuer string, cti visit.CTI, more []byte) store.Blind {
 // Seal returns a row: time of receipt, journal and the visit's canonical encoding under AES-256-GCM with a random nonce,
 // bound to facility, gate, time of placing and blind index.
 func (k *Key) Seal(f visit.Facility, g visit.Gate, at time.Time, r Record) (store.Row, error) {
-	record, err := r.Visit.Marshal()
+	w := k.works.Get().(*sealWork)
+	defer k.works.Put(w)
+	plain := binary.BigEndian.AppendUint64(w.plain[:0], uint64(r.Received.UnixMilli()))
+	plain, err := r.Visit.AppendBinary(append(plain, r.Journal[:]...))
 	if err != nil {
 		return store.Row{}, fmt.Errorf("encoding a visit: %w", err)
 	}
@@ -91,15 +102,14 @@ func (k *Key) Seal(f visit.Facility, g visit.Gate, at time.Time, r Record) (stor
 	if r.Apart {
 		row.Blind = k.BlindApart(r.Visit)
 	}
-	plain := binary.BigEndian.AppendUint64(make([]byte, 0, headSize+len(record)), uint64(r.Received.UnixMilli()))
-	plain = append(append(plain, r.Journal[:]...), record...)
-	row.Sealed = k.aead.Seal(make([]byte, 0, len(plain)+k.aead.Overhead()), nil, plain, associatedData(f, row))
+	w.plain, w.about = plain, associatedData(w.about[:0], f, row)
+	row.Sealed = k.aead.Seal(make([]byte, 0, len(plain)+k.aead.Overhead()), nil, plain, w.about)
 	return row, nil
 }
 
 // Open returns the record of a row. Errors wrap [ErrDamaged].
 func (k *Key) Open(f visit.Facility, row store.Row) (Record, error) {
-	plain, err := k.aead.Open(nil, nil, row.Sealed, associatedData(f, row))
+	plain, err := k.aead.Open(nil, nil, row.Sealed, associatedData(make([]byte, 0, 96), f, row))
 	if err != nil || len(plain) < headSize {
 		return Record{}, fmt.Errorf("stored visit: %w", ErrDamaged)
 	}
@@ -116,9 +126,8 @@ func (k *Key) Open(f visit.Facility, row store.Row) (Record, error) {
 	return r, nil
 }
 
-// associatedData binds a ciphertext to where it stands: facility, gate, time and blind index, each length known.
-func associatedData(f visit.Facility, r store.Row) []byte {
-	b := make([]byte, 0, 96)
+// associatedData, added to b, binds a ciphertext to where it stands: facility, gate, time and blind index, each length known.
+func associatedData(b []byte, f visit.Facility, r store.Row) []byte {
 	b = append(append(b, byte(len(f))), f...)
 	b = append(append(b, byte(len(r.Gate))), r.Gate...)
 	b = binary.BigEndian.AppendUint64(b, uint64(r.At.UnixMilli()))

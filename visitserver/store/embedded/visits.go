@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -100,13 +101,7 @@ func (s *Store) insert(
 func (s *Store) addRows(
 	db *pebble.DB, b *pebble.Batch, f visit.Facility, d day.Day, rows []store.Row, maybe []bool,
 ) (isNew []bool, fresh int, err error) {
-	order := make([]int, len(rows))
-	for i := range order {
-		order[i] = i
-	}
-	// Ascending blind indices make the look-ups below walk the database in one direction; equal ones stay in the order
-	// given, so that the first is kept.
-	slices.SortStableFunc(order, func(i, j int) int { return bytes.Compare(rows[i].Blind[:], rows[j].Blind[:]) })
+	order := ascending(rows)
 
 	// One iterator for all look-ups: opening one costs more than a seek. With the default comparer a key's prefix is the
 	// whole key, so that the filters answer for most tables.
@@ -162,6 +157,30 @@ func (s *Store) addRows(
 		return nil, 0, err
 	}
 	return isNew, fresh, nil
+}
+
+// ascending returns the rows' numbers by blind index, which makes look-ups walk the database in one direction. Equal ones
+// stay in the order given, so that the first is kept.
+func ascending(rows []store.Row) []int {
+	type place struct {
+		head uint64 // the first half of the index
+		row  int
+	}
+	places := make([]place, len(rows))
+	for i := range rows {
+		places[i] = place{binary.BigEndian.Uint64(rows[i].Blind[:]), i}
+	}
+	slices.SortFunc(places, func(a, b place) int {
+		if a.head != b.head {
+			return cmp.Compare(a.head, b.head)
+		}
+		return cmp.Or(bytes.Compare(rows[a.row].Blind[8:], rows[b.row].Blind[8:]), a.row-b.row)
+	})
+	order := make([]int, len(rows))
+	for n, p := range places {
+		order[n] = p.row
+	}
+	return order
 }
 
 // filterKeys returns the rows' keys in the filter and which of them it may hold; nil without a filter.
