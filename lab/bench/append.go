@@ -89,11 +89,10 @@ func measureAppend(ctx context.Context, s *site) (figures []Figure, err error) {
 	if err != nil {
 		return nil, err
 	}
-	whole, bolt, file := 1/took[0].median(), 1/took[1].median(), 1/took[2].median()
 	return []Figure{
-		compared("append_to_bbolt", "appends/s", whole, bolt, "one bbolt commit of the same record and state",
+		comparedRates("append_to_bbolt", "appends/s", 1, took[0], took[1], "one bbolt commit of the same record and state",
 			atLeast(0.95, "sealing, chain and the checks of the disk are to cost little beside two flushes")),
-		compared("append_to_fdatasync", "appends/s", whole, file, "a record appended to a file and one fdatasync", forPeople),
+		comparedRates("append_to_fdatasync", "appends/s", 1, took[0], took[2], "a record appended to a file and one fdatasync", forPeople),
 	}, nil
 }
 
@@ -117,8 +116,7 @@ func measureWriters(ctx context.Context, s *site) (figures []Figure, err error) 
 	if err != nil {
 		return nil, err
 	}
-	whole, bare := writersLap/took[0].median(), writersLap/took[1].median()
-	return []Figure{compared("append_64_writers", "appends/s", whole, bare,
+	return []Figure{comparedRates("append_64_writers", "appends/s", writersLap, took[0], took[1],
 		"64 writers over the plainest group commit: one goroutine that commits what is in a channel",
 		atLeast(1.1, "whoever finds the disk free commits for all who wait, without a change of goroutine"))}, nil
 }

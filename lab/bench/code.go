@@ -96,7 +96,7 @@ func measureCode(ctx context.Context, _ *site) ([]Figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []Figure{compared("verify_and_decide", "µs", took[0].median()*1e6, took[1].median()*1e6,
+	return []Figure{comparedTimes("verify_and_decide", "µs", 1e6, took[0], took[1],
 		"one Ed25519 check of as many bytes",
 		atMost(1.1, "decoding base45 and COSE and deciding are to cost little beside the signature"))}, nil
 }
@@ -166,7 +166,7 @@ func measureSeal(ctx context.Context, _ *site) ([]Figure, error) {
 		return nil, err
 	}
 	return []Figure{
-		compared("seal_record", "ns", took[0].median()/batch*1e9, took[1].median()/batch*1e9,
+		comparedTimes("seal_record", "ns", 1e9/batch, took[0], took[1],
 			"AES-256-GCM over as many bytes",
 			atMost(1.5, "nothing but nonce and additional data is made anew for each record; the encapsulation is one an epoch")),
 		size("seal_overhead", "bytes", float64(sealed-len(record)), atMost(40, "a record is sent and stored with it; an encapsulation in each would be 1,136")),

@@ -76,9 +76,9 @@ func measureDrain(ctx context.Context, s *site) (figures []Figure, err error) {
 	}
 	const of = "a loop that reads as many bytes from bbolt, posts them over TLS to a handler that commits them to Pebble, and commits its place"
 	return []Figure{
-		compared("sync_drain", "visits/s", backlog/whole.span.median(), backlog/bare.span.median(), of,
+		comparedRates("sync_drain", "visits/s", backlog, whole.span, bare.span, of,
 			atLeast(0.4, "each visit is also opened, checked, named by a keyed digest and sealed again under its day, and chained at both ends")),
-		compared("sync_cpu_both_ends", "µs/visit", whole.cpu.median()*1e6/backlog, bare.cpu.median()*1e6/backlog, of,
+		comparedTimes("sync_cpu_both_ends", "µs/visit", 1e6/backlog, whole.cpu, bare.cpu, of,
 			atMost(2.5, "as for sync_drain")),
 	}, nil
 }

@@ -16,7 +16,7 @@ type Figure struct {
 	Name   string   `json:"name"`
 	Ours   float64  `json:"ours"`
 	Bare   *float64 `json:"bare"`  // the bare limit; nil for a size
-	Ratio  *float64 `json:"ratio"` // Ours ÷ Bare
+	Ratio  *float64 `json:"ratio"` // Ours ÷ Bare; of what is taken in turns, the median of the turns' ratios
 	Unit   string   `json:"unit"`
 	Target string   `json:"target"` // of the ratio where there is one, else of the figure; empty for none
 	OK     bool     `json:"ok"`     // whether the target is reached; true where there is none
@@ -61,7 +61,21 @@ func size(name, unit string, value float64, t target) Figure {
 
 // compared is a figure beside its bare limit, which is of what is named.
 func compared(name, unit string, value, bare float64, of string, t target) Figure {
-	ratio := value / bare
+	return held(name, unit, value, bare, value/bare, of, t)
+}
+
+// comparedTimes is a figure of laps beside those of its bare limit, taken in turns with them: scale × their median. The
+// ratio is that of the turns, since machine and disk change from one to the other less than over a whole run.
+func comparedTimes(name, unit string, scale float64, whole, bare laps, of string, t target) Figure {
+	return held(name, unit, scale*whole.median(), scale*bare.median(), whole.over(bare), of, t)
+}
+
+// comparedRates is as comparedTimes for how often in a second n operations a lap were done.
+func comparedRates(name, unit string, n float64, whole, bare laps, of string, t target) Figure {
+	return held(name, unit, n/whole.median(), n/bare.median(), bare.over(whole), of, t)
+}
+
+func held(name, unit string, value, bare, ratio float64, of string, t target) Figure {
 	f := Figure{Name: name, Unit: unit, Ours: round(value), Target: t.words("× bare"), OK: t.reached(ratio), Of: of, Why: t.why}
 	bare, ratio = round(bare), round(ratio)
 	f.Bare, f.Ratio = &bare, &ratio

@@ -75,7 +75,7 @@ func measureGate(ctx context.Context, s *site) (figures []Figure, err error) {
 	}
 	const of = "reading the code from a bare terminal, one Ed25519 check and one bbolt commit, one after the other"
 	return []Figure{
-		compared("last_byte_to_cue_median", "ms", took[0].median()*1e3, took[1].median()*1e3, of,
+		comparedTimes("last_byte_to_cue_median", "ms", 1e3, took[0], took[1], of,
 			atMost(1.3, "it takes three changes of goroutine: reader, gate, indicator")),
 		compared("last_byte_to_cue_p99", "ms", took[0].at(0.99)*1e3, took[1].at(0.99)*1e3, of,
 			atMost(2, "one scan in a hundred may meet the disk or the processor at work for others")),

@@ -59,7 +59,7 @@ func measureIdle(ctx context.Context, s *site) (figures []Figure, err error) {
 	}
 	const of = "a program of the same language that opens a terminal and the sound device, and does nothing else"
 	return []Figure{
-		compared("start_to_ready", "ms", took[0].median()*1e3, took[1].median()*1e3, of,
+		comparedTimes("start_to_ready", "ms", 1e3, took[0], took[1], of,
 			atMost(3, "journal, trust list, identity and clips are read and checked, and the screen opened")),
 		size("idle_rss", "MiB", float64(rss)/(1<<20), atMost(40, "boards with 512 MiB of memory run a browser beside it")),
 		compared("idle_cpu", "µs/s", used*1e6, check*idleChecks*1e6, fmt.Sprintf("%d Ed25519 checks, in processor time", idleChecks),

@@ -69,21 +69,21 @@ func measureIngest(ctx context.Context, s *site) (figures []Figure, err error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := server.store.Stored(ctx, benchFacility)
+	stored, err := server.store.Stored(ctx, benchFacility)
 	if err != nil {
 		return nil, err
 	}
-	if n != batch.seq {
-		return nil, fmt.Errorf("the server stores %d of %d visits", n, batch.seq)
+	if stored != batch.seq {
+		return nil, fmt.Errorf("the server stores %d of %d visits", stored, batch.seq)
 	}
-	perSecond := func(l laps) float64 { return wire.MaxRecords / l.median() }
-	perVisit := func(w worked, l laps) float64 { return w.counted(len(l)).median() * 1e6 / wire.MaxRecords }
+	const n = wire.MaxRecords
+	cpu := func(w worked) laps { return w.counted(len(took[0])) }
 	const passes = "each visit is also opened, checked, named by a keyed digest and sealed again under its day"
 	return []Figure{
-		compared("ingest", "visits/s", perSecond(took[0]), perSecond(took[2]), bareBatch, forPeople),
-		compared("ingest_cpu", "µs/visit", perVisit(whole, took[0]), perVisit(least, took[2]), bareBatch, atMost(1.5, passes)),
-		compared("store_put", "visits/s", perSecond(took[1]), perSecond(took[2]), bareBatch, forPeople),
-		compared("store_put_cpu", "µs/visit", perVisit(put, took[1]), perVisit(least, took[2]), bareBatch,
+		comparedRates("ingest", "visits/s", n, took[0], took[2], bareBatch, forPeople),
+		comparedTimes("ingest_cpu", "µs/visit", 1e6/n, cpu(whole), cpu(least), bareBatch, atMost(1.5, passes)),
+		comparedRates("store_put", "visits/s", n, took[1], took[2], bareBatch, forPeople),
+		comparedTimes("store_put_cpu", "µs/visit", 1e6/n, cpu(put), cpu(least), bareBatch,
 			atMost(1.1, "to know that a visit is new is to cost little beside storing it")),
 	}, nil
 }

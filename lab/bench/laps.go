@@ -21,6 +21,16 @@ func (l laps) at(share float64) float64 {
 // median returns seconds. Unlike the mean it does not hang on a few flushes that the disk was late with.
 func (l laps) median() float64 { return l.at(0.5) }
 
+// over returns the median of the laps' ratios to those of another operation, taken in the same turns.
+func (l laps) over(other laps) float64 {
+	ratios := make([]float64, len(l))
+	for i := range l {
+		ratios[i] = l[i].Seconds() / other[i].Seconds()
+	}
+	slices.Sort(ratios)
+	return ratios[len(ratios)/2]
+}
+
 // interleave takes the turns in rounds, each as often first as last and as often after one neighbour as after the other
 // – a flush leaves work behind for the next –, so that all see the same machine, until the time is
 // up and there were at least the given number of rounds. The first tenth of the rounds, at least one, warms up and is

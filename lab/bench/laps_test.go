@@ -20,6 +20,21 @@ func TestAt(t *testing.T) {
 	}
 }
 
+func TestOverIsTheMedianOfTheTurns(t *testing.T) {
+	// The machine is ten times slower in the second half: each turn is held against its own neighbour.
+	whole, bare := laps{2, 2, 2, 20, 20}, laps{1, 1, 1, 10, 10}
+	if got := whole.over(bare); got != 2 {
+		t.Errorf("%v, want 2", got)
+	}
+	if got := bare.over(whole); got != 0.5 {
+		t.Errorf("%v, want 0.5", got)
+	}
+	f := comparedRates("x", "a/s", 10, laps{time.Second, time.Second}, laps{4 * time.Second, 2 * time.Second}, "b", atLeast(4, "w"))
+	if f.Ours != 10 || *f.Bare != 2.5 || *f.Ratio != 4 || !f.OK {
+		t.Errorf("%+v, bare %v, ratio %v", f, *f.Bare, *f.Ratio)
+	}
+}
+
 // Over a whole cycle of orders each turn comes equally often at each place, and equally often behind each other turn.
 func TestTurnsAreFair(t *testing.T) {
 	for n := 1; n <= 3; n++ {

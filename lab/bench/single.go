@@ -71,9 +71,9 @@ func measureSingle(ctx context.Context, s *site) (figures []Figure, err error) {
 	}
 	const of = "a TLS handler that reads as many bytes, commits one row durably to one Pebble, and answers"
 	return []Figure{
-		compared("server_cpu_per_request", "µs", whole.cpuEach(), bare.cpuEach(), of,
+		comparedTimes("server_cpu_per_request", "µs", 1e6/singlesLap, whole.cpu, bare.cpu, of,
 			atMost(1.6, "the gate's certificate is looked up, its turn kept, the record opened, sealed again, and the journal's account taken forward")),
-		compared("request_round_trip_median", "ms", whole.took.median()*1e3, bare.took.median()*1e3, of,
+		comparedTimes("request_round_trip_median", "ms", 1e3, whole.took, bare.took, of,
 			atMost(1.5, "of the time most is the disk's")),
 	}, nil
 }
@@ -132,9 +132,4 @@ func (r *requests) lap(ctx context.Context) error {
 	after, err := r.server.CPU()
 	r.cpu = append(r.cpu, after-before)
 	return err
-}
-
-// cpuEach returns the server's processor time per request in microseconds.
-func (r *requests) cpuEach() float64 {
-	return r.cpu.median() * 1e6 / singlesLap
 }
