@@ -21,6 +21,9 @@
 //     but the server and a battery clock not behind it.
 //   - A battery clock that nothing supports is a suspicion (Reading.Suspect): it can vouch for a code, not condemn one.
 //
+// What ends records for good needs more than a trusted clock (Reading.Confirmed): that two sources agree with it now, or did
+// since the start and it has kept to the running time.
+//
 // One issuer alone, whatever dates it signs, changes none of this for others.
 package clock
 
@@ -73,7 +76,7 @@ type Reading struct {
 	Floor     time.Time        // real time is hardly earlier than this, zero if nothing is known; not after Now
 	Source    string           // what the time rests on
 	Suspect   bool             // it rests on a battery clock alone, which nothing supports and nothing contradicts
-	Confirmed bool             // the clock is trusted, and two independent sources (kernel, server, issuers) agree with it
+	Confirmed bool             // it is trusted, and two independent sources agree with it, or did since the start and it kept to the running time
 	Doubt     string           // what contradicts the clock, or made it untrusted; empty for nothing
 }
 

@@ -241,6 +241,26 @@ func TestEvidence(t *testing.T) {
 			[]act{synced(0), lost, says("naver", 0), says("kakao", 0)},
 			holdover, 0, true, "",
 		},
+		"running time confirms a kernel long after others did": {
+			[]act{server(0), synced(0), pass(29 * 24 * h), synced(0)},
+			trusted, 0, true, "",
+		},
+		"not one that has left it": {
+			[]act{server(0), synced(0), pass(29 * 24 * h), synced(h / 2)},
+			trusted, h / 2, false, "",
+		},
+		"not one that nobody ever confirmed": {
+			[]act{synced(0), pass(29 * 24 * h), synced(0)},
+			trusted, 0, false, "",
+		},
+		"nor one that somebody contradicts now": {
+			[]act{server(0), synced(0), pass(29 * 24 * h), synced(0), server(h / 2)},
+			trusted, 0, false, "kernel: 30m0s behind",
+		},
+		"nor while two agree on something else": {
+			[]act{server(0), synced(0), pass(29 * 24 * h), synced(0), says("naver", -40*s), says("kakao", -40*s)},
+			trusted, 0, false, "kernel: 20s ahead",
+		},
 	} {
 		t.Run(rule, func(t *testing.T) {
 			w := newFixture()
@@ -257,6 +277,17 @@ func TestEvidence(t *testing.T) {
 				t.Errorf("doubt %q, want %q", r.Doubt, c.doubt)
 			}
 		})
+	}
+}
+
+// What was agreed on before a restart says nothing of the time off, and confirms no clock after it.
+func TestARestartEndsWhatRunningTimeConfirms(t *testing.T) {
+	w := newFixture()
+	opts := w.options()
+	opts.Floor = noon.Add(-time.Second)
+	w.kernel.MaxError = 0
+	if r := New(opts).Read(); r.State != visit.ClockSynced || r.Confirmed {
+		t.Errorf("%v, confirmed %v", r.State, r.Confirmed)
 	}
 }
 

@@ -91,7 +91,12 @@ func (c *Clock) supported(a anchor, skew time.Duration) bool {
 func (c *Clock) finish(r Reading, agreed agreement) Reading {
 	r.Floor = c.known.at(c.mono)
 	if r.State != visit.ClockUntrusted {
-		r.Confirmed = agreed.holds() && agreed.beyond(r.Now.Add(-c.mono)).Abs() <= r.Skew
+		zero := r.Now.Add(-c.mono)
+		if len(agreed.sources) >= 2 {
+			r.Confirmed = agreed.holds() && agreed.beyond(zero).Abs() <= r.Skew
+		} else {
+			r.Confirmed = r.Doubt == "" && !r.Suspect && c.known.bears(zero, c.mono)
+		}
 		if r.Floor.After(r.Now) {
 			r.Floor = r.Now
 		}

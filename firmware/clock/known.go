@@ -52,6 +52,11 @@ func (k known) ahead(zero time.Time, reach, mono time.Duration) time.Duration {
 	return max(0, zero.Sub(k.zero)-reach-k.drift(mono))
 }
 
+// bears tells whether a clock that puts the zero there has kept to what was agreed on since the start, by running time.
+func (k known) bears(zero time.Time, mono time.Duration) bool {
+	return k.here && zero.Sub(k.zero).Abs() <= MaxSkew+k.drift(mono)
+}
+
 // behind returns by how much zero is before what is known for certain; 0 if it is not.
 func (k known) behind(zero time.Time, mono time.Duration) time.Duration {
 	if k.zero.IsZero() {
