@@ -23,7 +23,8 @@ const (
 
 // connections bounds how many connections there are, and keeps those that say nothing from shutting others out: whoever
 // comes takes the place of the one that has been silent longest, first of its own origin, then of all. A connection is
-// silent until its first request's header is read. Those between two requests go after the silent ones.
+// silent until its first request's header is read. Those between two requests go after the silent ones, those at work never:
+// if all are, whoever comes is closed.
 type connections struct {
 	max, maxSilent, maxOrigin int
 	originOf                  func(net.Conn) string
@@ -113,13 +114,13 @@ func (c *connections) add(conn net.Conn) {
 	c.move(n, &c.silent)
 	own := func(other *connection) bool { return other.origin == o }
 	if name != "" && o.silent > c.maxSilent {
-		c.evict(own, &c.silent)
+		c.evict(n, own, &c.silent)
 	}
 	if name != "" && o.count > c.maxOrigin {
-		c.evict(own, &c.silent, &c.idle)
+		c.evict(n, own, &c.silent, &c.idle)
 	}
 	if len(c.all) > c.max {
-		c.evict(func(*connection) bool { return true }, &c.silent, &c.idle)
+		c.evict(n, func(*connection) bool { return true }, &c.silent, &c.idle)
 	}
 }
 
@@ -143,20 +144,21 @@ func (c *connections) move(n *connection, to *list.List) {
 	}
 }
 
-// evict closes the connection that has been in the first of the lists for longest. That it is closed is noticed later:
-// here it is forgotten at once.
-func (c *connections) evict(which func(*connection) bool, lists ...*list.List) {
+// evict closes the connection that has been in the first of the lists for longest, or, if there is none but the newcomer,
+// that. That it is closed is noticed later: here it is forgotten at once.
+func (c *connections) evict(newcomer *connection, which func(*connection) bool, lists ...*list.List) {
+	gone := newcomer
+search:
 	for _, l := range lists {
 		for e := l.Front(); e != nil; e = e.Next() {
-			n := e.Value.(*connection)
-			if !which(n) {
-				continue
+			if n := e.Value.(*connection); n != newcomer && which(n) {
+				gone = n
+				break search
 			}
-			c.forget(n)
-			_ = rawConn(n.conn).Close()
-			return
 		}
 	}
+	c.forget(gone)
+	_ = rawConn(gone.conn).Close()
 }
 
 // rawConn is what lies under TLS: closing that does not wait for a handshake.

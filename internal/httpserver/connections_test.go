@@ -91,13 +91,46 @@ func TestWhoIsSilentMakesRoom(t *testing.T) {
 	}
 	c.become(http.StateActive, "10.0.2.1-1")
 	c.come("10.0.2.2", 1)
-	c.expectClosed(t, "the newcomer, being the only silent one", "10.0.2.2-1")
+	c.expectClosed(t, "without a silent one, one between two requests", "10.0.0.3-1")
+	c.become(http.StateActive, "10.0.2.2-1")
+	c.come("10.0.2.3", 1)
+	c.expectClosed(t, "the newcomer, all others being at work", "10.0.2.3-1")
 	for _, conn := range c.all {
 		c.state(conn, http.StateClosed)
 	}
 	if len(c.connections.all) != 0 || len(c.origins) != 0 || c.silent.Len() != 0 || c.idle.Len() != 0 {
 		t.Errorf("left: %d connections of %d addresses, %d silent, %d idle", len(c.connections.all), len(c.origins), c.silent.Len(), c.idle.Len())
 	}
+}
+
+// Whoever asks once on each of many connections, and keeps them, takes its part of them and no more; the next to come takes
+// the place of the one that has waited longest for another request, and of none at work.
+func TestConnectionsBetweenTwoRequestsMakeRoom(t *testing.T) {
+	c := newCrowd(16) // an address has at most four
+	for i := range 4 {
+		address := fmt.Sprintf("10.0.0.%d", i+1)
+		for port := range 4 {
+			name := fmt.Sprintf("%s-%d", address, port+1)
+			c.all[name] = &fakeConn{name: name, address: testkit.Must(net.ResolveTCPAddr("tcp", fmt.Sprintf("%s:%d", address, 1000+port)))(t)}
+			c.become(http.StateNew, name)
+			c.become(http.StateActive, name)
+			if port > 0 {
+				c.become(http.StateIdle, name)
+			}
+		}
+	}
+	c.expectClosed(t, "as many as there may be")
+	c.come("10.0.1.1", 1)
+	c.become(http.StateActive, "10.0.1.1-1")
+	c.expectClosed(t, "a new address", "10.0.0.1-2")
+	c.all["more"] = &fakeConn{name: "more", address: c.all["10.0.0.3-1"].address}
+	c.become(http.StateNew, "more")
+	c.become(http.StateActive, "more")
+	c.expectClosed(t, "an address that has its part", "10.0.0.3-2")
+	c.become(http.StateActive, "10.0.0.3-3", "10.0.0.3-4")
+	c.all["most"] = &fakeConn{name: "most", address: c.all["10.0.0.3-1"].address}
+	c.become(http.StateNew, "most")
+	c.expectClosed(t, "an address that is at work on its whole part", "most")
 }
 
 // An address of version 6 is as good as all others of its network.

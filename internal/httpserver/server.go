@@ -23,8 +23,8 @@ type Options struct {
 	IdleTimeout     time.Duration // to wait for a connection's next request; default 30 s
 	ShutdownTimeout time.Duration // for requests in progress when Run's context ends; default 15 s
 	MaxHeader       int           // bytes of a request's header; default 8 KiB
-	// MaxConns is how many connections there may be. One more takes the place of one that says nothing: of the same origin
-	// if that has more than its part, else of the one that has been silent longest. Default 8,192, or what the process may open.
+	// MaxConns is how many connections there may be. One more takes the place of one that says nothing, or else of one between
+	// two requests: of the same origin if that has more than its part, else of the one that has been so longest. Default 8,192, or what the process may open.
 	MaxConns int
 	// Origin tells connections apart by whose they are; "" has no part to keep to. Default: by their address.
 	Origin func(net.Conn) string
