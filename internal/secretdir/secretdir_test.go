@@ -37,10 +37,13 @@ func TestSecretsThatNothingProtectsAreToldOf(t *testing.T) {
 	if log.Count("one file system") != 1 || log.Count("chmod") != 0 {
 		t.Errorf("on one disk: %s", log)
 	}
-	testkit.Check(t, os.Chmod(filepath.Join(secrets, "master.key"), 0o644))
-	testkit.Check(t, Warn(logger, data, secrets))
-	if log.Count("chmod 600 "+filepath.Join(secrets, "master.key")) != 1 {
-		t.Errorf("open to others: %s", log)
+	for _, open := range []os.FileMode{0o644, 0o640, 0o620, 0o601} {
+		logger, log = testkit.NewLogger()
+		testkit.Check(t, os.Chmod(filepath.Join(secrets, "master.key"), open))
+		testkit.Check(t, Warn(logger, data, secrets))
+		if log.Count("chmod 600 "+filepath.Join(secrets, "master.key")) != 1 {
+			t.Errorf("open to others, %v: %s", open, log)
+		}
 	}
 	if err := Warn(logger, data, filepath.Join(secrets, "missing")); err == nil {
 		t.Error("secrets that are not there lie somewhere")
