@@ -100,7 +100,7 @@ func openIndicators(config configs.Gate, clips map[string]speaker.PCM, log *slog
 	if !config.Speaker.Enabled {
 		return lanes, nil
 	}
-	return append(lanes, firmware.Lane{Indicator: openSpeaker(config.Speaker, clips, log), Reader: config.Speaker.Reader}), nil
+	return append(lanes, firmware.Lane{Indicator: speaker.New(speakerOptions(config.Speaker, clips, log)), Reader: config.Speaker.Reader}), nil
 }
 
 // openLights makes what one section of lights names. Lights and relay are two devices, so that neither waits for the other.
@@ -142,15 +142,15 @@ func halt(lanes []firmware.Lane) error {
 	return errors.Join(errs...)
 }
 
-func openSpeaker(s configs.Speaker, clips map[string]speaker.PCM, log *slog.Logger) *speaker.Speaker {
+func speakerOptions(s configs.Speaker, clips map[string]speaker.PCM, log *slog.Logger) speaker.Options {
 	quiet := s.QuietHours
-	return speaker.New(speaker.Options{
+	return speaker.Options{
 		Clips: clips, Volume: percent(s.Volume), Buffer: s.Buffer.Duration, Logger: log, Now: seoulTime,
 		Quiet: speaker.Quiet{
 			From: time.Duration(quiet.From.Minutes()) * time.Minute, To: time.Duration(quiet.To.Minutes()) * time.Minute,
 			Volume: percent(quiet.Volume),
 		},
-	})
+	}
 }
 
 // seoulTime is the time in which people write hours of the day into a config, whatever zone the device is set to.
