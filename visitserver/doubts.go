@@ -22,7 +22,7 @@ type doubts struct {
 	journals map[string]bool // by key in the register: whether it is doubtful
 }
 
-func (d *doubts) flags(ctx context.Context, on day.Day, keys []*rowcipher.Key, row store.Row, r rowcipher.Record) (f order.Flags, err error) {
+func (d *doubts) flags(ctx context.Context, row store.Row, r rowcipher.Record) (f order.Flags, err error) {
 	if r.Received.Sub(row.At) > lateAfter {
 		f |= order.Late
 	}
@@ -33,20 +33,33 @@ func (d *doubts) flags(ctx context.Context, on day.Day, keys []*rowcipher.Key, r
 	if doubtful {
 		f |= order.NewJournal
 	}
-	twoPlaces := r.Apart
-	for _, key := range keys {
-		found, err := d.s.store.Find(ctx, on, key.Blind(r.Issuer, r.CTI))
-		if err != nil {
-			return 0, err
-		}
-		for _, at := range found {
-			twoPlaces = twoPlaces || at.Facility != d.facility
-		}
-	}
-	if twoPlaces {
+	if r.Apart {
 		f |= order.TwoPlaces
 	}
 	return f, nil
+}
+
+// elsewhere flags the scans of a day whose code is recorded at another facility too.
+func (d *doubts) elsewhere(ctx context.Context, on day.Day, keys []*rowcipher.Key, scans []order.Scan) error {
+	codes := make([]store.Blind, len(scans))
+	for _, key := range keys {
+		for i, s := range scans {
+			codes[i] = key.Blind(s.Issuer, s.CTI)
+		}
+		found, err := d.s.store.Elsewhere(ctx, d.facility, on, codes)
+		if err != nil {
+			return err
+		}
+		if len(found) == 0 {
+			continue
+		}
+		for i, s := range scans {
+			if found[key.Blind(s.Issuer, s.CTI)] {
+				scans[i].Flags |= order.TwoPlaces
+			}
+		}
+	}
+	return nil
 }
 
 func (d *doubts) journal(ctx context.Context, key string) (doubtful bool, err error) {

@@ -224,4 +224,3 @@ func (s *Server) reallyTooOld(d day.Day) error {
 	}
 	return nil
 }
-

@@ -223,6 +223,7 @@ func (s *Server) scans(ctx context.Context, o order.Order, now time.Time) (scans
 		case err != nil:
 			return nil, nil, err
 		}
+		first := len(scans)
 		for row, err := range s.store.Window(ctx, o.Facility, d, o.From, o.To) {
 			if err != nil {
 				return nil, nil, err
@@ -238,7 +239,7 @@ func (s *Server) scans(ctx context.Context, o order.Order, now time.Time) (scans
 			if err != nil {
 				return nil, nil, err
 			}
-			flags, err := doubt.flags(ctx, d, keys, row, r)
+			flags, err := doubt.flags(ctx, row, r)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -246,6 +247,9 @@ func (s *Server) scans(ctx context.Context, o order.Order, now time.Time) (scans
 				At: row.At, Facility: o.Facility, Gate: row.Gate, Issuer: r.Issuer, CTI: r.CTI, Clock: r.Clock, Skew: r.Skew,
 				Flags: flags,
 			})
+		}
+		if err := doubt.elsewhere(ctx, d, keys, scans[first:]); err != nil {
+			return nil, nil, err
 		}
 	}
 	slices.Sort(damaged)

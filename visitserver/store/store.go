@@ -39,12 +39,6 @@ type Row struct {
 // MaxSealed is the longest ciphertext of a row in bytes.
 const MaxSealed = 512
 
-// Sighting is a row together with the facility it was found at.
-type Sighting struct {
-	Facility visit.Facility
-	Row      Row
-}
-
 // Count is how many visits a gate took in one hour of a day.
 type Count struct {
 	Gate visit.Gate
@@ -72,8 +66,9 @@ type Visits interface {
 	Window(ctx context.Context, f visit.Facility, d day.Day, from, to time.Time) iter.Seq2[Row, error]
 	// Lookup returns the row of a visit, if it is stored. One that is damaged on the disk counts as not stored.
 	Lookup(ctx context.Context, f visit.Facility, d day.Day, b Blind) (row Row, stored bool, err error)
-	// Find returns where a code was seen on a day, ascending by facility. Rows that are damaged on the disk are not found.
-	Find(ctx context.Context, d day.Day, b Blind) ([]Sighting, error)
+	// Elsewhere returns which of these codes are recorded on a day at another facility than f, as far as the disk can be read.
+	// It may bring codes into another order.
+	Elsewhere(ctx context.Context, f visit.Facility, d day.Day, codes []Blind) (map[Blind]bool, error)
 }
 
 // Counts answers how many visits there were. Counts outlive the rows they count.

@@ -68,7 +68,7 @@ func TestDaysThatAreAskedForAreNotKept(t *testing.T) {
 			return map[bool]int{true: 1}[stored], err
 		},
 		"a code": func(d day.Day) (int, error) {
-			found, err := s.Find(t.Context(), d, storetest.NewRow("door", at, 1).Blind)
+			found, err := s.Elsewhere(t.Context(), "club", d, []store.Blind{storetest.NewRow("door", at, 1).Blind})
 			return len(found), err
 		},
 	} {

@@ -42,7 +42,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store, reopen func(t *testi
 		{"identity is facility, day and code", testIdentity},
 		{"concurrent puts of one code at one facility make one visit", testConcurrent},
 		{"a window holds its beginning and not its end, in order of time", testWindow},
-		{"a code is found at every facility", testFind},
+		{"a code is found at every facility", testElsewhere},
 		{"rows off their day or too long are refused whole", testBadRows},
 		{"counts are per gate and hour", testCounts},
 		{"retiring closes a day for good and keeps its counts", testRetire},
@@ -192,16 +192,26 @@ func testWindow(t *testing.T, s store.Store, _ func(store.Store) store.Store) {
 	}
 }
 
-func testFind(t *testing.T, s store.Store, _ func(store.Store) store.Store) {
-	r, later := NewRow("g1", at(9, 0), 1), NewRow("g2", at(11, 0), 1)
-	put(t, s, "cafe", 2, r, NewRow("g1", at(9, 0), 2))
-	put(t, s, "club", 1, later)
-	found, err := s.Find(t.Context(), visitDay, r.Blind)
-	if err != nil || len(found) != 2 || found[0].Facility != "cafe" || found[1].Facility != "club" ||
-		!same(found[0].Row, r) || !same(found[1].Row, later) {
-		t.Errorf("found %v, %v; want cafe and club", found, err)
+func testElsewhere(t *testing.T, s store.Store, _ func(store.Store) store.Store) {
+	both, alone, twice, nowhere := NewRow("g1", at(9, 0), 1), NewRow("g1", at(9, 0), 2), NewRow("g1", at(9, 0), 3), NewRow("g1", at(9, 0), 4)
+	put(t, s, "cafe", 2, both, alone)
+	put(t, s, "club", 2, NewRow("g2", at(11, 0), 1), twice)
+	put(t, s, "bar", 1, twice)
+	for f, want := range map[visit.Facility][]store.Blind{
+		"cafe": {both.Blind, twice.Blind}, "club": {both.Blind, alone.Blind, twice.Blind}, "bar": {both.Blind, alone.Blind, twice.Blind},
+		"caf": {both.Blind, alone.Blind, twice.Blind},
+	} {
+		found, err := s.Elsewhere(t.Context(), f, visitDay, []store.Blind{nowhere.Blind, twice.Blind, both.Blind, alone.Blind, both.Blind})
+		if err != nil || len(found) != len(want) {
+			t.Errorf("%s: %d codes are elsewhere, %v; want %d", f, len(found), err, len(want))
+		}
+		for _, b := range want {
+			if !found[b] {
+				t.Errorf("%s: a code that is elsewhere is not found", f)
+			}
+		}
 	}
-	if found, err := s.Find(t.Context(), visitDay-1, r.Blind); err != nil || len(found) != 0 {
+	if found, err := s.Elsewhere(t.Context(), "bar", visitDay-1, []store.Blind{both.Blind}); err != nil || len(found) != 0 {
 		t.Errorf("found %v, %v on another day", found, err)
 	}
 }
@@ -264,7 +274,7 @@ func testRetire(t *testing.T, s store.Store, reopen func(store.Store) store.Stor
 		if _, held, err := s.Lookup(t.Context(), "cafe", visitDay, row.Blind); err != nil || held {
 			t.Errorf("%s: still holds a row: %v, %v", when, held, err)
 		}
-		if found, err := s.Find(t.Context(), visitDay, row.Blind); err != nil || len(found) != 0 {
+		if found, err := s.Elsewhere(t.Context(), "nowhere", visitDay, []store.Blind{row.Blind}); err != nil || len(found) != 0 {
 			t.Errorf("%s: still finds a row: %v, %v", when, found, err)
 		}
 		wantCounts(t, s, "cafe", store.Count{Gate: "g1", Hour: 9, N: 1}, store.Count{Gate: "g2", Hour: 10, N: 1})
