@@ -76,6 +76,7 @@ type Issuer struct {
 
 	alarms    loglimit.Limiter // of what is logged about days that are not destroyed
 	strangers loglimit.Limiter // of what may be said of anybody's questions
+	refused   order.Refused    // that the audit log tells of
 }
 
 // Open opens the issuer in the folder dir, made by [Init]. secretDir holds its secrets, see [SecretDir].

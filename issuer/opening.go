@@ -33,7 +33,7 @@ func (i *Issuer) Answer(question []byte) ([]byte, error) {
 	now := i.opts.Now()
 	o, err := order.VerifyForIssuer(q.Order, trusted, now)
 	if err != nil {
-		return nil, i.refuse(err, now)
+		return nil, i.refuse(q.Order, err, now)
 	}
 	a := order.IssuerAnswer{Order: o.ID}
 	for _, c := range q.Codes {
@@ -64,10 +64,13 @@ func entryAbout(kind string, o order.Approved, now time.Time) auditlog.Entry {
 }
 
 // refuse passes on why an order does not hold. Two officers who would have the answer go to a key that the authority does
-// not know become an entry of the audit log.
-func (i *Issuer) refuse(err error, now time.Time) error {
+// not know become an entry of the audit log, one for each order: whoever has it may send it again and again.
+func (i *Issuer) refuse(raw []byte, err error, now time.Time) error {
 	var recipient *order.RecipientError
 	if !errors.As(err, &recipient) {
+		return err
+	}
+	if i.refused.Told(raw) {
 		return err
 	}
 	entry := entryAbout(auditlog.KindRefused, recipient.Order, now)
@@ -75,6 +78,7 @@ func (i *Issuer) refuse(err error, now time.Time) error {
 	if _, failed := i.audit.Append(entry); failed != nil {
 		return failed
 	}
+	i.refused.Note(raw)
 	return err
 }
 

@@ -95,6 +95,11 @@ func TestNamesGoToARecipientThatTheAuthorityCertifiedAndToNobodyElse(t *testing.
 		if answer, err := f.Answer(q); !errors.Is(err, order.ErrRecipient) || answer != nil {
 			t.Errorf("%s: %d bytes, %v", what, len(answer), err)
 		}
+		for range 10 {
+			if _, err := f.Answer(q); !errors.Is(err, order.ErrRecipient) {
+				t.Errorf("%s, again: %v", what, err)
+			}
+		}
 		told := f.logged(t, auditlog.KindRefused)
 		if len(told) != before+1 || told[before].Order != o.ID.String() || told[before].Approver != "lee" || told[before].Note != order.CodeRecipient {
 			t.Errorf("%s: logged is %+v", what, told)

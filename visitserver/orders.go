@@ -153,7 +153,7 @@ func (s *Server) obey(ctx context.Context, raw []byte) ([]byte, error) {
 	now := s.now()
 	o, err := order.Verify(raw, trusted, now)
 	if err != nil {
-		return nil, s.refuse(err, now)
+		return nil, s.refuse(raw, err, now)
 	}
 	if _, err := s.store.Get(ctx, tableFacility, string(o.Facility)); errors.Is(err, store.ErrNotFound) {
 		return nil, orderRefused.Withf("facility %s is not registered here", o.Facility)
@@ -187,16 +187,20 @@ func about(kind string, o order.Approved, now time.Time) auditlog.Entry {
 }
 
 // refuse tells why an order does not hold. Two officers who would have the answer go to a key that the authority does not
-// know become an entry of the audit log.
-func (s *Server) refuse(err error, now time.Time) error {
+// know become an entry of the audit log, one for each order: whoever has it may send it again and again.
+func (s *Server) refuse(raw []byte, err error, now time.Time) error {
 	s.strangers.Warn(s.log, "an order was refused", "error", err)
 	var recipient *order.RecipientError
 	if errors.As(err, &recipient) {
+		if s.refused.Told(raw) {
+			return recipientRefused.With(err.Error())
+		}
 		entry := about(auditlog.KindRefused, recipient.Order, now)
 		entry.Note = order.CodeRecipient
 		if _, failed := s.audit.Append(entry); failed != nil {
 			return failed
 		}
+		s.refused.Note(raw)
 		return recipientRefused.With(err.Error())
 	}
 	if errors.Is(err, order.ErrMalformed) {

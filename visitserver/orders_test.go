@@ -227,6 +227,11 @@ func TestVisitsGoToARecipientThatTheAuthorityCertifiedAndToNobodyElse(t *testing
 		if answer, got := inquire(t, fx, a, raw); got != order.CodeRecipient || len(answer.Scans) > 0 {
 			t.Errorf("%s: %q, %d scans", what, got, len(answer.Scans))
 		}
+		for range 10 {
+			if _, got := inquire(t, fx, a, raw); got != order.CodeRecipient {
+				t.Errorf("%s, again: %q", what, got)
+			}
+		}
 		told := entriesOf(t, fx, auditlog.KindRefused)
 		if len(told) != before+1 || told[before].Order != o.ID.String() || told[before].Officer != "lee" || told[before].Approver != "kim" ||
 			len(told[before].Digest) != 64 || told[before].Note != order.CodeRecipient {

@@ -18,6 +18,7 @@ import (
 	"github.com/kipass/kipass/internal/daykey"
 	"github.com/kipass/kipass/internal/guard"
 	"github.com/kipass/kipass/internal/loglimit"
+	"github.com/kipass/kipass/protocol/order"
 	"github.com/kipass/kipass/protocol/visit"
 	"github.com/kipass/kipass/visitserver/rowcipher"
 	"github.com/kipass/kipass/visitserver/store"
@@ -63,6 +64,7 @@ type Server struct {
 	gates     stripes
 	turns     turns
 	strangers loglimit.Limiter // of what may be said of anybody's orders
+	refused   order.Refused    // that the audit log tells of
 	slots     chan struct{}    // holds one for each batch or order in work
 	waiting   atomic.Int64     // requests that wait for a slot
 	issuers   issuers
