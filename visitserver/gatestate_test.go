@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -132,6 +133,22 @@ func TestADamagedDayIsToldInTheAnswerBesideWhatIsLeft(t *testing.T) {
 	ask("a window that touches the day", noon.Add(24*time.Hour), 2, fx.day.String())
 	fx.scan()
 	ask("once the day is written to again", noon.Add(24*time.Hour), 5, fx.day.String())
+}
+
+// A day whose database does not open holds up no inquiry: the visits of other days are told, and that some are missing.
+func TestADamagedDatabaseIsToldInTheAnswer(t *testing.T) {
+	fx := newDamagedFixture(t)
+	manifests := testkit.Must(filepath.Glob(fx.folder.path("visits", "days", fx.day.String(), "MANIFEST-*")))(t)
+	for _, m := range manifests {
+		testkit.Check(t, os.Truncate(m, 0))
+	}
+	fx.start()
+	a := newInvestigators(fx.fixture)
+	o := a.order(fx.fixture, "cafe", noon.Add(-48*time.Hour), noon.Add(24*time.Hour))
+	answer, refused := inquire(t, fx.fixture, a, a.approved(t, o))
+	if refused != "" || len(manifests) == 0 || len(answer.Scans) != 2 || !slices.Equal(answer.Damaged, []string{fx.day.String()}) {
+		t.Errorf("%d scans, damaged %v, refused %q", len(answer.Scans), answer.Damaged, refused)
+	}
 }
 
 func TestGapsAreBoundedAndForgottenWithTheirDays(t *testing.T) {

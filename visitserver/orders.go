@@ -229,6 +229,10 @@ func (s *Server) scans(ctx context.Context, o order.Order, now time.Time) (scans
 		}
 		first := len(scans)
 		for row, err := range s.store.Window(ctx, o.Facility, d, o.From, o.To) {
+			if errors.Is(err, store.ErrDamaged) {
+				damaged = append(damaged, d.String())
+				break
+			}
 			if err != nil {
 				return nil, nil, err
 			}

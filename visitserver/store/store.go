@@ -23,6 +23,8 @@ var (
 	ErrNotFound = errors.New("not in the register")
 	// ErrConflict is returned when a register value is not what the change expects; nothing was changed.
 	ErrConflict = errors.New("register has changed meanwhile")
+	// ErrDamaged is wrapped by errors about what is kept of a day and cannot be read. Others are not touched by it.
+	ErrDamaged = errors.New("a day's visits are damaged")
 )
 
 // Blind is the blind index of a code on one day: a keyed digest that tells whether two codes are the same and nothing more.

@@ -14,11 +14,24 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/kipass/kipass/protocol/day"
+	"github.com/kipass/kipass/visitserver/store"
 )
 
 // damaged reports whether an error of opening or reading a database is of its content: it would be the same next time.
 func damaged(err error) bool {
-	return err != nil && (pebble.IsCorruptionError(err) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, fs.ErrExist))
+	return err != nil && (pebble.IsCorruptionError(err) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, fs.ErrExist) ||
+		strings.Contains(err.Error(), wrongSize))
+}
+
+// wrongSize is what Pebble says of a table that was cut short or has grown. It marks no error with it.
+const wrongSize = "object size mismatch"
+
+// markDamage makes an error of a day's content wrap store.ErrDamaged.
+func markDamage(err error) error {
+	if damaged(err) {
+		return fmt.Errorf("%w: %w", store.ErrDamaged, err)
+	}
+	return err
 }
 
 // unreadable reports whether a look-up in a day has failed by damage. It is logged once a day of visit and run.

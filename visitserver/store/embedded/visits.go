@@ -273,7 +273,7 @@ func (s *Store) Window(ctx context.Context, f visit.Facility, d day.Day, from, t
 			})
 		})
 		if err != nil && !stopped {
-			yield(store.Row{}, fmt.Errorf("reading visits of %s on %v: %w", f, d, err))
+			yield(store.Row{}, fmt.Errorf("reading visits of %s on %v: %w", f, d, markDamage(err)))
 		}
 	}
 }
