@@ -15,6 +15,7 @@ type epochCache struct {
 	mu    sync.Mutex
 	held  map[epochName]*list.Element
 	order list.List // of cachedEpoch, used last in front
+	gone  map[visit.SealKeyID]bool
 }
 
 type epochName struct {
@@ -30,7 +31,7 @@ type cachedEpoch struct {
 }
 
 func newEpochCache(max int) *epochCache {
-	return &epochCache{max: max, held: map[epochName]*list.Element{}}
+	return &epochCache{max: max, held: map[epochName]*list.Element{}, gone: map[visit.SealKeyID]bool{}}
 }
 
 // opener returns what opens the records of a gate's epoch, which was sealed to key.
@@ -49,7 +50,7 @@ func (c *epochCache) opener(key visit.SealPrivateKey, f visit.Facility, g visit.
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, ok := c.held[name]; !ok {
+	if _, ok := c.held[name]; !ok && !c.gone[key.ID()] {
 		c.held[name] = c.order.PushFront(cachedEpoch{name, key.ID(), opener})
 		if c.order.Len() > c.max {
 			oldest := c.order.Back()
@@ -60,10 +61,12 @@ func (c *epochCache) opener(key visit.SealPrivateKey, f visit.Facility, g visit.
 	return opener, nil
 }
 
-// forget drops the epochs that were sealed to a key which has been destroyed.
+// forget drops the epochs that were sealed to a key which has been destroyed, and keeps none of them from now on: a batch
+// that found the key before may still be at work with it.
 func (c *epochCache) forget(key visit.SealKeyID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.gone[key] = true
 	for name, el := range c.held {
 		if el.Value.(cachedEpoch).key == key {
 			delete(c.held, name)

@@ -143,6 +143,7 @@ func TestAnOperatorTakesANewKeyIntoUse(t *testing.T) {
 func TestASealKeyEndsFourWeeksAfterItsLastUse(t *testing.T) {
 	first := day.Of(noon)
 	second := first + SealKeyDays // when the first key is superseded
+	var others map[visit.Gate]*gate
 	for _, row := range []struct {
 		rule string
 		play func(fx *fixture, g *gate, d day.Day) // at the noon of each day
@@ -190,6 +191,17 @@ func TestASealKeyEndsFourWeeksAfterItsLastUse(t *testing.T) {
 				fx.gate("cafe", "late")
 			}
 		}, second},
+		{"the last of several gates, neither the first nor the last by name", func(fx *fixture, g *gate, d day.Day) {
+			if d == first {
+				others = map[visit.Gate]*gate{"a": fx.gate("cafe", "a"), "z": fx.gate("cafe", "z")}
+			}
+			goesOver := map[visit.Gate]day.Day{"a": second, "door": second + 9, "z": second + 4}
+			for _, each := range []*gate{others["a"], g, others["z"]} {
+				if d >= goesOver[each.name] {
+					each.renewKey()
+				}
+			}
+		}, second + 9},
 		{"a gate that was never enrolled", func(fx *fixture, g *gate, d day.Day) {
 			if d == first {
 				fx.code("cafe", "never")
@@ -243,7 +255,8 @@ func TestASealKeyEndsFourWeeksAfterItsLastUse(t *testing.T) {
 func TestAKeyThatAnAbsentGateHoldsIsKeptAndTold(t *testing.T) {
 	fx := newFixture(t)
 	fx.facility("cafe")
-	fx.gate("cafe", "door").sayKey()
+	absent := fx.gate("cafe", "door")
+	absent.sayKey()
 	there := fx.gate("cafe", "there")
 	for d := range 60 {
 		fx.to(noon.AddDate(0, 0, d))
@@ -252,6 +265,10 @@ func TestAKeyThatAnAbsentGateHoldsIsKeptAndTold(t *testing.T) {
 	got := fx.sealKeys()[day.Of(noon).String()]
 	if got.State != SealKeyKept || got.Held != 1 || !slices.Equal(got.By, []string{"cafe/door"}) || got.Ends != "" {
 		t.Errorf("told of as %+v", got)
+	}
+	absent.journalled(newVisit(fx.clock.Now().AddDate(0, 0, -day.RetentionDays)), newVisit(fx.clock.Now()))
+	if r := absent.deliver(); len(r.Settled.Refused) != 0 || fx.stored("cafe") != 2 {
+		t.Errorf("the absent gate's visits, once it is back: %+v", r)
 	}
 }
 
