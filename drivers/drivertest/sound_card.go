@@ -187,7 +187,8 @@ func (c *SoundCard) FirstSound(from int, limit time.Duration) (index int, at tim
 	}
 }
 
-// listen takes samples at real-time pace until the FIFO is closed. After a break in the stream the pace begins anew.
+// listen takes samples at real-time pace until the FIFO is closed, and makes up for time in which this process had no turn,
+// as a card's clock goes on whatever the machine does. After a break in the stream the pace begins anew.
 func (c *SoundCard) listen(fifo *os.File, pause <-chan bool, stopped chan<- struct{}) {
 	defer close(stopped)
 	defer c.taken.Broadcast()
@@ -200,6 +201,7 @@ func (c *SoundCard) listen(fifo *os.File, pause <-chan bool, stopped chan<- stru
 			for stall {
 				stall = <-pause
 			}
+			due = time.Now()
 		default:
 		}
 		fifo.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
@@ -211,6 +213,9 @@ func (c *SoundCard) listen(fifo *os.File, pause <-chan bool, stopped chan<- stru
 		}
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
+			if n, err := device.Unread(fifo); n == 0 && err == nil {
+				due = time.Now()
+			}
 			continue
 		case err != nil:
 			return
@@ -223,9 +228,6 @@ func (c *SoundCard) listen(fifo *os.File, pause <-chan bool, stopped chan<- stru
 		c.moments = append(c.moments, moment{len(c.samples), now})
 		c.taken.Broadcast()
 		c.mu.Unlock()
-		if due.Before(now.Add(-10 * time.Millisecond)) {
-			due = now
-		}
 		due = due.Add(time.Duration(n/4) * time.Second / time.Duration(c.rate))
 		time.Sleep(time.Until(due))
 	}

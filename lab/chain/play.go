@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/kipass/kipass/protocol/visit"
 )
 
 // minScans is how many scans there must be for something to go wrong before, in and after the middle.
@@ -97,7 +99,11 @@ func (s *stage) scan(ctx context.Context, d *door, opts Options, table *table, m
 		if i > 0 && i == opts.Scans*2/3 { // whatever the pace, the rest is for a gate to which all has happened
 			m.pending.Wait()
 		}
-		if err := d.perform(ctx, acts[i%len(acts)]); err != nil {
+		act := func() error { return d.perform(ctx, acts[i%len(acts)]) }
+		if opts.Listen {
+			act = func() error { return s.listen(ctx, d, acts[i%len(acts)]) }
+		}
+		if err := act(); err != nil {
 			return err
 		}
 		select {
@@ -108,6 +114,23 @@ func (s *stage) scan(ctx context.Context, d *door, opts Options, table *table, m
 	}
 	if opts.breaks() && s.clock.Source != "kernel" {
 		return d.serveAgain(ctx)
+	}
+	return nil
+}
+
+// listen does one act and lets the voice say all that it has to say about green.
+func (s *stage) listen(ctx context.Context, d *door, a act) error {
+	from, before := s.voice.card.Len(), d.truth.counts()
+	if err := d.perform(ctx, a); err != nil {
+		return err
+	}
+	after := d.truth.counts()
+	more := func(o visit.Outcome) bool { return after[o.String()] > before[o.String()] }
+	if more(visit.Admitted) {
+		return s.voice.await(ctx, from, wordsOfGreen, 60)
+	}
+	if more(visit.AdmittedAgain) {
+		return s.voice.await(ctx, from, toneOfGreen, 0.1)
 	}
 	return nil
 }

@@ -33,6 +33,7 @@ type Options struct {
 	Baud   int           // of the serial line; default 115200
 	Seed   uint64        // of what happens in front of the gate; default from the clock
 	Pace   time.Duration // between two scans; default 250 ms, which cuts the voice short
+	Listen bool          // who was shown green hears the voice out before the next one comes; Sound is "capture"
 	Sound  string        // "capture" takes the voice's samples, "device" uses the machine's default sound device, "none" is silent; default: capture if the scans are numbered, else none
 	Log    io.Writer     // the live table
 }
@@ -263,8 +264,8 @@ func perform(ctx context.Context, opts Options, began time.Time) (summary Summar
 	}
 	if s.voice != nil {
 		var tones, words error
-		summary.Voiced, tones = s.voice.heard("tone/green", 0.1)
-		summary.Spoken, words = s.voice.heard("ko/admitted", 60)
+		summary.Voiced, tones = s.voice.heard(toneOfGreen, 0.1)
+		summary.Spoken, words = s.voice.heard(wordsOfGreen, 60)
 		err = errors.Join(err, tones, words)
 	}
 	return summary, err

@@ -112,7 +112,7 @@ func TestWholeChainOnBrokenGround(t *testing.T) {
 func TestVoiceOncePerAdmission(t *testing.T) {
 	t.Parallel()
 	bin := programs(t)
-	summary, err := Run(t.Context(), Options{Bin: bin, Dir: t.TempDir(), Seed: 3, Scans: 6, Pace: 4 * time.Second})
+	summary, err := Run(t.Context(), Options{Bin: bin, Dir: t.TempDir(), Seed: 3, Scans: 6, Listen: true})
 	if err != nil {
 		t.Fatalf("%v\n%+v", err, summary)
 	}

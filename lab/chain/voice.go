@@ -1,13 +1,23 @@
 package chain
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/kipass/kipass/drivers/drivertest"
 	"github.com/kipass/kipass/drivers/speaker"
 	"github.com/kipass/kipass/sounds"
 )
+
+// Clips of the voice, by their paths below sounds/.
+const (
+	toneOfGreen  = "tone/green"
+	wordsOfGreen = "ko/admitted"
+)
+
+const listenEvery = 200 * time.Millisecond
 
 // voice takes the samples that leave the gate's process on their way to the sound card: a card made of ALSA's file
 // plug-in, which takes them at the pace of a real one.
@@ -31,6 +41,27 @@ func (v *voice) close() error { return v.card.Close() }
 
 // heard counts how often a clip, or its first part in seconds, was played.
 func (v *voice) heard(clip string, seconds float64) (int, error) {
+	return v.heardFrom(0, clip, seconds)
+}
+
+// await waits until a clip was played from a sample on, however slow the machine is.
+func (v *voice) await(ctx context.Context, from int, clip string, seconds float64) error {
+	for deadline := time.Now().Add(patience); ; {
+		if n, err := v.heardFrom(from, clip, seconds); n > 0 || err != nil {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s was not heard within %v", clip, patience)
+		}
+		select {
+		case <-time.After(listenEvery):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (v *voice) heardFrom(from int, clip string, seconds float64) (int, error) {
 	wav, err := sounds.Clip(clip)
 	if err != nil {
 		return 0, err
@@ -43,6 +74,6 @@ func (v *voice) heard(clip string, seconds float64) (int, error) {
 	if n := int(seconds * speaker.Rate); n < len(samples) {
 		samples = samples[:n]
 	}
-	matches, err := drivertest.FindClip(v.card.Samples(), samples, 0.9)
+	matches, err := drivertest.FindClip(v.card.Samples()[from:], samples, 0.9)
 	return len(matches), err
 }
