@@ -112,7 +112,7 @@ func (i *Issuer) serve(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	cert, err := ca.ServerCertificate(i.about.Hosts, c.Now)
+	cert, err := ca.ServerCertificate(i.about.Hosts, i.guard.Times)
 	if err != nil {
 		return err
 	}

@@ -86,3 +86,12 @@ func renewAt(c *x509.Certificate) time.Time {
 	}
 	return c.NotBefore.Add(life * 2 / 3).Add(spread)
 }
+
+// renewIn returns for how long a certificate need not be renewed at now. One that begins much later than that was made by a
+// clock that was ahead, if now is known to be right.
+func renewIn(c *x509.Certificate, now time.Time, known bool) time.Duration {
+	if known && now.Add(maxEarly).Before(c.NotBefore) {
+		return 0
+	}
+	return renewAt(c).Sub(now)
+}

@@ -9,9 +9,12 @@ import (
 	"github.com/kipass/kipass/protocol/wire"
 )
 
-const renewCheck = time.Hour // the wall clock may be set: due dates are looked at this often
+const (
+	renewCheck = time.Hour // the wall clock may be set: due dates are looked at this often
+	maxEarly   = time.Hour // a certificate that begins later than that from now was made by a clock that was ahead, and is renewed
+)
 
-// keepRenewed renews the certificate when two thirds of its life are over. The renewed identity is durable before it is
+// keepRenewed renews the certificate when two thirds of its life are over, or if its time has not come. The renewed identity is durable before it is
 // tried, and replaces the one in use only after the server has answered to it; until then, and after a crash anywhere in
 // between, the old one works.
 func (u *Uplink) keepRenewed(ctx context.Context) {
@@ -45,7 +48,7 @@ func (u *Uplink) renewStep(ctx context.Context) (time.Duration, error) {
 	}
 	leaf := u.opts.Identity.certificate().Leaf
 	now, known := u.opts.Time()
-	if due := renewAt(leaf).Sub(now); due > 0 {
+	if due := renewIn(leaf, now, known); due > 0 {
 		return min(due, renewCheck), nil
 	}
 	err := u.renew(ctx)

@@ -124,3 +124,25 @@ func TestRenewAtSpreadsAFleet(t *testing.T) {
 		t.Errorf("only %d different times for 20 certificates", len(distinct))
 	}
 }
+
+func TestACertificateOfALaterTimeIsDue(t *testing.T) {
+	now := time.Date(2020, 7, 1, 3, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		begins time.Duration // after now
+		known  bool          // the time is
+		due    bool
+	}{
+		{-time.Hour, true, false},
+		{maxEarly, true, false},
+		{maxEarly + time.Second, true, true},
+		{365 * 24 * time.Hour, true, true},
+		{365 * 24 * time.Hour, false, false},
+		{-300 * 24 * time.Hour, false, true},
+	} {
+		begins := now.Add(c.begins)
+		leaf := &x509.Certificate{NotBefore: begins, NotAfter: begins.AddDate(1, 0, 0)}
+		if due := renewIn(leaf, now, c.known) <= 0; due != c.due {
+			t.Errorf("it begins in %v, the time is known: %v, due: %v", c.begins, c.known, due)
+		}
+	}
+}

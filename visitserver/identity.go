@@ -78,8 +78,8 @@ func parseCSR(der []byte) (*x509.CertificateRequest, error) {
 
 // TLS returns the server's side of TLS 1.3. The server's certificate is made from its authority; terminals' certificates
 // are asked for here and judged in the handlers, which can say what is wrong.
-func (id *Identity) TLS(now func() time.Time) (*tls.Config, error) {
-	cert, err := id.Server.ServerCertificate(id.Hosts, now)
+func (id *Identity) TLS(now func() time.Time, times authority.Times) (*tls.Config, error) {
+	cert, err := id.Server.ServerCertificate(id.Hosts, times)
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,9 @@ const (
 	tableRenewal = "renewal" // by facility/gate
 	// renewalAfter is how old the newest certificate must be for the next: a gate asks at two thirds of its life.
 	renewalAfter = terminalLife / 2
+	// issuedSlack is by how much the newest certificate may be of a later time. One that is of a later time yet was made by a
+	// clock that was ahead, and is renewed.
+	issuedSlack = time.Hour
 	// adopting is how long a gate may use its old certificate beside the new one: for requests under way.
 	adopting = 10 * time.Minute
 )
@@ -59,7 +62,7 @@ func (r TerminalRow) holds(serial string) bool {
 }
 
 // renew answers a request for the certificate that follows the newest one. Only the newest can be renewed, and not before
-// renewalAfter; no renewal ends a certificate. So a copy of a gate's key can neither shut the gate out nor multiply, and
+// renewalAfter unless its time has not come; no renewal ends a certificate. So a copy of a gate's key can neither shut the gate out nor multiply, and
 // of two that renew the second is seen.
 func (s *Server) renew(w http.ResponseWriter, r *http.Request, t caller, own *turn) error {
 	end, err := own.begin(r.Context())
@@ -107,21 +110,21 @@ func (s *Server) renewTerminal(ctx context.Context, t caller, csr *x509.Certific
 		p, err := s.provisioning(ctx)
 		return wire.Enrolment{Certificate: last.Certificate, Provision: p}, err
 	}
-	now := s.now()
+	earliest, latest := s.guard.Times()
 	switch {
 	case t.serial != t.row.newest():
 		refusal := superseded.With("another certificate has followed this one: is there a copy of this terminal?")
 		return wire.Enrolment{}, errors.Join(refusal, s.alarm(ctx, t.name, AlertRenewal))
-	case now.Before(t.row.Issued.Add(renewalAfter)):
+	case earliest.Before(t.row.Issued.Add(renewalAfter)) && !latest.Before(t.row.Issued.Add(-issuedSlack)):
 		return wire.Enrolment{}, httpserver.Busy.With("the terminal's certificate is too young to be renewed")
 	}
-	cert, err := issue(s.id.Terminal, t.name, csr, now)
+	cert, err := issue(s.id.Terminal, t.name, csr, earliest)
 	if err != nil {
 		return wire.Enrolment{}, err
 	}
 	// Those that have run out go, but for the one this was asked with: the answer may be lost.
 	t.row.Certificates = slices.DeleteFunc(slices.Clone(t.row.Certificates), func(c certificate) bool {
-		return now.After(c.Until) && c.Serial != t.serial
+		return earliest.After(c.Until) && c.Serial != t.serial
 	})
 	t.row.Certificates = append(t.row.Certificates, certificateOf(cert))
 	var e edit

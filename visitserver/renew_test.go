@@ -3,6 +3,9 @@ package visitserver
 import (
 	"bytes"
 	"crypto/tls"
+	"crypto/x509"
+	"net/http"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -129,5 +132,59 @@ func TestARenewalWhoseAnswerWasLostIsAnsweredTheSame(t *testing.T) {
 	}
 	if got := fx.openAlerts(); len(got) != 0 {
 		t.Errorf("alerts %v, want none", got)
+	}
+}
+
+// A server's clock is ahead by more than a certificate's life while what is known says otherwise, and is set right.
+func TestCertificatesGoByTheTimeThatIsKnown(t *testing.T) {
+	const wrong = terminalLife + 24*time.Hour
+	fx := newFixture(t)
+	fx.stop()
+	fx.elapsed = func() time.Duration { return 0 }
+	fx.start()
+	fx.facility("cafe")
+	old := fx.gate("cafe", "door")
+	fx.clock.Add(wrong)
+	right := func(g *gate) { // the gate's own clock is
+		transport := g.client.Transport.(*http.Transport)
+		transport.CloseIdleConnections()
+		transport.TLSClientConfig.Time = func() time.Time { return noon }
+	}
+	right(old)
+	old.left(0)
+	if _, err := renewedBy(t, old); problem(err) != wire.CodeBusy {
+		t.Errorf("a renewal on the first day: %v", err)
+	}
+	young := fx.gate("cafe", "yard")
+	right(young)
+	if leaf := testkit.Must(x509.ParseCertificate(young.cert.Certificate[0]))(t); leaf.NotBefore.After(noon) || leaf.NotAfter.After(noon.Add(terminalLife)) {
+		t.Errorf("a gate's certificate is valid from %v to %v, it is %v", leaf.NotBefore, leaf.NotAfter, noon)
+	}
+	fx.clock.Add(-wrong)
+	for _, g := range []*gate{old, young} {
+		right(g)
+		g.left(0)
+	}
+}
+
+// A server that knows nothing of the time is believed, and its clock is set right later.
+func TestACertificateOfALaterTimeIsRenewed(t *testing.T) {
+	fx := newFixture(t)
+	fx.stop()
+	testkit.Check(t, os.Remove(fx.folder.path("keys", "clock")))
+	fx.elapsed = func() time.Duration { return 0 }
+	fx.clock.Add(terminalLife)
+	fx.start()
+	fx.facility("cafe")
+	g := fx.gate("cafe", "door")
+	fx.clock.Add(-terminalLife)
+	g.client = fx.client(&g.cert)
+	next := testkit.Must(renewedBy(t, g))(t)
+	next.left(0)
+	if leaf := testkit.Must(x509.ParseCertificate(next.cert.Certificate[0]))(t); leaf.NotBefore.After(noon) {
+		t.Errorf("renewed, it is valid from %v, it is %v", leaf.NotBefore, noon)
+	}
+	if _, err := renewedBy(t, next); problem(err) != wire.CodeBusy {
+		t.Errorf("renewed again at once: %v", err)
 	}
 }

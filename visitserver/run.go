@@ -62,7 +62,7 @@ func Run(ctx context.Context, c Config) (err error) {
 		return err
 	}
 	if c.Serve == nil {
-		conf, err := s.id.TLS(c.Now)
+		conf, err := s.id.TLS(c.Now, s.guard.Times)
 		if err != nil {
 			return err
 		}

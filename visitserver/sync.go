@@ -123,6 +123,13 @@ func (s *Server) takeHeartbeat(w http.ResponseWriter, r *http.Request, t caller,
 // certain is the time that has come for certain: what a gate says now is not of a later one, however far ahead the clock is.
 func (s *Server) certain() time.Time { return s.guard.Look().By.UTC().Truncate(time.Millisecond) }
 
+// earliest is the earliest that it may be. Terminals' certificates are dated and judged by it: one that begins or ends too
+// soon costs a renewal, one of a later time would shut its gate out.
+func (s *Server) earliest() time.Time {
+	at, _ := s.guard.Times()
+	return at
+}
+
 // keepHeartbeat returns what the gate is asked for if it tells of more as settled than is held of its journal.
 func (s *Server) keepHeartbeat(ctx context.Context, c caller, h wire.Heartbeat) (*wire.Resend, error) {
 	t := c.name

@@ -27,6 +27,7 @@ const (
 
 	rootLife    = 20 * 365 * 24 * time.Hour
 	serverRenew = 30 * 24 * time.Hour
+	slack       = 5 * time.Minute // by which clocks may differ from the one that a certificate was made by
 	serialBits  = 127
 )
 
@@ -92,11 +93,23 @@ func newSerial() *big.Int {
 	return n.Add(n, big.NewInt(1))
 }
 
-// ServerCertificate is the certificate of one server, made anew in time. It is safe for concurrent use.
+// Times tells the earliest and the latest time that it may be. Where nothing is in doubt they are one.
+type Times func() (earliest, latest time.Time)
+
+// ByOne are the times of a clock that is believed.
+func ByOne(now func() time.Time) Times {
+	return func() (earliest, latest time.Time) {
+		at := now()
+		return at, at
+	}
+}
+
+// ServerCertificate is the certificate of one server, made anew in time. It is valid at each time that it may be, so that a
+// server whose clock is wrong, or was, is reached by whoever has the right time. It is safe for concurrent use.
 type ServerCertificate struct {
 	ca    CA
 	hosts []string
-	now   func() time.Time
+	times Times
 
 	mu   sync.Mutex
 	held *tls.Certificate
@@ -104,11 +117,11 @@ type ServerCertificate struct {
 
 // ServerCertificate returns the certificate of a server that is reached under hosts, DNS names and IP addresses, at least
 // one. The first certificate is made at once.
-func (a CA) ServerCertificate(hosts []string, now func() time.Time) (*ServerCertificate, error) {
+func (a CA) ServerCertificate(hosts []string, times Times) (*ServerCertificate, error) {
 	if len(hosts) == 0 {
 		return nil, errors.New("no host name for the TLS certificate")
 	}
-	s := &ServerCertificate{ca: a, hosts: hosts, now: now}
+	s := &ServerCertificate{ca: a, hosts: hosts, times: times}
 	_, err := s.Get(nil)
 	return s, err
 }
@@ -117,8 +130,8 @@ func (a CA) ServerCertificate(hosts []string, now func() time.Time) (*ServerCert
 func (s *ServerCertificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.now()
-	if s.held != nil && now.Before(s.held.Leaf.NotAfter.Add(-serverRenew)) {
+	earliest, latest := s.times()
+	if s.held != nil && fits(s.held.Leaf, earliest, latest) {
 		return s.held, nil
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -126,7 +139,7 @@ func (s *ServerCertificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) 
 		return nil, fmt.Errorf("making the server's key: %w", err)
 	}
 	template := &x509.Certificate{
-		Subject: pkix.Name{CommonName: s.hosts[0]}, NotBefore: now.Add(-Backdate), NotAfter: now.Add(ServerLife),
+		Subject: pkix.Name{CommonName: s.hosts[0]}, NotBefore: earliest.Add(-Backdate), NotAfter: latest.Add(ServerLife),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	for _, h := range s.hosts {
@@ -142,4 +155,10 @@ func (s *ServerCertificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) 
 	}
 	s.held = &tls.Certificate{Certificate: [][]byte{cert.Raw, s.ca.Cert.Raw}, PrivateKey: key, Leaf: cert}
 	return s.held, nil
+}
+
+// fits reports whether a certificate can be used on. One of a clock that was ahead is not yet valid, or for too long.
+func fits(leaf *x509.Certificate, earliest, latest time.Time) bool {
+	return !earliest.Before(leaf.NotBefore.Add(Backdate-slack)) &&
+		latest.Before(leaf.NotAfter.Add(-serverRenew)) && !leaf.NotAfter.After(latest.Add(ServerLife+slack))
 }

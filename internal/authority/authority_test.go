@@ -23,7 +23,7 @@ func made(t *testing.T) CA {
 func TestWhoTrustsTheAuthorityReachesItsServer(t *testing.T) {
 	a := made(t)
 	now := noon
-	s := testkit.Must(a.ServerCertificate([]string{"visits.test", "127.0.0.1", "::1"}, func() time.Time { return now }))(t)
+	s := testkit.Must(a.ServerCertificate([]string{"visits.test", "127.0.0.1", "::1"}, ByOne(func() time.Time { return now })))(t)
 	listener := testkit.Must(tls.Listen("tcp", "127.0.0.1:0", &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: s.Get}))(t)
 	ended := make(chan struct{})
 	go func() {
@@ -72,7 +72,7 @@ func TestWhoTrustsTheAuthorityReachesItsServer(t *testing.T) {
 func TestCertificateIsRenewedInTime(t *testing.T) {
 	a := made(t)
 	now := noon
-	s := testkit.Must(a.ServerCertificate([]string{"visits.test"}, func() time.Time { return now }))(t)
+	s := testkit.Must(a.ServerCertificate([]string{"visits.test"}, ByOne(func() time.Time { return now })))(t)
 	serial := func() string {
 		t.Helper()
 		c := testkit.Must(s.Get(nil))(t)
@@ -91,8 +91,43 @@ func TestCertificateIsRenewedInTime(t *testing.T) {
 	if serial() != second {
 		t.Error("renewed twice")
 	}
-	if _, err := a.ServerCertificate(nil, time.Now); err == nil {
+	if _, err := a.ServerCertificate(nil, ByOne(time.Now)); err == nil {
 		t.Error("a server without a host was taken")
+	}
+}
+
+// A server's clock is ahead or behind for a while, alone or against what is known otherwise: whoever has the right time
+// reaches the server then and afterwards.
+func TestCertificateIsValidAtEachTimeThatItMayBe(t *testing.T) {
+	const wrong = 20 * 365 * 24 * time.Hour
+	for rule, then := range map[string]struct{ earliest, latest time.Duration }{
+		"ahead, and nothing else is known":  {wrong, wrong},
+		"ahead by minutes":                  {2 * slack, 2 * slack},
+		"ahead of what is known":            {0, wrong},
+		"behind, and nothing else is known": {-wrong, -wrong},
+		"behind what is known":              {-wrong, 0},
+	} {
+		t.Run(rule, func(t *testing.T) {
+			earliest, latest := noon.Add(then.earliest), noon.Add(then.latest)
+			s := testkit.Must(made(t).ServerCertificate([]string{"visits.test"}, func() (time.Time, time.Time) { return earliest, latest }))(t)
+			valid := func(from, to time.Time) string {
+				t.Helper()
+				leaf := testkit.Must(s.Get(nil))(t).Leaf
+				if leaf.NotBefore.After(from.Add(slack-Backdate)) || leaf.NotAfter.Before(to.Add(serverRenew)) {
+					t.Errorf("valid from %v to %v, it may be %v to %v", leaf.NotBefore, leaf.NotAfter, from, to)
+				}
+				return leaf.SerialNumber.String()
+			}
+			valid(earliest, latest)
+			earliest, latest = noon, noon
+			right := valid(noon, noon)
+			if leaf := testkit.Must(s.Get(nil))(t).Leaf; leaf.NotAfter.After(noon.Add(ServerLife + 2*slack)) {
+				t.Errorf("the clock is right, and the certificate is valid until %v", leaf.NotAfter)
+			}
+			if valid(noon, noon) != right {
+				t.Error("made anew while nothing changed")
+			}
+		})
 	}
 }
 

@@ -154,6 +154,12 @@ func (g *Clock) Look() Horizon {
 	return g.horizon(now)
 }
 
+// Times tells the earliest and the latest time that it may be.
+func (g *Clock) Times() (earliest, latest time.Time) {
+	h := g.Look()
+	return h.Earliest(), h.Latest()
+}
+
 func (g *Clock) horizon(now time.Time) Horizon {
 	h := Horizon{Now: now}
 	st := &g.state

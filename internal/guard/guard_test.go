@@ -427,3 +427,18 @@ func TestTheOldestDayKept(t *testing.T) {
 		}
 	}
 }
+
+func TestTheTimesThatItMayBe(t *testing.T) {
+	now := time.Date(2020, 7, 1, 3, 0, 0, 0, time.UTC)
+	for rule, c := range map[string]struct{ known, earliest, latest time.Time }{
+		"nothing is known":              {time.Time{}, now, now},
+		"the wall clock is ahead":       {now.AddDate(-1, 0, 0), now.AddDate(-1, 0, 0), now},
+		"the wall clock is behind":      {now.AddDate(1, 0, 0), now, now.AddDate(1, 0, 0)},
+		"it is as everything else says": {now, now, now},
+	} {
+		h := Horizon{Now: now, Known: c.known}
+		if h.Earliest() != c.earliest || h.Latest() != c.latest {
+			t.Errorf("%s: from %v to %v, want %v to %v", rule, h.Earliest(), h.Latest(), c.earliest, c.latest)
+		}
+	}
+}

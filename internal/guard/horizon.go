@@ -35,6 +35,14 @@ func (h Horizon) Latest() time.Time {
 	return h.Now
 }
 
+// Earliest is the earliest that it may be, by any clock.
+func (h Horizon) Earliest() time.Time {
+	if h.Known.IsZero() || h.Now.Before(h.Known) {
+		return h.Now
+	}
+	return h.Known
+}
+
 // Split returns which of these days are to be destroyed, and which are due by one clock alone; both in order, each day
 // once. day.Day.DestroyAt says when a day is due.
 func (h Horizon) Split(days []day.Day) (due, held []day.Day) {

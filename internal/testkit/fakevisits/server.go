@@ -93,7 +93,7 @@ func (s *Server) Loopback() *Server {
 // Serve answers on a listener, under a certificate for host, until the test ends. A server may serve on several.
 func (s *Server) Serve(l net.Listener, host string) {
 	s.t.Helper()
-	own := testkit.Must(s.CA.ServerCertificate([]string{host}, time.Now))(s.t)
+	own := testkit.Must(s.CA.ServerCertificate([]string{host}, authority.ByOne(time.Now)))(s.t)
 	server := &http.Server{
 		Handler: http.HandlerFunc(s.serve),
 		TLSConfig: &tls.Config{
