@@ -7,15 +7,16 @@ import (
 	"time"
 )
 
-const destroyEvery = 10 * time.Minute
+const (
+	destroyEvery = 10 * time.Minute
+	confirmEvery = 10 * time.Second // between two questions whether a time that was not confirmed has become so
+)
 
 // RunRetention ends the retention of all that the journal holds ([Journal.Forget], [Journal.Destroy], and files set aside)
-// until ctx ends, at once and then every ten minutes. now tells the time and whether it is confirmed: a clock that is not
+// until ctx ends, at once and then every ten minutes, and as soon as the time is confirmed that was not before. now tells the time and whether it is confirmed: a clock that is not
 // may not end anything but what is kept of delivered records, which goes by running time then. What is kept past its end
 // stands in [Stats].
 func (j *Journal) RunRetention(ctx context.Context, now func() (at time.Time, confirmed bool)) {
-	tick := time.NewTicker(destroyEvery)
-	defer tick.Stop()
 	for {
 		at, confirmed := now()
 		err := j.runOut(confirmed)
@@ -26,10 +27,33 @@ func (j *Journal) RunRetention(ctx context.Context, now func() (at time.Time, co
 		}
 		j.tell("ending retention", errors.Join(err, j.tidy()))
 		j.lookKept()
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
+		if !nextLook(ctx, confirmed, now) {
 			return
+		}
+	}
+}
+
+// nextLook waits for the time of the next look at what is kept, or until the time is confirmed if it was not; false if ctx
+// has ended.
+func nextLook(ctx context.Context, confirmed bool, now func() (time.Time, bool)) bool {
+	var ask <-chan time.Time
+	if !confirmed {
+		tick := time.NewTicker(confirmEvery)
+		defer tick.Stop()
+		ask = tick.C
+	}
+	next := time.NewTimer(destroyEvery)
+	defer next.Stop()
+	for {
+		select {
+		case <-ask:
+			if _, known := now(); known {
+				return true
+			}
+		case <-next.C:
+			return true
+		case <-ctx.Done():
+			return false
 		}
 	}
 }

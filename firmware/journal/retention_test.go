@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -173,5 +174,28 @@ func TestRetentionWaitsForATrustedClock(t *testing.T) {
 		}
 		cancel()
 		<-ended
+	})
+}
+
+// A gate that was off as retention ended looks as soon as its time is confirmed: it does not tell of it as overdue until its
+// next look.
+func TestRetentionLooksOnceTheTimeIsConfirmed(t *testing.T) {
+	s := newFixture(t)
+	j := s.open()
+	s.appendOn(j, seoulNoon, visit.ClockSynced, 3)
+	synctest.Test(t, func(t *testing.T) {
+		end := day.Of(seoulNoon).DestroyAt().Add(time.Hour)
+		var confirmed atomic.Bool
+		ended := retention(t, j, func() (time.Time, bool) { return end, confirmed.Load() })
+		time.Sleep(confirmEvery + time.Second)
+		if n := j.Stats().Destroyed; n != 0 {
+			t.Errorf("%d records destroyed by a clock that is not trusted", n)
+		}
+		confirmed.Store(true)
+		time.Sleep(confirmEvery)
+		if st := j.Stats(); st.Destroyed != 3 || st.Overdue(end) != 0 {
+			t.Errorf("%d records destroyed, want 3; overdue %v", st.Destroyed, st.Overdue(end))
+		}
+		ended()
 	})
 }
