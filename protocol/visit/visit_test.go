@@ -195,13 +195,13 @@ func TestARecordIsWhatALibraryEncodes(t *testing.T) {
 
 func TestMarshalRefuses(t *testing.T) {
 	for name, f := range map[string]func(*visit.Visit){
-		"the zero visit":      func(v *visit.Visit) { *v = visit.Visit{} },
-		"no time":             func(v *visit.Visit) { v.At = time.Time{} },
-		"no issuer":           func(v *visit.Visit) { v.Issuer = "" },
-		"a long issuer":       func(v *visit.Visit) { v.Issuer = strings.Repeat("a", 17) },
-		"a strange issuer":    func(v *visit.Visit) { v.Issuer = "na ver" },
-		"a strange clock":     func(v *visit.Visit) { v.Clock = 3 },
-		"a negative skew":     func(v *visit.Visit) { v.Skew = -time.Millisecond },
+		"the zero visit":         func(v *visit.Visit) { *v = visit.Visit{} },
+		"no time":                func(v *visit.Visit) { v.At = time.Time{} },
+		"no issuer":              func(v *visit.Visit) { v.Issuer = "" },
+		"a long issuer":          func(v *visit.Visit) { v.Issuer = strings.Repeat("a", 17) },
+		"a strange issuer":       func(v *visit.Visit) { v.Issuer = "na ver" },
+		"a strange clock":        func(v *visit.Visit) { v.Clock = 3 },
+		"a negative skew":        func(v *visit.Visit) { v.Skew = -time.Millisecond },
 		"a skew over the widest": func(v *visit.Visit) { v.Skew = day.MaxSkew + 1 },
 	} {
 		if b, err := changed(f).Marshal(); err == nil || b != nil {
