@@ -330,7 +330,17 @@ func TestNothingOfADayWhoseWeeksAreOverLeavesEvenBeforeItIsDestroyed(t *testing.
 
 func TestNoRegisterTakesAKeyThatNobodyOwns(t *testing.T) {
 	fx := newFixture(t)
+	direct := newDirectFixture(t, newMemoryStore())
 	for what, key := range testkit.BadKeys(t) {
+		for register, set := range map[string]func() error{
+			"officers":         func() error { return direct.AddOfficer(t.Context(), order.Officer{Name: "choi", Public: key}) },
+			"trust list":       func() error { return direct.SetTrustRoot(t.Context(), key) },
+			"health authority": func() error { return direct.SetAuthorityRoot(t.Context(), key) },
+		} {
+			if err := set(); err == nil {
+				t.Errorf("%s: taken by the register of the %s", what, register)
+			}
+		}
 		for _, req := range []AdminRequest{
 			{Command: "officer add", Args: []string{"choi", "kipass-officer:" + base64.RawURLEncoding.EncodeToString(key)}},
 			{Command: "trust-root", Args: []string{hex.EncodeToString(key)}},
