@@ -75,6 +75,9 @@ func (w *world) restoreServer() {
 	w.after(w.between(time.Hour, 24*time.Hour), func() {
 		b := w.backup
 		w.backup = nil
+		if w.copied() {
+			return
+		}
 		w.trace("the visit server is restored as it was %v ago", time.Since(b.at))
 		w.troubles.moment(serverRestored, time.Now())
 		if err := w.visits.restore(b); err != nil {
@@ -84,6 +87,12 @@ func (w *world) restoreServer() {
 		for _, g := range w.gates {
 			g.owes, g.cutOff = b, time.Now()
 			w.excuse(g)
+			if g.changed.After(b.at) && g.of == nil { // the register knows nothing of it
+				g.weather.change(func(c *conditions) { *c = conditions{} })
+				w.check("enrolling a gate that the backup does not know", g.enrolAgain())
+				g.revoked, g.changed = false, time.Now()
+				g.off(time.Minute, false)
+			}
 		}
 		w.askOf(b.at, time.Now())
 	})
@@ -119,6 +128,10 @@ func (w *world) restoreIssuer() {
 	i.close()
 	w.check("issuer "+i.name+" after a backup", errors.Join(os.CopyFS(dir, os.DirFS(i.dir)), i.open(w)))
 	w.after(w.between(time.Hour, 24*time.Hour), func() {
+		if i.rekeyed.After(at) { // a backup of before is of no use
+			w.check("an issuer's old backup", os.RemoveAll(dir))
+			return
+		}
 		w.trace("issuer %s is restored as it was %v ago", i.name, time.Since(at))
 		i.close()
 		w.check("issuer "+i.name+" from a backup", errors.Join(os.RemoveAll(i.dir), os.CopyFS(i.dir, os.DirFS(dir)), os.RemoveAll(dir), i.open(w)))

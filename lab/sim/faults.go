@@ -18,7 +18,7 @@ func (w *world) between(least, most time.Duration) time.Duration {
 }
 
 // faults is everything that goes wrong.
-var faults = slices.Concat(everyday, ofOperators, ofFiles)
+var faults = slices.Concat(everyday, ofOperators, ofFiles, ofKeys, ofDevices)
 
 // everyday is what breaks by itself, with how often it does.
 var everyday = []fault{

@@ -24,7 +24,9 @@ import (
 type issuerParty struct {
 	name    string
 	dir     string
-	about   token.Issuer // as the trust list says it
+	about   token.Issuer    // as the trust list says it
+	revoked map[string]bool // keys, by their names
+	rekeyed time.Time       // when keys were last revoked
 	clock   *wallClock
 	service *issuer.Issuer
 	handler atomic.Pointer[http.Handler]
@@ -33,7 +35,7 @@ type issuerParty struct {
 }
 
 func newIssuer(w *world, name string) (*issuerParty, error) {
-	i := &issuerParty{name: name, dir: w.path("issuer-" + name), clock: newWallClock()}
+	i := &issuerParty{name: name, dir: w.path("issuer-" + name), revoked: map[string]bool{}, clock: newWallClock()}
 	if err := issuer.Init(i.dir, "", issuer.About{Name: name, Hosts: []string{name}}, time.Now()); err != nil {
 		return nil, err
 	}

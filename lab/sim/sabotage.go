@@ -35,6 +35,11 @@ const (
 	mutedDoubt     Sabotage = "the server does not tell that its clock is in doubt"
 	falseAlert     Sabotage = "the server accuses a gate of a gap"
 	falseAlarm     Sabotage = "a gate misses a reader that is there"
+	staleLists     Sabotage = "the trust list without a revoked key reaches nobody"
+	hastyIssuer    Sabotage = "an issuer signs with a key before gates know it"
+	secretWipe     Sabotage = "a gate loses its disk and nobody reckons with it"
+	blindOperator  Sabotage = "an operator acknowledges alerts before anybody reads them"
+	toughGate      Sabotage = "a gate goes on when it is revoked"
 	wrongHolder    Sabotage = "the codes are somebody else's"
 )
 
@@ -98,7 +103,16 @@ func (w *world) sabotageAtNight() {
 		dir := w.visits.folder.Dir
 		w.hoard(filepath.Join(dir, "keys", "days", day.Of(w.begun).String()+".key"), filepath.Join(dir, "audit", "notes"))
 	})
+	g := w.gates[0]
 	w.sabotaged(deafGates, w.restoreServer)
+	w.sabotaged(staleLists, func() { w.revokeSigningKey(w.issuers[0]) })
+	w.sabotaged(hastyIssuer, func() { w.rotateSigningKey(w.issuers[0]) })
+	w.sabotaged(blindOperator, func() { w.copyGate(g) })
+	w.sabotaged(toughGate, func() { w.revoke(g) })
+	w.sabotaged(secretWipe, func() {
+		w.wipe(g)
+		g.weather.change(func(c *conditions) { c.down = !c.down })
+	})
 	w.sabotaged(chattyIssuer, func() {
 		w.must(os.WriteFile(filepath.Join(w.issuers[0].dir, "holders"), []byte(w.crowd.holders[0].phone), 0o600))
 	})

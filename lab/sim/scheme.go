@@ -3,6 +3,8 @@ package sim
 import (
 	"crypto/ed25519"
 	"encoding/hex"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/kipass/kipass/protocol/token"
@@ -12,16 +14,27 @@ import (
 type scheme struct {
 	root    ed25519.PrivateKey
 	version uint64
-	newest  []byte       // the trust list in force, signed
-	trust   *token.Trust // what everybody is told, for reading the codes of the crowd
+	newest  []byte // the trust list in force, signed
+	list    token.TrustList
+	changed time.Time // when the list was last changed
+
+	// The crowd reads its codes whoever has signed them: by lists of all keys that there ever were.
+	every  map[string]token.Issuer
+	reader ed25519.PrivateKey // signs these lists
+	read   uint64             // version
+	trust  *token.Trust       // for reading the codes of the crowd
 }
 
 func newScheme() *scheme {
-	public, root, err := ed25519.GenerateKey(nil)
+	_, root, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		panic(err)
 	}
-	return &scheme{root: root, trust: token.NewTrust(public)}
+	public, reader, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		panic(err)
+	}
+	return &scheme{root: root, trust: token.NewTrust(public), reader: reader, every: map[string]token.Issuer{}}
 }
 
 func (s *scheme) public() string { return hex.EncodeToString(s.root.Public().(ed25519.PublicKey)) }
@@ -32,11 +45,38 @@ func (s *scheme) sign(issuers []*issuerParty) ([]byte, error) {
 	now := time.Now().UTC().Truncate(time.Second)
 	list := token.TrustList{Version: s.version, IssuedAt: now, Expires: now.Add(365 * 24 * time.Hour)}
 	for _, i := range issuers {
-		list.Issuers = append(list.Issuers, i.about)
+		s.meet(i.about)
+		told := i.about
+		told.Keys = slices.DeleteFunc(slices.Clone(told.Keys), func(k token.IssuerKey) bool { return i.revoked[token.KeyID(k.Public).String()] })
+		list.Issuers = append(list.Issuers, told)
 	}
 	var err error
-	if s.newest, err = token.SignTrustList(s.root, list); err != nil {
-		return nil, err
+	s.newest, err = token.SignTrustList(s.root, list)
+	s.list = list
+	return s.newest, err
+}
+
+// meet lets the crowd know an issuer's keys.
+func (s *scheme) meet(i token.Issuer) {
+	known := s.every[i.Name]
+	for _, k := range i.Keys {
+		if !slices.ContainsFunc(known.Keys, func(old token.IssuerKey) bool { return old.Public.Equal(k.Public) }) {
+			known.Keys = append(known.Keys, k)
+		}
 	}
-	return s.newest, s.trust.Update(s.newest)
+	i.Keys = known.Keys
+	s.every[i.Name] = i
+	s.read++
+	now := time.Now().UTC().Truncate(time.Second)
+	list := token.TrustList{Version: s.read, IssuedAt: now, Expires: now.Add(365 * 24 * time.Hour)}
+	for _, name := range slices.Sorted(maps.Keys(s.every)) {
+		list.Issuers = append(list.Issuers, s.every[name])
+	}
+	raw, err := token.SignTrustList(s.reader, list)
+	if err == nil {
+		err = s.trust.Update(raw)
+	}
+	if err != nil {
+		panic(err)
+	}
 }

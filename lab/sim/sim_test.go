@@ -128,6 +128,11 @@ func TestEveryPromiseCanBreak(t *testing.T) {
 		wrongHolder:    {2, "were not there"},
 		hoardingGate:   {32, "gate-0 still shows a visit"},
 		sparedKey:      {32, "visit server still has the key"},
+		staleLists:     {4, "green for a foreign code"},
+		hastyIssuer:    {3, "refuses a fresh code"},
+		secretWipe:     {5, "are stored"},
+		blindOperator:  {4, "nobody is told that there are two"},
+		toughGate:      {4, "green though it is revoked"},
 		deafGates:      {3, "are stored"},
 		chattyIssuer:   {1, "readable on its disk: holders"},
 	} {

@@ -59,6 +59,7 @@ type world struct {
 	thief     thief
 	backup    *serverBackup    // of the visit server, to be restored; nil: none
 	lost      []span           // times of which not everybody can be named any more
+	copies    int              // of gates, ever
 	damaged   map[day.Day]bool // days of which something was damaged
 	troubles  *timeline
 	unsound   time.Time // when something all gates depend on was last wrong
