@@ -35,10 +35,12 @@ var clocks = []cause{{gateClock, wordLag}, {serverClock, wordLag}, {issuerClock,
 // explained are the faults that a gate may show, each with all that explains it. One that is not named must never be
 // shown: nothing that happens here causes it.
 var explained = map[health.Code][]cause{
-	health.NotEnrolled: {{gateStarts, bootLag}},
+	health.NotEnrolled: {{gateStarts, bootLag}, {otherDevice, linkLag}},
+	health.Revoked:     {{otherDevice, tellLag}},
 	// An answer with a time before 1970 is no answer of a visit server's.
 	health.Offline: {
 		{gateStarts, bootLag}, {noNetwork, linkLag}, {poorNetwork, linkLag}, {serverOff, linkLag}, {serverClock, tellLag},
+		{otherDevice, tellLag},
 	},
 	health.ClockUntrusted: clocks,
 	health.ClockDoubted:   clocks,
@@ -51,8 +53,8 @@ var explained = map[health.Code][]cause{
 	health.JournalFull:   {{diskFull, lookLag}},
 	health.JournalFailed: {{diskTrouble, lookLag}, {diskFull, lookLag}},
 	health.AllRefused:    {{allRefused, time.Second}},
-	health.JournalJumped: {{gateClock, pastLag}, {serverClock, pastLag}, {serverRestored, pastLag}},
-	health.Quarantined:   {{serverRestored, pastLag}},
+	health.JournalJumped: {{gateClock, pastLag}, {serverClock, pastLag}, {serverRestored, pastLag}, {otherDevice, pastLag}},
+	health.Quarantined:   {{serverRestored, pastLag}, {otherDevice, pastLag}},
 }
 
 // explainedByDate are more of them where certificates are judged: over TLS.

@@ -107,9 +107,9 @@ func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Se
 
 // suspicious tells whether anything has happened that may look as if a gate were copied, or its journal lost.
 func (w *world) suspicious() bool {
-	strange := len(w.damaged) > 0 || w.lately(pastLag, serverClock, serverRestored)
+	strange := len(w.damaged) > 0 || w.copies > 0 || w.lately(pastLag, serverClock, serverRestored)
 	for _, g := range w.gates {
-		strange = strange || len(g.troubles.of(gateClock)) > 0 || !g.forgot.IsZero()
+		strange = strange || len(g.troubles.of(gateClock)) > 0 || !g.forgot.IsZero() || !g.changed.IsZero()
 	}
 	return strange
 }

@@ -20,6 +20,7 @@ const (
 	clockStepped = "the clock was set wrong while there was no network, and nobody vouches for it"
 	clockMisled  = "the gate's time server is wrong, and all others are right"
 	allRefused   = "all codes were refused for a minute"
+	otherDevice  = "the gate has lately become another device, or is copied, or revoked"
 	outOfService = "a visitor was told that the gate is out of service"
 
 	serverOff      = "the visit server is off"
@@ -54,6 +55,7 @@ func (g *gateParty) troubled(now time.Time) {
 	note(noNetwork, sky.down || sky.portal)
 	note(poorNetwork, sky.delay > 0 || sky.lost > 0)
 	note(diskFull, full)
+	note(otherDevice, g.revoked || g.w.copied() || !g.changed.IsZero() && now.Sub(g.changed) < 3*24*time.Hour)
 	note(diskTrouble, bad)
 	note(gateClock, off != 0 || !synced)
 	down, isDown := g.troubles.since(noNetwork)
