@@ -5,7 +5,6 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -97,16 +96,8 @@ func newWorld(t *testing.T, opts Options) (w *world, clean func()) {
 	}
 	w.opts.Gates = max(1, w.opts.Gates)
 	w.report.Days = w.opts.Days
-	w.dir = folder(t)
-	return w, func() { _ = os.RemoveAll(w.dir) }
-}
-
-// folder makes the folder of a run, in memory where there is such a file system: nothing in it need outlive the run.
-func folder(t *testing.T) string {
-	if dir, err := os.MkdirTemp("/dev/shm", "kipass-sim-"); err == nil {
-		return dir
-	}
-	return t.TempDir()
+	w.dir, clean = folder(t)
+	return w, clean
 }
 
 func (w *world) play() error {
