@@ -46,7 +46,8 @@ func (v *visitParty) backUp() (*serverBackup, error) {
 	return b, errors.Join(os.CopyFS(b.dir, os.DirFS(v.folder.Dir)), v.start())
 }
 
-// restore puts a backup in the place of what the server has, and gives it the newest trust list, as an operator has to.
+// restore puts a backup in the place of what the server has, and gives it the newest trust list and the time, as an operator
+// has to. One who sees a clock that is wrong lets it be.
 func (v *visitParty) restore(b *serverBackup) error {
 	v.stop()
 	dir := v.w.path(fmt.Sprintf("restored-%d", v.w.report.Starts))
@@ -57,7 +58,12 @@ func (v *visitParty) restore(b *serverBackup) error {
 	if err := v.start(); err != nil {
 		return err
 	}
-	return v.operate(visitserver.AdminRequest{Command: "trust-list", File: v.w.scheme.newest}, nil)
+	err := v.operate(visitserver.AdminRequest{Command: "trust-list", File: v.w.scheme.newest}, nil)
+	if v.clock.right() {
+		confirm := visitserver.AdminRequest{Command: "destroy", Args: []string{visitserver.ConfirmClock}}
+		err = errors.Join(err, v.operate(confirm, nil))
+	}
+	return err
 }
 
 // restoreServer lets the visit server lose all that came after a backup.

@@ -122,10 +122,7 @@ func (w *world) uncover(c *gateParty) {
 		return
 	}
 	name := string(g.config.Place.Name)
-	acknowledge := func() error {
-		return w.visits.operate(visitserver.AdminRequest{Command: "alert acknowledge", Args: []string{facility, name}}, nil)
-	}
-	w.sabotaged(blindOperator, func() { _ = acknowledge() })
+	w.sabotaged(blindOperator, func() { _ = w.acknowledge(g) })
 	var told struct{ Alerts []visitserver.Alert }
 	w.check("listing alerts", w.visits.operate(visitserver.AdminRequest{Command: "alert list"}, &told))
 	seen := slices.ContainsFunc(told.Alerts, func(a visitserver.Alert) bool {
@@ -138,9 +135,15 @@ func (w *world) uncover(c *gateParty) {
 	w.crowd.collect(c)
 	w.gates = slices.DeleteFunc(w.gates, func(g *gateParty) bool { return g == c })
 	w.trace("the copy of %s is found, alerts %d", g.name, len(told.Alerts))
-	if err := acknowledge(); err != nil && seen {
+	if err := w.acknowledge(g); err != nil && seen {
 		w.violated("an alert is not acknowledged: %v", err)
 	}
+}
+
+// acknowledge has the operator look into a gate's alerts.
+func (w *world) acknowledge(g *gateParty) error {
+	name := string(g.config.Place.Name)
+	return w.visits.operate(visitserver.AdminRequest{Command: "alert acknowledge", Args: []string{facility, name}}, nil)
 }
 
 // configure makes the gate's configuration, with a code to enrol with.

@@ -23,7 +23,7 @@
 //   - Whoever is shown green is recorded, within 3 s; each presentation has one outcome; one code opens a gate once; an old
 //     picture opens none (promises.go).
 //   - Every green is stored exactly once – what a restored server lacks comes back from its gates –, and an inquiry finds
-//     everybody who was there and nobody else, or says that it is not complete.
+//     everybody who was there and nobody else, or says that it is not complete. Once all has been well for a day it is complete.
 //   - Every fault that a gate shows, and every alarm of the servers, has a cause; every trouble that a gate or a server has to
 //     tell of is told in time, for as long as it lasts (troubles.go, alarms.go, metrics.go).
 //   - A code of a key that is revoked, and a gate that is, show no green once the gate can have heard of it. What a lost disk

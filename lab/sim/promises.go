@@ -233,8 +233,10 @@ func (w *world) whoWasThere(from, to time.Time) (complete bool) {
 			extra++
 		}
 	}
-	w.trace("inquiry %s to %s: %d contacts, truth %d", from.Format("01-02 15:04"), to.Format("01-02 15:04"), len(found), len(was))
+	w.trace("inquiry %s to %s: %d contacts, truth %d, lacking %v %v %v", from.Format("01-02 15:04"), to.Format("01-02 15:04"),
+		len(found), len(was), list.Missing, list.Shortfalls, list.Untold)
 	w.sabotaged(silentList, func() { list.Complete = true })
+	w.sabotaged(timidList, func() { list.Complete = false })
 	// Of a gate that is copied nobody knows until both devices have delivered: either says that it is all there is.
 	if missing > 0 && list.Complete && !w.copied() {
 		w.violated("%d of %d persons who were there %s to %s are not found, and the list calls itself complete", missing, len(was), from, to)

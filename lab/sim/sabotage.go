@@ -27,6 +27,7 @@ const (
 	stubbornStore  Sabotage = "the server's store takes nothing"
 	lazyIssuers    Sabotage = "the issuers destroy nothing"
 	silentList     Sabotage = "the contact list does not tell what is missing"
+	timidList      Sabotage = "the contact list never calls itself complete"
 	hoardingGate   Sabotage = "a gate keeps a copy of what it has delivered"
 	sparedKey      Sabotage = "a copy of a day's key lies in another folder under another name"
 	chattyIssuer   Sabotage = "an issuer writes down in the clear who its holders are"

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"testing/cryptotest"
@@ -52,13 +53,29 @@ func TestAClockAheadDestroysNothingUndelivered(t *testing.T) {
 					t.Errorf("%d undelivered visits are left and %d destroyed, of 6", s.Backlog, s.Destroyed)
 				}
 				g.clock.set(0, true)
-				w.must(w.settle())
+				w.must(errors.Join(w.settle(), w.takeStock()))
 				if w.report.Stored != 6 {
 					t.Errorf("%d of 6 visits are stored", w.report.Stored)
 				}
 			})
 		})
 	}
+}
+
+// A visit server that is restored from a backup day after day, while its operator gives it the time each time, keeps nothing
+// late.
+func TestAServerThatIsRestoredAgainAndAgainKeepsNothingLate(t *testing.T) {
+	scene(t, func(w *world) {
+		w.crowd.visitorWho(w.gates[0], func(tk *ticket) { w.crowd.show(w.gates[0], tk, tk.text, 3*time.Second) })
+		time.Sleep(27*24*time.Hour + 12*time.Hour)
+		for range 4 {
+			b, err := w.visits.backUp()
+			w.must(err)
+			time.Sleep(20 * time.Hour)
+			w.must(w.visits.restore(b))
+		}
+		w.lifetimes()
+	})
 }
 
 // A gate that has been without network and visitors for a month has one source of time. That and the running time since others

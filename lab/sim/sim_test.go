@@ -121,6 +121,7 @@ func TestEveryPromiseCanBreak(t *testing.T) {
 		stubbornStore:  {1, "not everything is delivered"},
 		lazyIssuers:    {33, "issuer .* still has the key .* too late(?s:.*)issuer .* still has the data .* too late"},
 		silentList:     {6, "are not found, and the list calls itself complete"},
+		timidList:      {1, "an inquiry is not complete"},
 		mutedAlarm:     {1, `does not show .offline.`},
 		mutedDoubt:     {3, "clock is off by .* and it does not tell"},
 		falseAlert:     {1, `has an alert without a cause: .*gap`},

@@ -102,7 +102,7 @@ func newWorld(t *testing.T, opts Options) (w *world, clean func()) {
 
 func (w *world) play() error {
 	defer w.close()
-	for _, step := range []func() error{w.found, w.live, w.settle} {
+	for _, step := range []func() error{w.found, w.live, w.settle, w.recovered, w.takeStock} {
 		if err := step(); err != nil {
 			return err
 		}
