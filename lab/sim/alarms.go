@@ -37,6 +37,8 @@ var clocks = []cause{{gateClock, wordLag}, {serverClock, wordLag}, {issuerClock,
 var explained = map[health.Code][]cause{
 	health.NotEnrolled: {{gateStarts, bootLag}, {otherDevice, linkLag}},
 	health.Revoked:     {{otherDevice, tellLag}},
+	// A server that was restored from a backup does not know a gate that was enrolled after it.
+	health.CertificateLost: {{otherDevice, linkLag}},
 	// An answer with a time before 1970 is no answer of a visit server's.
 	health.Offline: {
 		{gateStarts, bootLag}, {noNetwork, linkLag}, {poorNetwork, linkLag}, {serverOff, linkLag}, {serverClock, tellLag},

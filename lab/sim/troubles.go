@@ -107,7 +107,7 @@ func (g *gateParty) tell(p *presentation, s shown) {
 	if g.refusals.codes == nil {
 		g.refusals = refusals{since: p.at, codes: map[string]bool{}}
 	}
-	id := "foreign"
+	id := p.at.String() // of a key that is revoked: each is shown once
 	if p.ticket != nil {
 		id = p.ticket.id
 	}
