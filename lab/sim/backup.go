@@ -96,7 +96,7 @@ func (w *world) restoreServer() {
 			if g.changed.After(b.at) && g.of == nil { // the register knows nothing of it
 				g.weather.change(func(c *conditions) { *c = conditions{} })
 				w.check("enrolling a gate that the backup does not know", g.enrolAgain())
-				g.revoked, g.changed = false, time.Now()
+				g.changed = time.Now()
 				g.off(time.Minute, false)
 			}
 		}

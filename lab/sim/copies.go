@@ -27,6 +27,7 @@ func (g *gateParty) enrolAgain() error {
 	if err != nil {
 		return err
 	}
+	g.revoked = false
 	return g.configure(terminal.Code)
 }
 
@@ -77,7 +78,7 @@ func (w *world) reinstate(g *gateParty) {
 	}
 	g.weather.change(func(c *conditions) { *c = conditions{} }) // the technician looks after it
 	w.check("enrolling a gate anew", g.enrolAgain())
-	g.revoked, g.changed = false, time.Now()
+	g.changed = time.Now()
 	g.off(time.Minute, false)
 }
 
