@@ -379,9 +379,8 @@ func TestAClockThatJumpsAheadDestroysNothingForADay(t *testing.T) {
 	if err := fx.tryAdmin(nil, AdminRequest{Command: "destroy", Args: []string{"yes"}}); err == nil || !exists(t, key) {
 		t.Errorf("another word than the one: %v", err)
 	}
-	var out struct{ Destroyed []Tombstone }
-	fx.admin(&out, "destroy", ConfirmClock)
-	if len(out.Destroyed) != 1 || out.Destroyed[0].Day != day.String() || exists(t, key) || fx.ledger().HeldBack != nil {
-		t.Errorf("confirmed: destroyed %+v", out.Destroyed)
+	fx.admin(nil, "destroy", ConfirmClock) // or by the server itself, which may be looking: once the clock is confirmed
+	if _, told := tombstones(t, fx.folder)[day.String()]; !told || exists(t, key) || fx.ledger().HeldBack != nil {
+		t.Errorf("confirmed: the log tells of the day: %v, its key is there: %v", told, exists(t, key))
 	}
 }

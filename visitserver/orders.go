@@ -187,14 +187,15 @@ func about(kind string, o order.Approved, now time.Time) auditlog.Entry {
 }
 
 // refuse tells why an order does not hold. Two officers who would have the answer go to a key that the authority does not
-// know become an entry of the audit log, one for each order: whoever has it may send it again and again.
+// know become an entry of the audit log and a line of the operator's, one for each order: whoever has it may send it again and
+// again.
 func (s *Server) refuse(raw []byte, err error, now time.Time) error {
-	s.strangers.Warn(s.log, "an order was refused", "error", err)
 	var recipient *order.RecipientError
-	if errors.As(err, &recipient) {
-		if s.refused.Told(raw) {
-			return recipientRefused.With(err.Error())
-		}
+	if errors.As(err, &recipient) && s.refused.Told(raw) {
+		return recipientRefused.With(err.Error())
+	}
+	s.strangers.Warn(s.log, "an order was refused", "error", err)
+	if recipient != nil {
 		entry := about(auditlog.KindRefused, recipient.Order, now)
 		entry.Note = order.CodeRecipient
 		if _, failed := s.audit.Append(entry); failed != nil {
