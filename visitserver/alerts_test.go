@@ -82,6 +82,14 @@ func TestAlertsOfCopiedGates(t *testing.T) {
 			g.left(0)
 			return g.one(9 * time.Hour)
 		}, []string{AlertLate}},
+		"old visits by a clock that the gate did not trust": {func(fx *fixture, g *gate) []string {
+			fx.clock.Add(10 * time.Hour)
+			g.left(0)
+			v := newVisit(fx.clock.Now().Add(-9 * time.Hour))
+			v.Clock = visit.ClockUntrusted
+			g.journalled(v)
+			return g.deliver().Alerts
+		}, nil},
 		"old visits of a server that was restored": {func(fx *fixture, g *gate) []string {
 			fx.clock.Add(10 * time.Hour)
 			_, err := g.beat(wire.Heartbeat{Journal: g.journal, Settled: 1}) // which the server lacks

@@ -184,36 +184,53 @@ func replaceByFile(t *testing.T, dir string) {
 	testkit.Check(t, os.WriteFile(dir, []byte("x"), 0o600))
 }
 
-// Each of the records is one that no gate writes; the visits before and behind it are taken.
+// Each of the records is one that no gate writes; the visits before and behind it are taken, and that one may be missing is
+// told in answers to orders.
 func TestOneMalformedRecordIsRefusedAlone(t *testing.T) {
-	for rule, spoil := range map[string]func(s *visit.Segment){
-		"without bytes":         func(s *visit.Segment) { s.Records[1].Data = nil },
-		"of a byte":             func(s *visit.Segment) { s.Records[1].Data = []byte{1} },
-		"of the tag alone":      func(s *visit.Segment) { s.Records[1].Data = make([]byte, visit.SealOverhead) },
-		"a byte too long":       func(s *visit.Segment) { s.Records[1].Data = make([]byte, visit.MaxSealed+1) },
-		"far too long":          func(s *visit.Segment) { s.Records[1].Data = make([]byte, 100_000) },
-		"of other bytes":        func(s *visit.Segment) { s.Records[1].Data[0] ^= 1 },
-		"in a broken epoch":     func(s *visit.Segment) { insertEpoch(s, make([]byte, visit.EncSize)) },
-		"in an epoch cut short": func(s *visit.Segment) { insertEpoch(s, make([]byte, 3)) },
+	for rule, c := range map[string]struct {
+		spoil  func(g *gate, s *visit.Segment)
+		reason string
+	}{
+		"without bytes":         {func(_ *gate, s *visit.Segment) { s.Records[1].Data = nil }, refuseMalformed},
+		"of a byte":             {func(_ *gate, s *visit.Segment) { s.Records[1].Data = []byte{1} }, refuseMalformed},
+		"of the tag alone":      {func(_ *gate, s *visit.Segment) { s.Records[1].Data = make([]byte, visit.SealOverhead) }, refuseMalformed},
+		"a byte too long":       {func(_ *gate, s *visit.Segment) { s.Records[1].Data = make([]byte, visit.MaxSealed+1) }, refuseMalformed},
+		"far too long":          {func(_ *gate, s *visit.Segment) { s.Records[1].Data = make([]byte, 100_000) }, refuseMalformed},
+		"of no visit":           {sealNoVisit, refuseMalformed},
+		"of other bytes":        {func(_ *gate, s *visit.Segment) { s.Records[1].Data[0] ^= 1 }, refuseUnsealable},
+		"in a broken epoch":     {func(_ *gate, s *visit.Segment) { insertEpoch(s, make([]byte, visit.EncSize)) }, refuseUnsealable},
+		"in an epoch cut short": {func(_ *gate, s *visit.Segment) { insertEpoch(s, make([]byte, 3)) }, refuseUnsealable},
 	} {
 		t.Run(rule, func(t *testing.T) {
 			fx := newFixture(t)
 			fx.facility("cafe")
+			a := newInvestigators(fx)
 			g := fx.gate("cafe", "door")
 			g.journalled(newVisit(noon), newVisit(noon), newVisit(noon))
 			s := g.segment(3)
-			spoil(&s)
+			c.spoil(g, &s)
 			for range 2 {
 				r, err := g.send(s)
-				if err != nil || r.Settled.Through != 3 || len(r.Settled.Refused) != 1 || r.Settled.Refused[0].Seq != 2 {
-					t.Fatalf("receipt %+v, %v; want record 2 refused and no other", r, err)
+				if err != nil || r.Settled.Through != 3 || !slices.Equal(r.Settled.Refused, []visit.Refusal{{Seq: 2, Reason: c.reason}}) {
+					t.Fatalf("receipt %+v, %v; want record 2 refused as %s and no other", r, err, c.reason)
 				}
 			}
 			if n := fx.stored("cafe"); n != 2 {
 				t.Errorf("stored %d visits, want 2", n)
 			}
+			answer, refused := inquire(t, fx, a, a.approved(t, a.order(fx, "cafe", noon.Add(-time.Hour), noon.Add(time.Second))))
+			if refused != "" || len(answer.Gates) != 1 || len(answer.Gates[0].Gaps) != 1 {
+				t.Errorf("refused %q, the answer tells of %+v, want one gap", refused, answer.Gates)
+			}
 		})
 	}
+}
+
+// sealNoVisit puts something else than a visit into record 2, sealed as it should be.
+func sealNoVisit(g *gate, s *visit.Segment) {
+	sealer := testkit.Must(visit.NewSealer(g.sealKey, g.facility, g.name, 2))(g.fx.t)
+	insertEpoch(s, sealer.Epoch().Enc)
+	s.Records[1].Data = sealer.Seal(nil, 2, []byte("no visit"))
 }
 
 // insertEpoch puts record 2 into an epoch of its own, and record 3 back into the good one.

@@ -117,6 +117,25 @@ func TestTheAnswerTellsWhatOfEachGateIsMissing(t *testing.T) {
 	}
 }
 
+// A gate that is revoked was at its door until then: what it had not delivered is lacking all the same.
+func TestARevokedGateIsToldInTheAnswer(t *testing.T) {
+	fx := newFixture(t)
+	fx.facility("cafe")
+	a := newInvestigators(fx)
+	g := fx.gate("cafe", "door")
+	g.one(0)
+	g.left(3)
+	fx.clock.Add(time.Hour)
+	fx.admin(nil, "terminal revoke", "cafe", "door")
+	answer, refused := inquire(t, fx, a, a.approved(t, a.order(fx, "cafe", noon.Add(-time.Hour), fx.clock.Now())))
+	if refused != "" || len(answer.Scans) != 1 || len(answer.Gates) != 1 {
+		t.Fatalf("refused %q, %d scans, gates %+v", refused, len(answer.Scans), answer.Gates)
+	}
+	if s := answer.Gates[0]; s.Gate != "door" || s.Backlog != 3 || !s.Receipt.Equal(noon) {
+		t.Errorf("told is %+v", s)
+	}
+}
+
 func TestADamagedDayIsToldInTheAnswerBesideWhatIsLeft(t *testing.T) {
 	fx := newDamagedFixture(t)
 	testkit.Check(t, os.WriteFile(fx.keyPath(), []byte("damaged"), 0o600))
