@@ -1,11 +1,14 @@
 package httpserver
 
 import (
+	"crypto/ed25519"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -131,6 +134,43 @@ func TestConnectionsBetweenTwoRequestsMakeRoom(t *testing.T) {
 	c.all["most"] = &fakeConn{name: "most", address: c.all["10.0.0.3-1"].address}
 	c.become(http.StateNew, "most")
 	c.expectClosed(t, "an address that is at work on its whole part", "most")
+}
+
+// Whoever is evicted may read nothing any more: what TLS says at a connection's end would wait for that, and with it everybody
+// who comes or goes.
+func TestAnEvictionWaitsForNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		served := tls.Server(theirs, &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}})
+		peer := tls.Client(ours, &tls.Config{InsecureSkipVerify: true})
+		go func() {
+			testkit.Check(t, peer.Handshake())
+			_, _ = peer.Read(make([]byte, 1)) // the tickets, up to the first byte
+		}()
+		testkit.Check(t, served.Handshake())
+		_, _ = served.Write([]byte{1})
+		synctest.Wait()
+		c := newConnections(1, addressOf)
+		c.state(served, http.StateNew)
+		c.state(served, http.StateActive)
+		c.state(served, http.StateIdle)
+		begun := time.Now()
+		c.state(&fakeConn{address: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}}, http.StateNew)
+		if took := time.Since(begun); took != 0 || len(c.all) != 1 || c.all[served] != nil {
+			t.Errorf("it took %v, and %d connections are left", took, len(c.all))
+		}
+		if _, err := io.Copy(io.Discard, ours); err != nil {
+			t.Errorf("the evicted connection is not closed: %v", err)
+		}
+	})
+}
+
+// selfSigned is a certificate that nothing vouches for.
+func selfSigned(t *testing.T) tls.Certificate {
+	pub, key, err := ed25519.GenerateKey(nil)
+	testkit.Check(t, err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	return tls.Certificate{Certificate: [][]byte{testkit.Must(x509.CreateCertificate(nil, template, template, pub, key))(t)}, PrivateKey: key}
 }
 
 // An address of version 6 is as good as all others of its network.
