@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kipass/kipass/firmware/journal/boltcheck"
+	"github.com/kipass/kipass/internal/boltcheck"
 	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/protocol/visit"
 )

@@ -7,7 +7,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -16,7 +15,7 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/sys/unix"
 
-	"github.com/kipass/kipass/firmware/journal/boltcheck"
+	"github.com/kipass/kipass/internal/boltcheck"
 	"github.com/kipass/kipass/internal/diskspace"
 	"github.com/kipass/kipass/internal/durable"
 )
@@ -82,25 +81,25 @@ func lockDir(dir string, exclusive bool) (*os.File, error) {
 	return nil, fmt.Errorf("locking journal in %s: %w", dir, err)
 }
 
-// catchPanic runs f and turns a panic, a memory fault on the mapped file included, into an error wrapping errPanic.
-func catchPanic(f func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", errPanic, p)
-		}
-	}()
-	return f()
-}
+// catchPanic is [boltcheck.Catch] with the journal's errors.
+func catchPanic(f func() error) error { return markDamage(boltcheck.Catch(f)) }
 
 // checkFile says what is torn in the journal file at path, see [boltcheck.Check]. Errors wrap errDamaged where the file
 // cannot go on being used.
 func checkFile(path string) (torn string, err error) {
 	torn, err = boltcheck.Check(path, bucketMeta, bucketEpochs, bucketRecords, bucketSettled, bucketQuarantine)
-	if errors.Is(err, boltcheck.ErrDamaged) {
-		err = fmt.Errorf("%w: %w", errDamaged, err)
+	return torn, markDamage(err)
+}
+
+// markDamage makes what boltcheck says of a file errPanic or errDamaged.
+func markDamage(err error) error {
+	switch {
+	case errors.Is(err, boltcheck.ErrFault):
+		return fmt.Errorf("%w: %w", errPanic, err)
+	case errors.Is(err, boltcheck.ErrDamaged):
+		return fmt.Errorf("%w: %w", errDamaged, err)
 	}
-	return torn, err
+	return err
 }
 
 func damagef(format string, args ...any) error {

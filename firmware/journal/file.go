@@ -10,7 +10,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
 
-	"github.com/kipass/kipass/firmware/journal/boltcheck"
+	"github.com/kipass/kipass/internal/boltcheck"
 )
 
 // errElsewhere: the file is sound but holds the visits of another facility or gate.
@@ -95,7 +95,7 @@ func (j *Journal) openFile() error {
 		held, err = identify(func(st *unix.Stat_t) error { return unix.Fstat(int(file.Fd()), st) })
 	}
 	if err != nil {
-		_ = closeBolt(db, file, errors.Is(err, errPanic))
+		_ = boltcheck.Close(db, file, errors.Is(err, errPanic))
 		return err
 	}
 	if torn != "" {
@@ -146,44 +146,10 @@ func identify(stat func(*unix.Stat_t) error) (inode, error) {
 
 // openBolt returns the database and the file under it.
 func openBolt(path string, maxSize int64, scratch bool) (*bolt.DB, *os.File, error) {
-	var file *os.File
-	var db *bolt.DB
-	err := catchPanic(func() (err error) {
-		db, err = bolt.Open(path, 0o600, &bolt.Options{
-			Timeout: lockTimeout, PageSize: boltcheck.PageSize, InitialMmapSize: initialMap, MaxSize: int(maxSize), NoSync: scratch,
-			OpenFile: func(name string, flag int, perm os.FileMode) (*os.File, error) {
-				f, err := os.OpenFile(name, flag, perm)
-				file = f
-				return f, err
-			},
-		})
-		return err
+	db, file, err := boltcheck.Open(path, bolt.Options{
+		Timeout: lockTimeout, InitialMmapSize: initialMap, MaxSize: int(maxSize), NoSync: scratch,
 	})
-	if errors.Is(err, errPanic) && file != nil {
-		_ = abandon(file)
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("opening %s: %w", path, err)
-	}
-	return db, file, nil
-}
-
-// closeBolt closes db. After a panic bbolt may hold its own locks for ever; then the file is abandoned.
-func closeBolt(db *bolt.DB, file *os.File, panicked bool) error {
-	if panicked {
-		return abandon(file)
-	}
-	if err := catchPanic(db.Close); err != nil {
-		return errors.Join(err, abandon(file))
-	}
-	return nil
-}
-
-// abandon unlocks and closes the file under a database that cannot be closed. Its mapping stays until the process ends,
-// and would keep the file's lock as long.
-func abandon(file *os.File) error {
-	err := unix.Flock(int(file.Fd()), unix.LOCK_UN)
-	return errors.Join(err, file.Close())
+	return db, file, markDamage(err)
 }
 
 // closeFile closes the journal's file. swap must be held.
@@ -193,7 +159,7 @@ func (j *Journal) closeFile(panicked bool) error {
 	}
 	db, file := j.db, j.file
 	j.db, j.file = nil, nil
-	if err := closeBolt(db, file, panicked); err != nil {
+	if err := boltcheck.Close(db, file, panicked); err != nil {
 		return fmt.Errorf("closing journal: %w", err)
 	}
 	return nil

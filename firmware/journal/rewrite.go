@@ -9,6 +9,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/kipass/kipass/internal/boltcheck"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
@@ -38,7 +39,7 @@ func (j *Journal) begin() error {
 			return meta.Put(keyState, s.encode())
 		})
 	})
-	err = errors.Join(err, closeBolt(db, file, errors.Is(err, errPanic)))
+	err = errors.Join(err, boltcheck.Close(db, file, errors.Is(err, errPanic)))
 	if err == nil {
 		err = j.opts.System.Disk.Rename(j.path(newName), j.filePath)
 	}
@@ -101,5 +102,5 @@ func (j *Journal) copyTo(path string) error {
 		}
 		return j.opts.System.Disk.Sync(file)
 	})
-	return errors.Join(err, closeBolt(dst, file, errors.Is(err, errPanic)))
+	return errors.Join(err, boltcheck.Close(dst, file, errors.Is(err, errPanic)))
 }

@@ -172,10 +172,15 @@ func (d Disk) SyncDir(dir string) error {
 	return errors.Join(d.step("sync folder", f.Sync), f.Close())
 }
 
-// IsScratch reports whether a file of that name is one that Replace is writing, or has left.
+// Scratch is the path under which something else than Replace writes a file that will be renamed to path.
+func Scratch(path string) string {
+	return filepath.Join(filepath.Dir(path), scratch+filepath.Base(path))
+}
+
+// IsScratch reports whether a file of that name is one that is being written, or was left so.
 func IsScratch(name string) bool { return strings.HasPrefix(name, scratch) }
 
-// Sweep erases what interrupted calls of Replace left in a folder. Nobody else may be writing there.
+// Sweep erases what was being written in a folder when it was interrupted. Nobody else may be writing there.
 func (d Disk) Sweep(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

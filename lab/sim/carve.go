@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 	"slices"
 
-	"github.com/kipass/kipass/firmware/journal/boltcheck"
+	"github.com/kipass/kipass/internal/boltcheck"
 	"github.com/kipass/kipass/protocol/visit"
 )
 

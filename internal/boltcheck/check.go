@@ -40,8 +40,8 @@ const (
 	bucketFlag = 0x01
 	noFreelist = ^uint64(0)
 
-	maxDepth    = 32   // a tree of 4 KiB pages is never so high
-	maxOverflow = 1024 // pages that follow one: the list of free pages of a file of 2 GiB has fewer
+	maxDepth    = 32      // a tree of 4 KiB pages is never so high
+	maxOverflow = 1 << 14 // pages that follow one: the list of the free pages of a file of 32 GiB has fewer
 )
 
 var native = binary.NativeEndian
