@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 
 	"go.etcd.io/bbolt"
 
@@ -21,7 +22,7 @@ import (
 // of its last code (of its registration, before the first): when that day is destroyed, 28 days later, the account
 // cannot be read any more, not even from the freed pages a database file keeps.
 type accounts struct {
-	db     *bbolt.DB
+	file   *storeFile
 	keys   *keyring
 	bearer []byte // HMAC key under which secrets are found
 }
@@ -30,16 +31,25 @@ const bearerLabel = "kipass issuer bearer index v1"
 
 var bucketAccounts = []byte("accounts") // blind(bearer) → day (4 bytes, big-endian) ‖ sealed(holder)
 
-func openAccounts(path string, master []byte, keys *keyring) (*accounts, error) {
+func openAccounts(file *storeFile, master []byte, keys *keyring) (*accounts, error) {
 	bearer, err := hkdf.Key(sha256.New, master, nil, bearerLabel, daykey.KeySize)
 	if err != nil {
 		return nil, fmt.Errorf("deriving from the master key: %w", err)
 	}
-	db, err := openBolt(path, bucketAccounts)
-	if err != nil {
+	file.buckets = [][]byte{bucketAccounts}
+	file.lost = "accounts are damaged and were set aside: their holders have to register anew"
+	if _, err := file.get(true); err != nil {
 		return nil, err
 	}
-	return &accounts{db: db, keys: keys, bearer: bearer}, nil
+	return &accounts{file: file, keys: keys, bearer: bearer}, nil
+}
+
+func (a *accounts) view(f func(*bbolt.Tx) error) error {
+	return a.file.use(true, func(db *database) error { return db.view(f) })
+}
+
+func (a *accounts) update(f func(*bbolt.Tx) error) error {
+	return a.file.use(true, func(db *database) error { return db.update(f) })
 }
 
 // newBearer returns a fresh secret: 32 random bytes, base64url.
@@ -68,7 +78,7 @@ func (a *accounts) put(bearer string, h holder, day day.Day) error {
 	row := a.row(bearer)
 	value := binary.BigEndian.AppendUint32(nil, uint32(day))
 	value = append(value, k.account.Seal(nil, nil, plain, row)...)
-	err = a.db.Batch(func(tx *bbolt.Tx) error {
+	err = a.update(func(tx *bbolt.Tx) error {
 		accounts := tx.Bucket(bucketAccounts)
 		if held := accounts.Get(row); len(held) >= 4 && sealedOn(held) > day {
 			return nil // a code of the next day overtook this one
@@ -88,8 +98,8 @@ func sealedOn(value []byte) day.Day { return day.Day(int32(binary.BigEndian.Uint
 func (a *accounts) get(bearer string) (holder, day.Day, error) {
 	row := a.row(bearer)
 	var value []byte
-	err := a.db.View(func(tx *bbolt.Tx) error {
-		value = append(value, tx.Bucket(bucketAccounts).Get(row)...)
+	err := a.view(func(tx *bbolt.Tx) error {
+		value = append(value[:0], tx.Bucket(bucketAccounts).Get(row)...)
 		return nil
 	})
 	if err != nil {
@@ -122,7 +132,7 @@ func (a *accounts) get(bearer string) (holder, day.Day, error) {
 
 // count returns how many accounts are sealed under day or earlier.
 func (a *accounts) count(day day.Day) (n uint64, err error) {
-	err = a.db.View(func(tx *bbolt.Tx) error {
+	err = a.view(func(tx *bbolt.Tx) error {
 		rows, err := rowsUntil(tx, day)
 		n = uint64(len(rows))
 		return err
@@ -143,9 +153,9 @@ func rowsUntil(tx *bbolt.Tx, day day.Day) (rows [][]byte, err error) {
 	return rows, err
 }
 
-// purge removes the accounts sealed under day or earlier.
+// purge removes the accounts sealed under day or earlier, and what was set aside of such alone.
 func (a *accounts) purge(day day.Day) error {
-	err := a.db.Update(func(tx *bbolt.Tx) error {
+	err := a.update(func(tx *bbolt.Tx) error {
 		rows, err := rowsUntil(tx, day)
 		if err != nil {
 			return err
@@ -160,6 +170,25 @@ func (a *accounts) purge(day day.Day) error {
 	})
 	if err != nil {
 		return fmt.Errorf("removing accounts of %v: %w", day, err)
+	}
+	return a.purgeAside(day)
+}
+
+// purgeAside removes files that were set aside and last written to before day: an account is sealed under the day after at
+// the latest.
+func (a *accounts) purgeAside(d day.Day) error {
+	paths, err := a.file.aside()
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err == nil && day.Of(info.ModTime()) < d {
+			err = a.file.disk.Remove(path)
+		}
+		if err != nil {
+			return fmt.Errorf("removing accounts that were set aside: %w", err)
+		}
 	}
 	return nil
 }

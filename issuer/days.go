@@ -1,19 +1,17 @@
 package issuer
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/kipass/kipass/internal/daykey"
 	"github.com/kipass/kipass/internal/durable"
@@ -29,102 +27,57 @@ var (
 )
 
 type dayFiles struct {
-	dir  string
-	disk durable.Disk
-	log  *slog.Logger
-	mu   sync.RWMutex // held for reading while a day is used, for writing while one is opened or destroyed
-	open map[day.Day]*bbolt.DB
+	dir   string
+	disk  durable.Disk
+	log   *slog.Logger
+	mu    sync.Mutex // held while a day is destroyed
+	files map[day.Day]*storeFile
 }
 
-func (d *dayFiles) path(day day.Day) string { return filepath.Join(d.dir, day.String()+dbEnding) }
-
-// openBolt opens a database with these buckets. A second process waits a second at most, and a group commit 2 ms.
-func openBolt(path string, buckets ...[]byte) (*bbolt.DB, error) {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second})
-	if err != nil {
-		return nil, fmt.Errorf("opening %s: %w", path, err)
-	}
-	db.MaxBatchDelay = 2 * time.Millisecond
-	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, b := range buckets {
-			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
-				return err
-			}
+// file is a day's file, whether or not it is there. The caller holds mu.
+func (d *dayFiles) file(day day.Day) *storeFile {
+	f := d.files[day]
+	if f == nil {
+		f = &storeFile{
+			path: filepath.Join(d.dir, day.String()+dbEnding), buckets: [][]byte{bucketCodes, bucketHolders}, disk: d.disk,
+			log: d.log.With("day", day.String()), lost: "issue log of a day is damaged and was set aside: what it held cannot be opened",
 		}
-		return nil
-	})
-	if err == nil {
-		err = durable.Disk{}.SyncDir(filepath.Dir(path)) // bbolt syncs the file, not its name
+		d.files[day] = f
 	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("preparing %s: %w", path, err), db.Close())
-	}
-	return db, nil
+	return f
 }
 
-// use runs f with a day's open file; the day cannot be destroyed meanwhile. Without create a day that has no file gives
-// daykey.ErrNoKey.
-func (d *dayFiles) use(day day.Day, create bool, f func(*bbolt.DB) error) error {
-	d.mu.RLock()
-	if db := d.open[day]; db != nil {
-		defer d.mu.RUnlock()
-		return f(db)
-	}
-	d.mu.RUnlock()
-	if err := d.openDay(day, create); err != nil {
-		return err
-	}
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	db := d.open[day]
-	if db == nil {
+// use runs f with a day's open file. Without create a day that has no file, or only a damaged one, gives daykey.ErrNoKey.
+func (d *dayFiles) use(day day.Day, create bool, f func(*database) error) error {
+	d.mu.Lock()
+	file := d.file(day)
+	d.mu.Unlock()
+	err := file.use(create, f)
+	if errors.Is(err, fs.ErrNotExist) && !create {
 		return fmt.Errorf("%v: %w", day, daykey.ErrNoKey)
 	}
-	return f(db)
+	return err
 }
 
-func (d *dayFiles) openDay(day day.Day, create bool) error {
+// damaged lists the days of which an issue log was set aside, or was seen to have damaged entries since the start.
+func (d *dayFiles) damaged() (damaged []day.Day, err error) {
+	days, err := d.days()
+	if err != nil {
+		return nil, err
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.open[day] != nil {
-		return nil
-	}
-	if _, err := os.Stat(d.path(day)); errors.Is(err, fs.ErrNotExist) && !create {
-		return fmt.Errorf("%v: %w", day, daykey.ErrNoKey)
-	}
-	db, err := openBolt(d.path(day), bucketCodes, bucketHolders)
-	if create && damaged(err) {
-		if err := d.setAside(day, err); err != nil {
-			return err
+	for _, day := range days {
+		f := d.file(day)
+		lost, err := f.aside()
+		if err != nil {
+			return nil, err
 		}
-		db, err = openBolt(d.path(day), bucketCodes, bucketHolders)
-	}
-	if err != nil {
-		return err
-	}
-	d.open[day] = db
-	return nil
-}
-
-// damaged reports whether an error of opening a database is of its content.
-func damaged(err error) bool {
-	return errors.Is(err, bolterrors.ErrInvalid) || errors.Is(err, bolterrors.ErrChecksum) || errors.Is(err, bolterrors.ErrVersionMismatch)
-}
-
-// setAside moves a day's file, which does not open because of cause, out of the way of the codes to come. The caller holds
-// mu.
-func (d *dayFiles) setAside(day day.Day, cause error) error {
-	for n := 1; ; n++ {
-		path := fmt.Sprintf("%s.damaged-%d", d.path(day), n)
-		if _, err := os.Lstat(path); err == nil {
-			continue
+		if len(lost) > 0 || f.altered.Load() {
+			damaged = append(damaged, day)
 		}
-		if err := d.disk.Rename(d.path(day), path); err != nil {
-			return fmt.Errorf("setting the damaged issue log of %v aside: %w", day, err)
-		}
-		d.log.Error("issue log of a day is damaged; it was set aside and another one begun", "day", day.String(), "path", path, "error", cause)
-		return nil
 	}
+	return damaged, nil
 }
 
 // record writes a code and its holder's identity into the issue log of the code's day, and returns when both are durable.
@@ -137,9 +90,10 @@ func (d *dayFiles) record(k *dayKeys, day day.Day, h holder, cti token.CTI, iat 
 	issued := binary.BigEndian.AppendUint64(nil, uint64(iat.Unix()))
 	sealedCode := k.records.Seal(nil, nil, append(issued, h.Ref...), code)
 	sealedHolder := k.records.Seal(nil, nil, identity, who)
-	return d.use(day, true, func(db *bbolt.DB) error {
-		return db.Batch(func(tx *bbolt.Tx) error {
-			if holders := tx.Bucket(bucketHolders); holders.Get(who) == nil {
+	return d.use(day, true, func(db *database) error {
+		return db.update(func(tx *bbolt.Tx) error {
+			holders := tx.Bucket(bucketHolders)
+			if _, err := unseal(k.records, holders.Get(who), who); err != nil { // none, or damaged
 				if err := holders.Put(who, sealedHolder); err != nil {
 					return err
 				}
@@ -149,59 +103,72 @@ func (d *dayFiles) record(k *dayKeys, day day.Day, h holder, cti token.CTI, iat 
 	})
 }
 
-// find returns the holder and the time of issue of a code that the day's issue log holds.
+// find returns the holder and the time of issue of a code that the day's issue log holds. One whose entries are damaged gives
+// errNotOurs, like one that it does not hold; that is told in the log.
 func (d *dayFiles) find(k *dayKeys, day day.Day, cti token.CTI, r ref) (h holder, iat time.Time, err error) {
+	var issued, identity []byte
 	code, who := k.blind("code", cti[:]), k.blind("holder", r[:])
-	err = d.use(day, false, func(db *bbolt.DB) error {
-		return db.View(func(tx *bbolt.Tx) error {
-			issued, err := unseal(k.records, tx.Bucket(bucketCodes).Get(code), code)
-			if err != nil || len(issued) != 8+len(r) || ref(issued[8:]) != r {
-				return errNotOurs // genuine under the day's key, yet never given out
-			}
-			identity, err := unseal(k.records, tx.Bucket(bucketHolders).Get(who), who)
-			if err != nil {
-				return fmt.Errorf("identity of a holder of %v: %w", day, err)
-			}
-			if h, err = decodeHolder(identity); err != nil {
-				return err
-			}
-			iat = time.Unix(int64(binary.BigEndian.Uint64(issued)), 0)
+	err = d.use(day, false, func(db *database) error {
+		return db.view(func(tx *bbolt.Tx) error {
+			issued = bytes.Clone(tx.Bucket(bucketCodes).Get(code))
+			identity = bytes.Clone(tx.Bucket(bucketHolders).Get(who))
 			return nil
 		})
 	})
 	if err != nil {
 		return holder{}, time.Time{}, err
 	}
+	if issued == nil {
+		return holder{}, time.Time{}, errNotOurs // genuine under the day's key, yet never given out
+	}
+	if h, iat, err = readEntry(k, code, issued, who, identity); err == nil && h.ref() != r {
+		err = errors.New("entry of a code is another's")
+	}
+	if err != nil {
+		d.mu.Lock()
+		f := d.file(day)
+		d.mu.Unlock()
+		f.alter(err.Error())
+		return holder{}, time.Time{}, errNotOurs
+	}
 	return h, iat, nil
 }
 
-// count returns how many codes a day's issue log holds, 0 if there is no file. It writes nothing. A damaged file can be read
-// in ways that bbolt does not foresee; that is an error too.
+// readEntry opens what stands under a code and under its holder.
+func readEntry(k *dayKeys, code, issued, who, identity []byte) (h holder, iat time.Time, err error) {
+	if issued, err = unseal(k.records, issued, code); err != nil {
+		return holder{}, time.Time{}, fmt.Errorf("entry of a code: %w", err)
+	}
+	if identity, err = unseal(k.records, identity, who); err != nil {
+		return holder{}, time.Time{}, fmt.Errorf("identity of a holder: %w", err)
+	}
+	if h, err = decodeHolder(identity); err != nil {
+		return holder{}, time.Time{}, err
+	}
+	if len(issued) != 8+len(h.Ref) || !bytes.Equal(issued[8:], h.Ref) {
+		return holder{}, time.Time{}, errors.New("entry of a code names another holder")
+	}
+	return h, time.Unix(int64(binary.BigEndian.Uint64(issued)), 0), nil
+}
+
+// count returns how many codes a day's issue log holds, 0 if there is no file. It writes nothing. Codes that are lost are an
+// error.
 func (d *dayFiles) count(day day.Day) (n uint64, err error) {
+	err = d.use(day, false, func(db *database) error {
+		return db.view(func(tx *bbolt.Tx) error {
+			n = uint64(tx.Bucket(bucketCodes).Stats().KeyN)
+			return nil
+		})
+	})
+	if err != nil && !errors.Is(err, daykey.ErrNoKey) {
+		return 0, fmt.Errorf("counting %v: %w", day, err)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("counting %v: %v", day, p)
-		}
-	}()
-	db := d.open[day]
-	if db == nil {
-		if _, err := os.Stat(d.path(day)); errors.Is(err, fs.ErrNotExist) {
-			return 0, nil
-		}
-		if db, err = bbolt.Open(d.path(day), 0o600, &bbolt.Options{Timeout: time.Second, ReadOnly: true}); err != nil {
-			return 0, fmt.Errorf("counting %v: %w", day, err)
-		}
-		defer db.Close()
+	lost, err := d.file(day).aside()
+	if err == nil && len(lost) > 0 {
+		err = fmt.Errorf("counting %v: what %s holds is not counted", day, lost[0])
 	}
-	err = db.View(func(tx *bbolt.Tx) error {
-		if b := tx.Bucket(bucketCodes); b != nil {
-			n = uint64(b.Stats().KeyN)
-		}
-		return nil
-	})
 	return n, err
 }
 
@@ -209,14 +176,12 @@ func (d *dayFiles) count(day day.Day) (n uint64, err error) {
 func (d *dayFiles) destroy(day day.Day) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var failed []error
-	if db := d.open[day]; db != nil {
-		failed = append(failed, db.Close())
-		delete(d.open, day)
-	}
-	files, err := filepath.Glob(d.path(day) + ".damaged-*")
+	f := d.file(day)
+	delete(d.files, day)
+	failed := []error{f.close()}
+	lost, err := f.aside()
 	failed = append(failed, err)
-	for _, path := range append(files, d.path(day)) {
+	for _, path := range append(lost, f.path) {
 		failed = append(failed, d.disk.Remove(path))
 	}
 	if err := errors.Join(failed...); err != nil {
@@ -236,9 +201,8 @@ func (d *dayFiles) close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var all []error
-	for day, db := range d.open {
-		all = append(all, db.Close())
-		delete(d.open, day)
+	for _, f := range d.files {
+		all = append(all, f.close())
 	}
 	return errors.Join(all...)
 }

@@ -50,6 +50,10 @@ func (i *Issuer) getMetrics(w http.ResponseWriter, _ *http.Request) error {
 	if err != nil {
 		return err
 	}
+	damaged, err := i.days.damaged()
+	if err != nil {
+		return err
+	}
 	h, issuing := i.Health(), 0
 	if h.Issuing {
 		issuing = 1
@@ -60,7 +64,10 @@ kipass_issuer_issuing %d
 # HELP kipass_issuer_signing_key_end_seconds Last moment for which codes can be signed, in seconds since 1970.
 # TYPE kipass_issuer_signing_key_end_seconds gauge
 kipass_issuer_signing_key_end_seconds %d
-`, issuing, h.KeyEnds.Unix())
+# HELP kipass_issuer_damaged_days Days whose issue log is damaged or was set aside so: not all codes of them can be opened.
+# TYPE kipass_issuer_damaged_days gauge
+kipass_issuer_damaged_days %d
+`, issuing, h.KeyEnds.Unix(), len(damaged))
 	httpserver.Write(w, http.StatusOK, guard.MetricsType, []byte(text+i.guard.Look().Metrics("issuer", days)))
 	return nil
 }

@@ -13,8 +13,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/kipass/kipass/internal/daykey"
 	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/internal/guard"
@@ -121,14 +119,18 @@ func open(dir, secretDir string, opts Options, disk durable.Disk) (*Issuer, erro
 	if _, err := (registers{dir}).sync(audit, opts.Now()); err != nil {
 		return nil, errors.Join(err, audit.Close())
 	}
-	accounts, err := openAccounts(filepath.Join(dir, "accounts.db"), s.master, keys)
+	if err := disk.Sweep(filepath.Join(dir, "days")); err != nil {
+		return nil, errors.Join(err, audit.Close())
+	}
+	held := &storeFile{path: filepath.Join(dir, "accounts.db"), disk: disk, log: opts.Logger}
+	accounts, err := openAccounts(held, s.master, keys)
 	if err != nil {
 		return nil, errors.Join(err, audit.Close())
 	}
 	guard := guard.Open(filepath.Join(dir, "clock"), clock)
 	return &Issuer{
 		opts: opts, about: about, secrets: s, registers: registers{dir}, keys: keys,
-		days:     &dayFiles{dir: filepath.Join(dir, "days"), disk: disk, log: opts.Logger, open: map[day.Day]*bbolt.DB{}},
+		days:     &dayFiles{dir: filepath.Join(dir, "days"), disk: disk, log: opts.Logger, files: map[day.Day]*storeFile{}},
 		accounts: accounts, audit: audit, guard: guard, signer: signer, rate: newRateLimiter(opts.CodesPerMinute, opts.Now),
 		strangers: loglimit.Limiter{Burst: maxWarnings},
 		alarms:    loglimit.Limiter{Every: alarmEvery, Now: opts.Now},
@@ -153,7 +155,7 @@ func forbidDestroyed(keys *keyring, audit *auditlog.Log) error {
 
 // Close closes all files. No other method may be running.
 func (i *Issuer) Close() error {
-	return errors.Join(i.days.close(), i.accounts.db.Close(), i.audit.Close(), i.guard.Close())
+	return errors.Join(i.days.close(), i.accounts.file.close(), i.audit.Close(), i.guard.Close())
 }
 
 // Register makes an account and returns its bearer secret, which is never shown again. Errors wrap ErrConsent, ErrIdentity or
