@@ -98,8 +98,9 @@ func (l *loop) run(ctx context.Context, requests <-chan device.Request[utterance
 	l.ctx, l.dueAt = ctx, l.now() // the first attempt
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	now := l.now()
 	for {
-		now := l.now()
+		// From when the device was looked at, not from now: this process may have had no turn in between.
 		pause := l.pause(now)
 		l.lookAt = now.Add(pause)
 		timer.Reset(pause)
@@ -109,11 +110,14 @@ func (l *loop) run(ctx context.Context, requests <-chan device.Request[utterance
 			l.fault.Set(device.ErrHalted)
 			return err
 		case r := <-requests:
-			l.request(r, l.now())
+			now = l.now()
+			l.request(r, now)
 		case r := <-l.results:
-			l.came(r, l.now())
+			now = l.now()
+			l.came(r, now)
 		case <-timer.C:
-			l.tick(l.now())
+			now = l.now()
+			l.tick(now)
 		}
 	}
 }
