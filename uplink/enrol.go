@@ -43,6 +43,8 @@ func (u *Uplink) Enrol(ctx context.Context, code string) (wire.Enrolment, error)
 		return wire.Enrolment{}, fmt.Errorf("enrolling: %w", err)
 	}
 	u.client.close() // the next connection is made with the new certificate
+	// Before the provision, with which visitors can be served: a gate that can and is not enrolled has lost its certificate.
+	u.status.change(func(s *Status, errs *[concerns]string) { s.Enrolled, errs[concernIdentity] = true, "" })
 	if err := u.accept(e.Provision); err != nil {
 		u.status.say(concernProvision, err.Error())
 		u.opts.Logger.Warn("provision that came with the enrolment; it is fetched again", "error", err)

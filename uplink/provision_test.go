@@ -77,3 +77,32 @@ func TestAKeyThatIsOfferedNoMoreIsNotAskedForAgain(t *testing.T) {
 		}
 	})(t)
 }
+
+// What a gate serves visitors with is of a gate that is enrolled: never, not for a moment, does it look as if its
+// certificate were lost.
+func TestAGateIsEnrolledBeforeItIsProvisioned(t *testing.T) {
+	bubble(func(t *testing.T) {
+		f := newFixture(t, 1)
+		watched := &watchedProvisioner{fixture: f}
+		u := f.uplink(func(opts *Options) { opts.Provision = watched })
+		watched.enrolled = func() bool { return u.Status().Enrolled }
+		f.run(u, func() bool { return len(f.provisions()) > 0 && f.drained() })
+		if watched.early > 0 {
+			t.Errorf("%d times the provision came before the status said that the gate is enrolled", watched.early)
+		}
+	})(t)
+}
+
+// watchedProvisioner counts provisions taken while the gate does not say that it is enrolled.
+type watchedProvisioner struct {
+	*fixture
+	enrolled func() bool
+	early    int
+}
+
+func (w *watchedProvisioner) Provision(p wire.Provision) error {
+	if !w.enrolled() {
+		w.early++
+	}
+	return w.fixture.Provision(p)
+}
