@@ -16,6 +16,7 @@ import (
 	"github.com/kipass/kipass/drivers"
 	"github.com/kipass/kipass/drivers/framing"
 	"github.com/kipass/kipass/drivers/internal/device"
+	"github.com/kipass/kipass/internal/peer"
 )
 
 // acceptPause is how long to wait when a connection cannot be taken for now.
@@ -72,7 +73,7 @@ func (r *Reader) refused(conn socket, allowed senders) string {
 	if from, ok := conn.RemoteAddr().(*net.TCPAddr); ok && !loopback(from.AddrPort().Addr()) {
 		return hostWords
 	}
-	return allowed.refuse(func() (uint32, error) { return peerOf(conn) })
+	return allowed.refuse(func() (uint32, error) { return peer.User(conn) })
 }
 
 // passing tells whether an accept failed for a reason that may pass: the peer was gone already, or the system is short of

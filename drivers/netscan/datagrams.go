@@ -8,6 +8,7 @@ import (
 	"github.com/kipass/kipass/drivers"
 	"github.com/kipass/kipass/drivers/framing"
 	"github.com/kipass/kipass/drivers/internal/device"
+	"github.com/kipass/kipass/internal/peer"
 )
 
 // serveDatagrams takes codes over UDP until ctx ends or the socket fails. A datagram's end ends a code.
@@ -34,7 +35,7 @@ func (r *Reader) serveDatagrams(ctx context.Context, allowed senders, frame func
 			r.turnAway(webWords)
 			continue
 		}
-		if words := allowed.refuse(func() (uint32, error) { return senderOf(from) }); words != "" {
+		if words := allowed.refuse(func() (uint32, error) { return peer.Sender(from) }); words != "" {
 			r.turnAway(words)
 			continue
 		}

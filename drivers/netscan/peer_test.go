@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -17,6 +16,7 @@ import (
 
 	"github.com/kipass/kipass/drivers"
 	"github.com/kipass/kipass/drivers/drivertest"
+	"github.com/kipass/kipass/internal/peer"
 	"github.com/kipass/kipass/internal/testkit"
 )
 
@@ -27,11 +27,8 @@ const (
 )
 
 // sendAs opens a socket as another user, connects it, sends text and leaves it open until the test ends.
-func sendAs(t *testing.T, uid, kind int, to unix.Sockaddr, text string) (err error) {
+func sendAs(t *testing.T, uid, kind int, to unix.Sockaddr, text string) error {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("only root can be somebody else")
-	}
 	family, fd := unix.AF_INET, 0
 	switch to.(type) {
 	case *unix.SockaddrInet6:
@@ -39,16 +36,9 @@ func sendAs(t *testing.T, uid, kind int, to unix.Sockaddr, text string) (err err
 	case *unix.SockaddrUnix:
 		family = unix.AF_UNIX
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // it is another user from now on, and ends with its goroutine
-		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(uid), uintptr(uid), uintptr(uid)); errno != 0 {
-			err = errno
-			return
-		}
+	err := testkit.AsUser(t, uid, func() (err error) {
 		if fd, err = unix.Socket(family, kind|unix.SOCK_CLOEXEC, 0); err != nil {
-			return
+			return err
 		}
 		if err = unix.Connect(fd, to); err == nil {
 			_, err = unix.Write(fd, []byte(text)) // fails if it was refused already
@@ -56,8 +46,8 @@ func sendAs(t *testing.T, uid, kind int, to unix.Sockaddr, text string) (err err
 				err = nil
 			}
 		}
-	}()
-	<-done
+		return err
+	})
 	if fd > 0 {
 		t.Cleanup(func() { unix.Close(fd) })
 	}
@@ -145,7 +135,7 @@ func TestOnAndroidProgramsHaveOtherNumbers(t *testing.T) {
 
 // TestWhoCannotBeToldIsNotOneOfThoseNamed holds the rule for a peer that has gone.
 func TestWhoCannotBeToldIsNotOneOfThoseNamed(t *testing.T) {
-	untold := func() (uint32, error) { return 0, errUntold }
+	untold := func() (uint32, error) { return 0, peer.ErrUntold }
 	unnamed := testkit.Must(newSenders(nil, "tcp"))(t)
 	named := testkit.Must(newSenders([]string{"root"}, "tcp"))(t)
 	if words := unnamed.refuse(untold); words != "" {
@@ -153,31 +143,6 @@ func TestWhoCannotBeToldIsNotOneOfThoseNamed(t *testing.T) {
 	}
 	if words := named.refuse(untold); !strings.Contains(words, "does not tell") || !strings.Contains(words, "알 수 없어") {
 		t.Errorf("root is named: %q", words)
-	}
-}
-
-func TestOwnersOfSockets(t *testing.T) {
-	listener := testkit.Must(net.Listen("tcp", "[::1]:0"))(t)
-	defer listener.Close()
-	client := testkit.Must(net.Dial("tcp", listener.Addr().String()))(t)
-	server := testkit.Must(listener.Accept())(t)
-	defer server.Close()
-	uid, err := peerOf(server)
-	if err != nil || int(uid) != os.Geteuid() {
-		t.Errorf("the peer is %d, %v; want %d", uid, err, os.Geteuid())
-	}
-	client.Close()
-	drivertest.Await(t, "the kernel to know nobody any more", func() bool {
-		_, err := peerOf(server)
-		return errors.Is(err, errUntold)
-	})
-	for text, want := range map[string]string{
-		"0100007F:1F90": "127.0.0.1:8080", "00000000000000000000000001000000:0050": "[::1]:80",
-		"0000000000000000FFFF00000100007F:0001": "127.0.0.1:1", "0100007F": "", "0100007G:0001": "", "01:0001": "",
-	} {
-		if got, ok := parseSocket(text); ok != (want != "") || ok && got != netip.MustParseAddrPort(want) {
-			t.Errorf("%s gave %v, %v", text, got, ok)
-		}
 	}
 }
 

@@ -48,7 +48,7 @@ var rules = []struct {
 	{"protocol/order", []string{"protocol/visit", "protocol/day", "protocol/publickey", "internal/durable"}, "the order's format is shared by all who check it"},
 	{"protocol/auditlog", []string{"protocol/publickey", "internal/durable"}, "the log's format is shared by all who keep one"},
 	{"drivers", nil, "the contracts say what to do, not what it means"},
-	{"drivers/", []string{"drivers", "drivers/framing", "drivers/internal/", "internal/loglimit"}, "driver families never know codes, visits, firmware or each other"},
+	{"drivers/", []string{"drivers", "drivers/framing", "drivers/internal/", "internal/loglimit", "internal/peer"}, "driver families never know codes, visits, firmware or each other"},
 	{"sounds", []string{"protocol/visit"}, "clips and words belong to outcomes"},
 	{"configs", []string{"protocol/visit", "protocol/publickey", "internal/spelling", "drivers", "drivers/framing"}, "a config names places, devices and how their frames end, and opens none"},
 	{"firmware/screen", []string{"firmware/health", "protocol/visit", "protocol/day", "sounds", "configs", "internal/httpserver", "internal/peer"}, "the screen serves pages and is told outcomes only: it knows neither codes nor readers"},

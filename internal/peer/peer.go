@@ -1,9 +1,10 @@
-// Package peer tells whose program is at the other end of a connection on this device. It asks the kernel for that one
-// connection (sock_diag(7)), which takes some microseconds however many others there are.
+// Package peer tells whose program is at the other end of a connection on this device, or has sent a datagram. The kernel
+// says so in three ways: of sockets in the file system when they are asked (unix(7)), of one TCP connection in some
+// microseconds however many others there are (sock_diag(7)), and of all sockets in a table (/proc/net). The table is for what
+// sock_diag does not tell: the kernels of Raspberry Pi OS have none for UDP (INET_UDP_DIAG), and any may lack the module.
 package peer
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -17,93 +18,45 @@ import (
 // system shows no program the connections of others, as Android since version 10.
 var ErrUntold = errors.New("the kernel does not tell whose program it is")
 
-// User returns the number of the user whose program has the other end of a TCP connection. Errors wrap [ErrUntold].
+// User returns the number of the user whose program has the other end of a connection: of TCP, or of a socket in the file
+// system, whose user stays known after the other end was closed. Errors wrap [ErrUntold].
 func User(conn net.Conn) (uint32, error) {
+	if c, ok := conn.(*net.UnixConn); ok {
+		return userOfUnix(c)
+	}
 	remote, okRemote := conn.RemoteAddr().(*net.TCPAddr)
 	local, okLocal := conn.LocalAddr().(*net.TCPAddr)
 	if !okRemote || !okLocal {
 		return 0, ErrUntold
 	}
-	answer, err := ask(request(remote.AddrPort(), local.AddrPort()))
-	if err == nil {
-		var uid uint32
-		if uid, err = owner(answer); err == nil {
-			return uid, nil
-		}
+	from, to := remote.AddrPort(), local.AddrPort()
+	if uid, err := ownerOfTCP(from, to); err == nil {
+		return uid, nil
 	}
-	return 0, fmt.Errorf("%w: %w", ErrUntold, err)
+	return inTable("tcp", from, func(other netip.AddrPort) bool { return other == unmapped(to) })
 }
 
-// Sizes and places in messages (linux/inet_diag.h).
-const (
-	requestSize = unix.SizeofNlMsghdr + 56
-	answerSize  = unix.SizeofNlMsghdr + 72
-	uidAt       = unix.SizeofNlMsghdr + 64
-	inodeAt     = unix.SizeofNlMsghdr + 68
-)
-
-// request asks for the connection of the program at an address, the other end of which is at another: struct nlmsghdr and
-// struct inet_diag_req_v2. Numbers are in the machine's order, ports and addresses in the network's.
-func request(at, to netip.AddrPort) []byte {
-	family := byte(unix.AF_INET6)
-	if at.Addr().Unmap().Is4() && to.Addr().Unmap().Is4() {
-		family = unix.AF_INET
-	}
-	order := binary.NativeEndian
-	b := make([]byte, 0, requestSize)
-	b = order.AppendUint32(b, requestSize)
-	b = order.AppendUint16(b, unix.SOCK_DIAG_BY_FAMILY)
-	b = order.AppendUint16(b, unix.NLM_F_REQUEST)
-	b = append(b, make([]byte, 8)...) // sequence and port of the message
-	b = append(b, family, unix.IPPROTO_TCP, 0, 0)
-	b = order.AppendUint32(b, 0xffffffff) // in whatever state
-	b = binary.BigEndian.AppendUint16(b, at.Port())
-	b = binary.BigEndian.AppendUint16(b, to.Port())
-	for _, a := range []netip.Addr{at.Addr(), to.Addr()} {
-		ip := a.WithZone("").AsSlice()
-		if family == unix.AF_INET {
-			ip = a.Unmap().AsSlice()
-		}
-		b = append(b, ip...)
-		b = append(b, make([]byte, 16-len(ip))...)
-	}
-	b = append(b, make([]byte, 4)...)                        // any interface
-	return append(b, 255, 255, 255, 255, 255, 255, 255, 255) // any cookie
+// Sender returns the number of the user whose program has the UDP socket at the address from which a datagram came. Errors
+// wrap [ErrUntold].
+func Sender(from netip.AddrPort) (uint32, error) {
+	return inTable("udp", from, func(netip.AddrPort) bool { return true })
 }
 
-// owner reads the user out of an answer: struct nlmsghdr and struct inet_diag_msg. A connection without inode belongs to
-// nobody any more, whatever user is shown.
-func owner(answer []byte) (uint32, error) {
-	order := binary.NativeEndian
-	if len(answer) < unix.SizeofNlMsghdr+4 {
-		return 0, fmt.Errorf("answer of %d bytes", len(answer))
-	}
-	if order.Uint16(answer[4:]) == unix.NLMSG_ERROR {
-		return 0, syscall.Errno(-int32(order.Uint32(answer[unix.SizeofNlMsghdr:])))
-	}
-	if len(answer) < answerSize || order.Uint16(answer[4:]) != unix.SOCK_DIAG_BY_FAMILY {
-		return 0, fmt.Errorf("answer of %d bytes and of type %d", len(answer), order.Uint16(answer[4:]))
-	}
-	if order.Uint32(answer[inodeAt:]) == 0 {
-		return 0, errors.New("it is closed")
-	}
-	return order.Uint32(answer[uidAt:]), nil
-}
+func unmapped(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
 
-// ask sends a message to the kernel and returns its answer, which the kernel has ready at once.
-func ask(message []byte) ([]byte, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_SOCK_DIAG)
+// userOfUnix asks for the user who connected (SO_PEERCRED of unix(7)).
+func userOfUnix(c syscall.Conn) (uint32, error) {
+	raw, err := c.SyscallConn()
 	if err != nil {
-		return nil, fmt.Errorf("asking the kernel: %w", err)
+		return 0, fmt.Errorf("%w: %w", ErrUntold, err)
 	}
-	defer unix.Close(fd)
-	if err := unix.Sendto(fd, message, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return nil, fmt.Errorf("asking the kernel: %w", err)
+	var credentials *unix.Ucred
+	var refused error
+	err = raw.Control(func(fd uintptr) {
+		credentials, refused = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	if err := errors.Join(err, refused); err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrUntold, err)
 	}
-	answer := make([]byte, 4096)
-	n, _, err := unix.Recvfrom(fd, answer, 0)
-	if err != nil {
-		return nil, fmt.Errorf("the kernel's answer: %w", err)
-	}
-	return answer[:n], nil
+	return credentials.Uid, nil
 }
