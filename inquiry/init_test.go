@@ -15,35 +15,25 @@ import (
 
 // Whatever step of making an authority is interrupted, it is made by repeating it, and nothing of it is made over.
 func TestInitIsRepeatedAfterAnInterruption(t *testing.T) {
-	for _, persisted := range []bool{false, true} {
-		for n := 1; ; n++ {
-			dir := t.TempDir()
-			crash := testkit.Crash{At: n, Persisted: persisted}
-			err := initialise(dir, DefaultName, crash.Disk())
-			if len(crash.Steps) < n {
-				if n < 20 || err != nil {
-					t.Fatalf("making an authority has %d steps, %v", len(crash.Steps), err)
-				}
-				break
-			}
-			if !errors.Is(err, testkit.ErrFault) {
-				t.Errorf("fault %d (%s): %v", n, crash.Steps[n-1], err)
-			}
-			_ = initialise(dir, DefaultName, durable.Disk{}) // complete already, if the fault was the last step's answer
+	testkit.EachCrash(t, 19, func() (func(durable.Disk) error, func(string)) {
+		dir := t.TempDir()
+		create := func(disk durable.Disk) error { return initialise(dir, DefaultName, disk) }
+		return create, func(fault string) {
+			_ = create(durable.Disk{}) // complete already, if the fault was the last step's answer
 			a, err := Open(dir, time.Now)
 			if err != nil {
-				t.Fatalf("fault %d (%s): no authority was made: %v", n, crash.Steps[n-1], err)
+				t.Fatalf("%s: no authority was made: %v", fault, err)
 			}
 			testkit.Check(t, a.Close())
 			before := testkit.Must(os.ReadFile(filepath.Join(dir, authorityFile)))(t)
-			if err := initialise(dir, DefaultName, durable.Disk{}); err == nil {
-				t.Errorf("fault %d (%s): made over an authority", n, crash.Steps[n-1])
+			if err := create(durable.Disk{}); err == nil {
+				t.Errorf("%s: made over an authority", fault)
 			}
 			if after := testkit.Must(os.ReadFile(filepath.Join(dir, authorityFile)))(t); string(after) != string(before) {
-				t.Errorf("fault %d (%s): its key was made anew", n, crash.Steps[n-1])
+				t.Errorf("%s: its key was made anew", fault)
 			}
 		}
-	}
+	})
 }
 
 // None of the authority's keys is read while everybody on the machine may read it.

@@ -17,32 +17,22 @@ import (
 // Whatever step of making an issuer is interrupted, it is made by repeating it, and never made over one that is there.
 func TestInitIsRepeatedAfterAnInterruption(t *testing.T) {
 	about := About{Name: "naver", Hosts: []string{"127.0.0.1"}}
-	for _, persisted := range []bool{false, true} {
-		for n := 1; ; n++ {
-			dir := t.TempDir()
-			data, secrets := filepath.Join(dir, "data"), filepath.Join(dir, "secrets")
-			crash := testkit.Crash{At: n, Persisted: persisted}
-			err := initialise(data, secrets, about, noon, crash.Disk())
-			if len(crash.Steps) < n {
-				if n < 40 || err != nil {
-					t.Fatalf("making an issuer has %d steps, %v", len(crash.Steps), err)
-				}
-				break
-			}
-			if !errors.Is(err, testkit.ErrFault) {
-				t.Errorf("fault %d (%s): %v", n, crash.Steps[n-1], err)
-			}
-			if err := initialise(data, secrets, about, noon, durable.Disk{}); err != nil && !strings.Contains(err.Error(), "has an issuer") {
-				t.Errorf("fault %d (%s), repeated: %v", n, crash.Steps[n-1], err)
+	testkit.EachCrash(t, 39, func() (func(durable.Disk) error, func(string)) {
+		dir := t.TempDir()
+		data, secrets := filepath.Join(dir, "data"), filepath.Join(dir, "secrets")
+		create := func(disk durable.Disk) error { return initialise(data, secrets, about, noon, disk) }
+		return create, func(fault string) {
+			if err := create(durable.Disk{}); err != nil && !strings.Contains(err.Error(), "has an issuer") {
+				t.Errorf("%s, repeated: %v", fault, err)
 			}
 			if told, err := Describe(data, "", noon); err != nil || len(told.Keys) != 1 {
-				t.Errorf("fault %d (%s): no issuer was made: %+v, %v", n, crash.Steps[n-1], told, err)
+				t.Errorf("%s: no issuer was made: %+v, %v", fault, told, err)
 			}
-			if err := initialise(data, secrets, about, noon, durable.Disk{}); err == nil {
-				t.Errorf("fault %d (%s): made over an issuer", n, crash.Steps[n-1])
+			if err := create(durable.Disk{}); err == nil {
+				t.Errorf("%s: made over an issuer", fault)
 			}
 		}
-	}
+	})
 }
 
 func TestTheSecretsOfAnIssuerAreNotShared(t *testing.T) {

@@ -15,32 +15,22 @@ import (
 
 // Whatever step of making a server is interrupted, it is made by repeating it, and never made over one that is there.
 func TestInitIsRepeatedAfterAnInterruption(t *testing.T) {
-	for _, persisted := range []bool{false, true} {
-		for n := 1; ; n++ {
-			dir := t.TempDir()
-			f := Folder{Dir: filepath.Join(dir, "data"), Secrets: filepath.Join(dir, "secrets")}
-			crash := testkit.Crash{At: n, Persisted: persisted}
-			err := f.init([]string{"localhost"}, noon, crash.Disk())
-			if len(crash.Steps) < n {
-				if n < 20 || err != nil {
-					t.Fatalf("making a server has %d steps, %v", len(crash.Steps), err)
-				}
-				break
-			}
-			if !errors.Is(err, testkit.ErrFault) {
-				t.Errorf("fault %d (%s): %v", n, crash.Steps[n-1], err)
-			}
-			if err := f.init([]string{"localhost"}, noon, durable.Disk{}); err != nil && !errors.Is(err, ErrExists) {
-				t.Errorf("fault %d (%s), repeated: %v", n, crash.Steps[n-1], err)
+	testkit.EachCrash(t, 19, func() (func(durable.Disk) error, func(string)) {
+		dir := t.TempDir()
+		f := Folder{Dir: filepath.Join(dir, "data"), Secrets: filepath.Join(dir, "secrets")}
+		create := func(disk durable.Disk) error { return f.init([]string{"localhost"}, noon, disk) }
+		return create, func(fault string) {
+			if err := create(durable.Disk{}); err != nil && !errors.Is(err, ErrExists) {
+				t.Errorf("%s, repeated: %v", fault, err)
 			}
 			if _, err := f.Unlock(); err != nil {
-				t.Errorf("fault %d (%s): no server was made: %v", n, crash.Steps[n-1], err)
+				t.Errorf("%s: no server was made: %v", fault, err)
 			}
-			if err := f.init([]string{"localhost"}, noon, durable.Disk{}); !errors.Is(err, ErrExists) {
-				t.Errorf("fault %d (%s): made over a server: %v", n, crash.Steps[n-1], err)
+			if err := create(durable.Disk{}); !errors.Is(err, ErrExists) {
+				t.Errorf("%s: made over a server: %v", fault, err)
 			}
 		}
-	}
+	})
 }
 
 func TestAMasterKeyThatIsThereIsTaken(t *testing.T) {

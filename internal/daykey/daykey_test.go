@@ -219,53 +219,49 @@ func TestAKeySetAsideThatStaysHoldsUpNoOther(t *testing.T) {
 // TestFaultsOfEachStep plays every step of making and of destroying a key. After the fault a day has its key whole or
 // none, no key was handed out that is not durable, and the call repeated does its work.
 func TestFaultsOfEachStep(t *testing.T) {
-	for _, persisted := range []bool{false, true} {
-		for n := 1; ; n++ {
-			dir, master, crash := t.TempDir(), newMaster(), testkit.Crash{At: n, Persisted: persisted}
+	t.Run("making", func(t *testing.T) {
+		testkit.EachCrash(t, 5, func() (func(durable.Disk) error, func(string)) {
+			dir, master := t.TempDir(), newMaster()
 			newRing(t, dir, master, durable.Disk{}) // proves the master key
-			k, err := newRing(t, dir, master, crash.Disk()).Make(someDay)
-			if len(crash.Steps) < n {
-				if n < 6 || err != nil {
-					t.Fatalf("making a key has %d steps, %v", len(crash.Steps), err)
+			var k *key
+			create := func(disk durable.Disk) (err error) {
+				k, err = newRing(t, dir, master, disk).Make(someDay)
+				return err
+			}
+			return create, func(fault string) {
+				if k != nil {
+					t.Errorf("%s: a key was handed out", fault)
 				}
-				break
+				first := made(t, newRing(t, dir, master, durable.Disk{}), someDay)
+				if again := made(t, newRing(t, dir, master, durable.Disk{}), someDay); !bytes.Equal(again.one, first.one) {
+					t.Errorf("%s: two keys of one day", fault)
+				}
+				if files, err := os.ReadDir(dir); err != nil || len(files) != 2 {
+					t.Errorf("%s: %d files are left, %v", fault, len(files), err)
+				}
 			}
-			if !errors.Is(err, testkit.ErrFault) || k != nil {
-				t.Errorf("making, fault %d: key %v, %v", n, k != nil, err)
-			}
-			r := newRing(t, dir, master, durable.Disk{})
-			first := made(t, r, someDay)
-			if again := made(t, newRing(t, dir, master, durable.Disk{}), someDay); !bytes.Equal(again.one, first.one) {
-				t.Errorf("making, fault %d: two keys of one day", n)
-			}
-			if files, err := os.ReadDir(dir); err != nil || len(files) != 2 {
-				t.Errorf("making, fault %d: %d files are left, %v", n, len(files), err)
-			}
-		}
-		for n := 1; ; n++ {
-			dir, master, crash := t.TempDir(), newMaster(), testkit.Crash{At: n, Persisted: persisted}
+		})
+	})
+	t.Run("destroying", func(t *testing.T) {
+		testkit.EachCrash(t, 4, func() (func(durable.Disk) error, func(string)) {
+			dir, master := t.TempDir(), newMaster()
 			made(t, newRing(t, dir, master, durable.Disk{}), someDay)
-			r := newRing(t, dir, master, crash.Disk())
-			err := r.Destroy(someDay)
-			if len(crash.Steps) < n {
-				if n < 5 || err != nil {
-					t.Fatalf("destroying a key has %d steps, %v", len(crash.Steps), err)
+			var r *Ring[*key]
+			destroy := func(disk durable.Disk) error {
+				r = newRing(t, dir, master, disk)
+				return r.Destroy(someDay)
+			}
+			return destroy, func(fault string) {
+				if _, err := r.Make(someDay); !errors.Is(err, ErrNoKey) {
+					t.Errorf("%s: a key half destroyed is handed out: %v", fault, err)
 				}
-				break
+				if err := newRing(t, dir, master, durable.Disk{}).Destroy(someDay); err != nil {
+					t.Errorf("%s, repeated: %v", fault, err)
+				}
+				if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
+					t.Errorf("%s: %d files are left, %v", fault, len(files), err)
+				}
 			}
-			if !errors.Is(err, testkit.ErrFault) {
-				t.Errorf("destroying, fault %d: %v", n, err)
-			}
-			if _, err := r.Make(someDay); !errors.Is(err, ErrNoKey) {
-				t.Errorf("destroying, fault %d: a key half destroyed is handed out: %v", n, err)
-			}
-			again := newRing(t, dir, master, durable.Disk{})
-			if err := again.Destroy(someDay); err != nil {
-				t.Errorf("destroying, fault %d: repeated: %v", n, err)
-			}
-			if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
-				t.Errorf("destroying, fault %d: %d files are left, %v", n, len(files), err)
-			}
-		}
-	}
+		})
+	})
 }
