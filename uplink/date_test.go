@@ -57,25 +57,16 @@ func TestAGateWithoutAClockReachesItsServer(t *testing.T) {
 				f.enrolled()
 			}
 			clock := &gateClock{off: c.off}
-			var mu sync.Mutex
-			var asked []string
-			f.server.SetFault(func(_ http.ResponseWriter, r *http.Request, _ []byte) bool {
-				mu.Lock()
-				defer mu.Unlock()
-				asked = append(asked, strings.TrimPrefix(r.URL.Path, "/v1/terminal/"))
-				return false
-			})
+			asked := f.asked()
 			u := f.uplink(func(opts *Options) { opts.Time, opts.OnServerTime = clock.now, clock.hear })
 			f.run(u, f.drained)
 			f.checkLedger()
 			if s := u.Status(); s.DateWrong || s.LastError != "" || !s.Reached {
 				t.Errorf("status %+v", s)
 			}
-			mu.Lock()
-			defer mu.Unlock()
 			// A terminal certificate proves that it is later than 1970, so an enrolled gate has no need to ask.
-			if first := asked[0]; (first == "time") != (!c.enrolled || c.off > 0) || slices.Index(asked, "enrol") == 0 {
-				t.Errorf("asked for %v", asked)
+			if first := asked()[0]; (first == "time") != (!c.enrolled || c.off > 0) || slices.Index(asked(), "enrol") == 0 {
+				t.Errorf("asked for %v", asked())
 			}
 			if now, _ := clock.now(); time.Until(now).Abs() > time.Minute {
 				t.Errorf("the gate's clock is %v off", time.Until(now))

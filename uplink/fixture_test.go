@@ -8,7 +8,10 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -131,6 +134,23 @@ func (f *fixture) Provision(p wire.Provision) error {
 	f.taken, f.seal = append(f.taken, p), visit.SealKeyID{}
 	f.trust = f.server.Trust()
 	return nil
+}
+
+// asked makes the server note what it is asked for from now on, by the last part of each path, and returns what tells it.
+func (f *fixture) asked() func() []string {
+	var mu sync.Mutex
+	var all []string
+	f.server.SetFault(func(_ http.ResponseWriter, r *http.Request, _ []byte) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, strings.TrimPrefix(r.URL.Path, "/v1/terminal/"))
+		return false
+	})
+	return func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(all)
+	}
 }
 
 // options of an uplink of this gate.

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -40,14 +39,7 @@ func TestAHandshakeThatDoesNotGetThroughIsMadeShorter(t *testing.T) {
 			f := newFixture(t, 5)
 			box := newMiddlebox(t, f, ethernet)
 			box.silent = c.silent
-			var mu sync.Mutex
-			var asked []string
-			f.server.SetFault(func(_ http.ResponseWriter, r *http.Request, _ []byte) bool {
-				mu.Lock()
-				defer mu.Unlock()
-				asked = append(asked, strings.TrimPrefix(r.URL.Path, "/v1/terminal/"))
-				return false
-			})
+			asked := f.asked()
 			u := f.uplinkThrough(box, func(opts *Options) {
 				if c.clock != nil {
 					opts.Time, opts.OnServerTime = c.clock.now, c.clock.hear
@@ -64,10 +56,8 @@ func TestAHandshakeThatDoesNotGetThroughIsMadeShorter(t *testing.T) {
 			if n := box.cut.Load(); n != maxCutOffs {
 				t.Errorf("%d connections were cut off, want %d", n, maxCutOffs)
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			if slices.Contains(asked, "time") != (c.clock != nil) {
-				t.Errorf("asked for %v", asked)
+			if slices.Contains(asked(), "time") != (c.clock != nil) {
+				t.Errorf("asked for %v", asked())
 			}
 		}))
 	}
