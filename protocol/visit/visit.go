@@ -72,11 +72,6 @@ func (v Visit) LogValue() slog.Value {
 // ErrRecord is wrapped by every error about bytes that are not the canonical encoding of a visit.
 var ErrRecord = errors.New("not a visit record")
 
-var (
-	errShape = errors.New("not a CBOR array of seven elements of the right types")
-	errForm  = errors.New("not canonically encoded")
-)
-
 const (
 	maxIssuer = 16
 	maxSkew   = day.MaxSkew

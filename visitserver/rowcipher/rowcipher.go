@@ -93,11 +93,12 @@ func (k *Key) digest(issuer string, cti visit.CTI, more []byte) store.Blind {
 func (k *Key) Seal(f visit.Facility, g visit.Gate, at time.Time, r Record) (store.Row, error) {
 	w := k.works.Get().(*sealWork)
 	defer k.works.Put(w)
-	plain := binary.BigEndian.AppendUint64(w.plain[:0], uint64(r.Received.UnixMilli()))
-	plain, err := r.Visit.AppendBinary(append(plain, r.Journal[:]...))
+	record, err := r.Visit.Marshal()
 	if err != nil {
 		return store.Row{}, fmt.Errorf("encoding a visit: %w", err)
 	}
+	plain := binary.BigEndian.AppendUint64(w.plain[:0], uint64(r.Received.UnixMilli()))
+	plain = append(append(plain, r.Journal[:]...), record...)
 	row := store.Row{At: at.Truncate(time.Millisecond), Blind: k.Blind(r.Issuer, r.CTI), Gate: g}
 	if r.Apart {
 		row.Blind = k.BlindApart(r.Visit)
