@@ -187,8 +187,9 @@ func (c *SoundCard) FirstSound(from int, limit time.Duration) (index int, at tim
 	}
 }
 
-// listen takes samples at real-time pace until the FIFO is closed, and makes up for time in which this process had no turn,
-// as a card's clock goes on whatever the machine does. After a break in the stream the pace begins anew.
+// listen takes samples at real-time pace until the FIFO is closed. Of what waits in the FIFO it makes up for time in which
+// this process had no turn, as a card's clock goes on whatever the machine does. When nothing waits the stream has a break,
+// after which the pace begins anew.
 func (c *SoundCard) listen(fifo *os.File, pause <-chan bool, stopped chan<- struct{}) {
 	defer close(stopped)
 	defer c.taken.Broadcast()
@@ -204,6 +205,8 @@ func (c *SoundCard) listen(fifo *os.File, pause <-chan bool, stopped chan<- stru
 			due = time.Now()
 		default:
 		}
+		waiting, err := device.Unread(fifo)
+		dry := waiting == 0 && err == nil
 		fifo.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 		n, err := io.ReadAtLeast(fifo, chunk, 4)
 		if n%4 != 0 && err == nil {
@@ -213,14 +216,14 @@ func (c *SoundCard) listen(fifo *os.File, pause <-chan bool, stopped chan<- stru
 		}
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			if n, err := device.Unread(fifo); n == 0 && err == nil {
-				due = time.Now()
-			}
 			continue
 		case err != nil:
 			return
 		}
 		now := time.Now()
+		if dry && due.Before(now) {
+			due = now
+		}
 		c.mu.Lock()
 		for i := 0; i < n; i += 4 {
 			c.samples = append(c.samples, math.Float32frombits(binary.LittleEndian.Uint32(chunk[i:])))
