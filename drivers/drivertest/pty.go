@@ -124,9 +124,14 @@ func (p *Pty) Close() error { return p.Unplug(Closed) }
 // Write sends b to the driver as the device would. Bytes sent while it is unplugged, or while it is being unplugged, go
 // nowhere; they count as written.
 func (p *Pty) Write(b []byte) (int, error) {
+	return p.writeTo(p.plugged(), b)
+}
+
+// writeTo sends b over one plugging-in of the device, which may have ended since.
+func (p *Pty) writeTo(m *os.File, b []byte) (int, error) {
 	p.typing.Lock()
 	defer p.typing.Unlock()
-	if m := p.plugged(); m != nil {
+	if m != nil {
 		if _, err := m.Write(b); err != nil && p.plugged() == m {
 			return 0, fmt.Errorf("writing to the line: %w", err)
 		}
@@ -136,7 +141,11 @@ func (p *Pty) Write(b []byte) (int, error) {
 
 // Read receives what the driver sends to the device. It fails with os.ErrClosed when the device is unplugged.
 func (p *Pty) Read(b []byte) (int, error) {
-	m := p.plugged()
+	return p.readFrom(p.plugged(), b)
+}
+
+// readFrom receives what the driver sends over one plugging-in of the device.
+func (p *Pty) readFrom(m *os.File, b []byte) (int, error) {
 	if m == nil {
 		return 0, os.ErrClosed
 	}

@@ -3,7 +3,6 @@ package drivertest
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -34,15 +33,17 @@ type Simulator struct {
 	line     *Pty
 	protocol protocol
 
-	mu      sync.Mutex
-	faults  Faults
-	state   State
-	sent    int
-	held    []byte
-	out     [][]byte
-	changed chan struct{} // closed and replaced whenever something happened
-	closed  bool
-	done    sync.WaitGroup
+	mu       sync.Mutex
+	faults   Faults
+	state    State
+	sent     int
+	power    *os.File // the plugging-in of the line that received, held and out belong to
+	received []byte   // the beginning of a command
+	held     []byte   // answers that wait for a code
+	out      [][]byte
+	changed  chan struct{} // closed and replaced whenever something happened
+	closed   bool
+	done     sync.WaitGroup
 }
 
 // protocol is what differs between families. Its methods are called under the simulator's lock.
@@ -71,7 +72,7 @@ func Simulate(line *Pty, model string, faults Faults) (*Simulator, error) {
 	if !ok {
 		return nil, fmt.Errorf("no simulator of model %q", model)
 	}
-	s := &Simulator{line: line, protocol: newProtocol(), faults: faults, changed: make(chan struct{})}
+	s := &Simulator{line: line, protocol: newProtocol(), faults: faults, power: line.plugged(), changed: make(chan struct{})}
 	s.protocol.reset()
 	s.done.Add(2)
 	go s.receive()
@@ -94,6 +95,7 @@ func (s *Simulator) Close() error {
 func (s *Simulator) Scan(code string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.feel()
 	if !s.protocol.reads() {
 		return false
 	}
@@ -126,6 +128,7 @@ func (s *Simulator) State() State {
 }
 
 func (s *Simulator) now() State {
+	s.feel()
 	st := s.state
 	st.Reads, st.Light = s.protocol.reads(), s.protocol.light()
 	return st
@@ -146,6 +149,18 @@ func (s *Simulator) Await(ctx context.Context, wish func(State) bool) error {
 			return fmt.Errorf("the simulated reader stays at %+v: %w", st, ctx.Err())
 		}
 	}
+}
+
+// feel returns the plugging-in of the line. When it is another than before, the reader was without power, and nothing that
+// is volatile has stayed.
+func (s *Simulator) feel() *os.File {
+	if power := s.line.plugged(); power != s.power {
+		s.power = power
+		s.protocol.reset()
+		s.received, s.held, s.out, s.state.Held, s.state.Unacked = nil, nil, nil, 0, 0
+		s.notify()
+	}
+	return s.power
 }
 
 func (s *Simulator) notify() {
@@ -187,21 +202,16 @@ func (s *Simulator) wrongSum() bool {
 // receive reads commands until the simulator is closed.
 func (s *Simulator) receive() {
 	defer s.done.Done()
-	var received []byte
 	buf := make([]byte, 512)
 	for {
-		n, err := s.line.Read(buf)
+		power := s.line.plugged()
+		n, err := s.line.readFrom(power, buf)
 		s.mu.Lock()
 		if s.closed {
 			s.mu.Unlock()
 			return
 		}
-		if err != nil {
-			if errors.Is(err, os.ErrClosed) { // unplugged: without power nothing volatile stays
-				s.protocol.reset()
-				s.held, s.out, s.state.Held, s.state.Unacked, received = nil, nil, 0, 0, nil
-				s.notify()
-			}
+		if err != nil || power != s.feel() {
 			s.mu.Unlock()
 			time.Sleep(time.Millisecond)
 			continue
@@ -209,13 +219,13 @@ func (s *Simulator) receive() {
 		if s.faults.Mute {
 			n = 0
 		}
-		received = append(received, buf[:n]...)
-		for len(received) > 0 {
-			n := s.protocol.execute(s, received)
+		s.received = append(s.received, buf[:n]...)
+		for len(s.received) > 0 {
+			n := s.protocol.execute(s, s.received)
 			if n == 0 {
 				break
 			}
-			received = received[n:]
+			s.received = s.received[n:]
 		}
 		s.notify()
 		s.mu.Unlock()
@@ -237,19 +247,19 @@ func (s *Simulator) transmit() {
 			s.mu.Unlock()
 			return
 		}
-		message, baud := s.out[0], s.faults.Baud
+		message, power, baud := s.out[0], s.power, s.faults.Baud
 		s.out = s.out[1:]
 		s.mu.Unlock()
 		if baud == 0 {
 			// A write fails only when the line is being unplugged; what was on its way is lost then.
-			_, _ = s.line.Write(message)
+			_, _ = s.line.writeTo(power, message)
 			continue
 		}
 		const bitsPerByte = 10
 		pace := time.NewTicker(time.Second * bitsPerByte / time.Duration(baud))
 		for i := range message {
 			<-pace.C
-			_, _ = s.line.Write(message[i : i+1])
+			_, _ = s.line.writeTo(power, message[i:i+1])
 		}
 		pace.Stop()
 	}

@@ -86,7 +86,9 @@ type dialogue struct {
 	current *command
 	sent    time.Time
 	tries   int
-	owed    []owing // one for each sending that may still be answered, oldest first
+	owed    []owing  // one for each sending that may still be answered, oldest first
+	stray   []owing  // one for each command that whoever held the line before may have sent too, and left unanswered
+	said    []string // commands that were sent in this connection, each once
 }
 
 // owing is an answer that may still come.
@@ -124,8 +126,11 @@ func (d *dialogue) tick(now time.Time) {
 func (d *dialogue) say(now time.Time) {
 	d.sent = now
 	d.tries++
-	if d.current.reply != nil {
-		d.owed = append(d.owed, owing{d.current, now.Add(answerLate)})
+	if answer := (owing{d.current, now.Add(answerLate)}); d.current.reply != nil {
+		d.owed = append(d.owed, answer)
+		if kind := string(d.current.bytes); !slices.Contains(d.said, kind) {
+			d.said, d.stray = append(d.said, kind), append(d.stray, answer)
+		}
 	}
 	// A failed write is no news: a device that is gone is noticed by reading, one that is stuck by its silence.
 	_ = d.write(d.current.bytes)
@@ -133,27 +138,47 @@ func (d *dialogue) say(now time.Time) {
 
 // expecting tells whether answers may come.
 func (d *dialogue) expecting(now time.Time) bool {
-	for len(d.owed) > 0 && now.After(d.owed[0].until) {
-		d.owed = d.owed[1:]
+	for _, all := range []*[]owing{&d.owed, &d.stray} {
+		for len(*all) > 0 && now.After((*all)[0].until) {
+			*all = (*all)[1:]
+		}
 	}
-	return len(d.owed) > 0
+	return len(d.owed)+len(d.stray) > 0
 }
 
 // match looks for an answer at the beginning of b and returns its length. A command that was repeated, and then perhaps
-// given up, may be answered as often, and late: those answers are found among the codes too, but settle nothing any more.
+// given up, may be answered as often, and late, and one more answer may be to an earlier program: those are found among the
+// codes too, but settle nothing.
 func (d *dialogue) match(now time.Time, b []byte) (int, verdict) {
-	best := foreign
-	for i := range d.owed {
-		switch n, v := d.owed[i].to.reply(b); v {
+	i, n, v := find(d.owed, b)
+	if v != foreign && v != partial {
+		d.answered(now, i, v, b[:n])
+		return n, v
+	}
+	i, n, late := find(d.stray, b)
+	switch late {
+	case foreign:
+		return 0, v
+	case partial:
+		return 0, partial
+	}
+	d.stray = slices.Delete(d.stray, i, i+1)
+	return n, late
+}
+
+// find looks for the first answer in all that b begins with, and returns its place and its length in b. The verdict is
+// partial if b is perhaps the beginning of one.
+func find(all []owing, b []byte) (i, n int, best verdict) {
+	for i := range all {
+		switch n, v := all[i].to.reply(b); v {
 		case foreign:
 		case partial:
 			best = partial
 		default:
-			d.answered(now, i, v, b[:n])
-			return n, v
+			return i, n, v
 		}
 	}
-	return 0, best
+	return 0, 0, best
 }
 
 // answer takes an answer that says by itself that it is one; it is to the command under way.

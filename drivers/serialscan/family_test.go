@@ -141,6 +141,7 @@ func TestAnswersAreTakenOutOfTheStream(t *testing.T) {
 		{"glued behind a code", "KIP1:A\r" + yes + "KIP1:B\r", []string{"KIP1:A", "KIP1:B"}},
 		{"in the middle of a code", "KIP1" + yes + ":A\r", []string{"KIP1:A"}},
 		{"a code in STX and ETX", "\x02KIP1:A\x03" + yes, []string{"KIP1:A"}},
+		{"one more, which an earlier program asked for", yes + yes + "KIP1:A\rKIP1:B\r", []string{"KIP1:A", "KIP1:B"}},
 		{"no answer at all", "KIP1:A\r", []string{"KIP1:A"}},
 		{"the beginning of one only", "KIP1:A\r\x02\x00", []string{"KIP1:A"}},
 	} {
