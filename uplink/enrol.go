@@ -49,9 +49,7 @@ func (u *Uplink) Enrol(ctx context.Context, code string) (wire.Enrolment, error)
 		u.status.say(concernProvision, err.Error())
 		u.opts.Logger.Warn("provision that came with the enrolment; it is fetched again", "error", err)
 	}
-	if err := id.setRevoked(false); err != nil {
-		return wire.Enrolment{}, fmt.Errorf("enrolling: %w", err)
-	}
+	u.revoked(false)
 	u.status.change(func(s *Status, _ *[concerns]string) { s.Revoked, s.Unknown = false, false })
 	u.setEnrolled()
 	u.renewed.raise()
@@ -59,53 +57,57 @@ func (u *Uplink) Enrol(ctx context.Context, code string) (wire.Enrolment, error)
 	return e, nil
 }
 
-// keepEnrolled enrols with the configured code while there is no identity, and once more when the identity has lapsed:
-// the code may be a new one.
+// keepEnrolled enrols with the configured code while there is no identity, and whenever the server no longer takes the one
+// there is: the code may be a new one.
 func (u *Uplink) keepEnrolled(ctx context.Context) {
-	if u.opts.Identity.certificate() == nil {
-		if u.opts.Code == "" {
-			u.status.say(concernIdentity, "not enrolled, and the configuration gives no enrolment code")
-		} else if !u.enrolUntilDone(ctx) {
+	switch {
+	case u.opts.Code == "" && u.opts.Identity.certificate() == nil:
+		u.status.say(concernIdentity, "not enrolled, and the configuration gives no enrolment code")
+		return
+	case u.opts.Code == "":
+		return
+	case u.opts.Identity.certificate() == nil:
+		u.enrolUntil(ctx, u.enrolled, newRetry(u.opts.Logger, "enrolling"), func(err error, text string) {
+			u.status.heard(answered(err))
+			u.status.say(concernIdentity, text)
+		})
+	}
+	for {
+		select {
+		case <-ctx.Done():
 			return
+		case <-u.lapsed:
 		}
-	}
-	select {
-	case <-ctx.Done():
-		return
-	case <-u.lapsed:
-	}
-	if u.opts.Code == "" {
-		return
-	}
-	if _, err := u.Enrol(ctx, u.opts.Code); err != nil && ctx.Err() == nil {
-		u.opts.Logger.Warn("the terminal's certificate is no longer taken and the configured code does not replace it; a new code is needed", "error", steadyText(err))
+		u.taken.clear()
+		retry := newRetry(u.opts.Logger, "replacing a certificate that is no longer taken")
+		u.enrolUntil(ctx, u.taken, retry, func(error, string) {}) // that the server refuses the gate is told already
+		u.lapsed.clear()
 	}
 }
 
-// enrolUntilDone reports whether there is an identity, false when ctx ended first.
-func (u *Uplink) enrolUntilDone(ctx context.Context) bool {
-	retry := newRetry(u.opts.Logger, "enrolling")
+// enrolUntil tries the configured code until it has brought an identity, or other says that there is no need. failed is
+// told each failure.
+func (u *Uplink) enrolUntil(ctx context.Context, other <-chan struct{}, retry retry, failed func(err error, text string)) {
 	for {
 		_, err := u.Enrol(ctx, u.opts.Code)
 		if err == nil {
 			retry.succeed()
-			return true
+			return
 		}
 		if ctx.Err() != nil {
-			return false
+			return
 		}
-		u.status.heard(answered(err))
-		u.status.say(concernIdentity, retry.fail(err))
 		wait := retry.next(u.opts.Network.Draw())
 		var no *refusal
 		if errors.As(err, &no) {
 			wait = max(wait, no.after)
 		}
 		if hasCode(err, wire.CodeBadCode) { // no use in asking often
-			wait = max(wait, time.Minute)
+			wait, err = max(wait, time.Minute), fmt.Errorf("a new code is needed: %w", err)
 		}
-		if !pause(ctx, u.enrolled, wait) {
-			return ctx.Err() == nil
+		failed(err, retry.fail(err))
+		if !pause(ctx, other, wait) {
+			return
 		}
 	}
 }

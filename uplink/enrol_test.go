@@ -253,6 +253,87 @@ func TestRevokedGateComesBackWithANewCode(t *testing.T) {
 	})
 }
 
+// Whatever becomes of its first request with the new code, a gate that is revoked or unknown asks again.
+func TestAGateThatIsNotTakenAsksUntilItIs(t *testing.T) {
+	for _, code := range []string{wire.CodeRevoked, wire.CodeUnknown} {
+		for name, spoil := range map[string]func(f *fixture, w http.ResponseWriter, r *http.Request){
+			"no request arrives": func(*fixture, http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+			"no answer arrives": func(f *fixture, _ http.ResponseWriter, r *http.Request) {
+				f.loseAnswer(r)
+				panic(http.ErrAbortHandler)
+			},
+			"the server fails": func(f *fixture, w http.ResponseWriter, _ *http.Request) {
+				f.server.Refuse(w, http.StatusInternalServerError, wire.CodeInternal, "")
+			},
+			"the server's clock makes the code run out": func(f *fixture, w http.ResponseWriter, _ *http.Request) {
+				f.server.Refuse(w, http.StatusForbidden, wire.CodeBadCode, "")
+			},
+			"a portal answers": func(_ *fixture, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) },
+		} {
+			t.Run(code+", "+name, bubble(func(t *testing.T) {
+				f := newFixture(t, 5).enrolled()
+				old := f.serial()
+				var asked atomic.Int32
+				f.server.SetFault(func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
+					switch {
+					case r.URL.Path == wire.PathEnrol && asked.Add(1) <= 2:
+						spoil(f, w, r)
+					case r.URL.Path == wire.PathEnrol || r.TLS.PeerCertificates[0].SerialNumber.String() != old:
+						return false
+					default:
+						f.server.Refuse(w, http.StatusForbidden, code, "")
+					}
+					return true
+				})
+				u := f.uplink(nil)
+				f.run(u, func() bool { return serialOf(u.opts.Identity) != old && f.drained() })
+				if s := u.Status(); s.Revoked || s.Unknown || s.LastError != "" || asked.Load() != 3 {
+					t.Errorf("status %+v after %d requests", s, asked.Load())
+				}
+				f.checkLedger()
+			}))
+		}
+	}
+}
+
+// A gate that the server takes again of itself uses up no code, until it is refused another time.
+func TestAGateThatIsTakenAgainAsksNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, 5).enrolled()
+		f.server.SetCode("used up")
+		var refuses atomic.Bool
+		var asked atomic.Int32
+		refuses.Store(true)
+		f.server.SetFault(func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
+			if r.URL.Path == wire.PathEnrol {
+				asked.Add(1)
+				return false
+			}
+			if refuses.Load() {
+				f.server.Refuse(w, http.StatusForbidden, wire.CodeRevoked, "")
+			}
+			return refuses.Load()
+		})
+		begun, before := time.Time{}, int32(0)
+		f.runFor(f.uplink(nil), time.Hour, func() bool {
+			switch {
+			case begun.IsZero() && asked.Load() >= 3:
+				refuses.Store(false)
+				begun = time.Now()
+			case before == 0 && !begun.IsZero() && time.Since(begun) > maxDelay:
+				before = asked.Load()
+			case before != 0 && time.Since(begun) > 4*maxDelay && !refuses.Load():
+				if n := asked.Load(); n != before || !f.drained() {
+					t.Errorf("asked %d times more", n-before)
+				}
+				refuses.Store(true)
+				f.journal.append(1)
+			}
+			return refuses.Load() && before != 0 && asked.Load() > before
+		})
+	})
+}
+
 // A server put back from a backup does not know the gate any more. Visitors are served on: nothing but the technician's page
 // and what is enrolled with the code it has tells of it.
 func TestUnknownGateIsNotRevokedAndEnrolsAgain(t *testing.T) {

@@ -39,6 +39,7 @@ type Uplink struct {
 	enrolled  chan struct{} // closed by enrolOnce, once there is an identity
 	enrolOnce sync.Once
 	lapsed    signal            // the server no longer takes the identity
+	taken     signal            // the server has taken the identity
 	renewed   signal            // there is another identity than before
 	receipts  chan wire.Receipt // newest one that shows something to fetch; buffered
 }
@@ -51,7 +52,8 @@ func New(opts Options) (*Uplink, error) {
 	opts = opts.withDefaults()
 	u := &Uplink{
 		opts:     opts,
-		enrolled: make(chan struct{}), lapsed: newSignal(), renewed: newSignal(), receipts: make(chan wire.Receipt, 1),
+		enrolled: make(chan struct{}), lapsed: newSignal(), taken: newSignal(), renewed: newSignal(),
+		receipts: make(chan wire.Receipt, 1),
 	}
 	u.status.clock, u.status.notify = opts.Time, opts.OnStatus
 	u.status.s.Revoked = opts.Identity.isRevoked()
@@ -107,14 +109,16 @@ func (u *Uplink) setEnrolled() {
 	u.status.change(func(s *Status, errs *[concerns]string) { s.Enrolled, errs[concernIdentity] = true, "" })
 }
 
-// revoked keeps across restarts whether the server has withdrawn this terminal. A withdrawn one enrols again, if there is
-// a code left to try.
+// revoked keeps across restarts whether the server has withdrawn this terminal, or takes it. A withdrawn one enrols again, if
+// there is a code left to try.
 func (u *Uplink) revoked(r bool) {
 	if err := u.opts.Identity.setRevoked(r); err != nil {
 		u.opts.Logger.Error("keeping that the terminal is revoked", "revoked", r, "error", err)
 	}
 	if r {
 		u.lapsed.raise()
+	} else {
+		u.taken.raise()
 	}
 }
 
@@ -143,6 +147,14 @@ func newSignal() signal { return make(signal, 1) }
 func (s signal) raise() {
 	select {
 	case s <- struct{}{}:
+	default:
+	}
+}
+
+// clear forgets what has happened.
+func (s signal) clear() {
+	select {
+	case <-s:
 	default:
 	}
 }
