@@ -113,12 +113,14 @@ var alertsOfCopies = []string{
 	visitserver.AlertRenewal, visitserver.AlertCertificates,
 }
 
-// uncover takes the copy out of service once both have delivered, by when somebody must have been told.
+// uncover takes the copy out of service once both have delivered, by when somebody must have been told. While a backup may
+// still be restored the copy stays: nobody else could send such a server again what the copy has delivered since.
 func (w *world) uncover(c *gateParty) {
 	g := c.of
 	w.notice()
 	both := g.visited.After(c.changed) && c.visited.After(c.changed)
-	if c.cancel == nil || c.disk.isDead() || !w.answers() || c.journal.Stats().Backlog > 0 || both && !g.cleared.After(g.visited) {
+	delivered := c.cancel != nil && !c.disk.isDead() && c.journal.Stats().Backlog == 0 && (!both || g.cleared.After(g.visited))
+	if !delivered || w.backup != nil || !w.answers() {
 		w.after(time.Hour, func() { w.uncover(c) })
 		return
 	}

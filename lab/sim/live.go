@@ -151,8 +151,9 @@ func (w *world) delivered() bool {
 }
 
 // recovered lets people come once more when operators have looked into everything and the server has had the time to believe
-// its clock: of this hour an inquiry lacks nothing, and says so.
+// its clock: of this hour an inquiry lacks nothing, and says so. Nobody restores a backup any more.
 func (w *world) recovered() error {
+	w.backup = nil
 	for _, g := range slices.Clone(w.gates) {
 		if g.of != nil {
 			w.uncover(g)

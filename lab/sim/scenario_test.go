@@ -78,6 +78,30 @@ func TestAServerThatIsRestoredAgainAndAgainKeepsNothingLate(t *testing.T) {
 	})
 }
 
+// A copy of a gate is found out between a backup of the visit server and its restoration: what it delivered meanwhile is not
+// lost, for the operator lets nothing go that such a server would have to ask for.
+func TestACopyStaysUntilABackupHasWhatItDelivered(t *testing.T) {
+	scene(t, func(w *world) {
+		w.opts.Days = 4
+		time.Sleep(2 * soundAfter)
+		w.notice()
+		w.copyGate(w.gates[0])
+		if !w.copied() {
+			t.Fatal("the gate was not copied")
+		}
+		w.restoreServer()
+		for _, g := range w.gates {
+			w.crowd.visitorWho(g, func(tk *ticket) { w.crowd.show(g, tk, tk.text, 3*time.Second) })
+		}
+		time.Sleep(lookEvery)
+		w.uncover(w.gates[1])
+		w.must(errors.Join(w.live(), w.settle(), w.recovered(), w.takeStock()))
+		if w.copied() {
+			t.Error("the copy is never taken away")
+		}
+	})
+}
+
 // A gate that has been without network and visitors for a month has one source of time. That and the running time since others
 // agreed end what is undelivered; after a restart nothing does on the word of the one source, and that it is kept past its
 // end is an alarm, until visitors of two issuers bear the time out.
