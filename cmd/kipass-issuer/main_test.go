@@ -70,6 +70,26 @@ func TestFolder(t *testing.T) {
 	run(cli.StatusFailed, "serve", "--data", dir, "--listen", "no address")
 }
 
+// Whoever hands the secrets over as systemd credentials goes by the names that docs/setup.md gives them.
+func TestSetupNamesEverySecret(t *testing.T) {
+	dir, secrets := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "secrets")
+	if r := clitest.Run(t, newProgram(), "init", "--data", dir, "--secrets", secrets, "--name", "naver"); r.Status != cli.StatusDone {
+		t.Fatalf("status %d: %s", r.Status, r.Err)
+	}
+	list := clitest.Run(t, newProgram(), "keys", "list", "--data", dir)
+	key, _, _ := strings.Cut(list.Out, " ")
+	setup := string(testkit.Must(os.ReadFile(filepath.Join("..", "..", "docs", "setup.md")))(t))
+	_, english, _ := strings.Cut(setup, "For an issuer the credentials are")
+	english, korean, _ := strings.Cut(english, "발급회사의 인증 정보는")
+	korean, _, _ = strings.Cut(korean, "\n## ")
+	for _, e := range testkit.Must(os.ReadDir(secrets))(t) {
+		name := "`" + strings.ReplaceAll(e.Name(), key, "KEY") + "`"
+		if !strings.Contains(english, name) || !strings.Contains(korean, name) {
+			t.Errorf("docs/setup.md does not name %s in both languages", name)
+		}
+	}
+}
+
 // rotateKeys makes a key, has it put on a trust list, and puts it to use.
 func rotateKeys(t *testing.T, dir, secrets string, run func(status int, args ...string) string) {
 	t.Helper()
