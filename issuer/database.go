@@ -79,6 +79,16 @@ func makeDatabase(disk durable.Disk, path string, buckets ...[]byte) error {
 	return nil
 }
 
+// check reads the whole file again, as it lies on the disk. Changes wait meanwhile. torn is as of [boltcheck.Check].
+func (d *database) check(path string, buckets ...[]byte) (torn string, err error) {
+	d.commit.Lock()
+	defer d.commit.Unlock()
+	if torn, err = boltcheck.Check(path, buckets...); err != nil {
+		return "", fmt.Errorf("checking %s: %w", path, err)
+	}
+	return torn, nil
+}
+
 // view runs f in a transaction that changes nothing.
 func (d *database) view(f func(*bbolt.Tx) error) error { return d.run(false, f) }
 

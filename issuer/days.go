@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -59,25 +60,50 @@ func (d *dayFiles) use(day day.Day, create bool, f func(*database) error) error 
 	return err
 }
 
-// damaged lists the days of which an issue log was set aside, or was seen to have damaged entries since the start.
-func (d *dayFiles) damaged() (damaged []day.Day, err error) {
-	days, err := d.days()
-	if err != nil {
-		return nil, err
-	}
+// damaged tells what is damaged in a day's issue log: what was set aside, and what was seen since the start.
+func (d *dayFiles) damaged(day day.Day) (what []string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, day := range days {
-		f := d.file(day)
-		lost, err := f.aside()
-		if err != nil {
-			return nil, err
-		}
-		if len(lost) > 0 || f.altered.Load() {
-			damaged = append(damaged, day)
-		}
+	f := d.file(day)
+	aside, err := f.aside()
+	if len(aside) > 0 {
+		what = append(what, damagedLog)
 	}
-	return damaged, nil
+	if f.altered.Load() {
+		what = append(what, damagedInPart)
+	}
+	return what, err
+}
+
+// check reads all of a day's file, and opens each entry under one of the keys, if there are any. What is found is told as
+// what is found at use.
+func (d *dayFiles) check(day day.Day, keys []*dayKeys) error {
+	d.mu.Lock()
+	f := d.file(day)
+	d.mu.Unlock()
+	return d.use(day, false, func(db *database) error {
+		torn, err := db.check(f.path, f.buckets...)
+		if torn != "" {
+			f.alter(torn)
+		}
+		if err != nil || len(keys) == 0 {
+			return err
+		}
+		return db.view(func(tx *bbolt.Tx) error {
+			for _, name := range f.buckets {
+				err := tx.Bucket(name).ForEach(func(key, sealed []byte) error {
+					if !slices.ContainsFunc(keys, func(k *dayKeys) bool { _, err := unseal(k.records, sealed, key); return err == nil }) {
+						f.alter("an entry does not open")
+					}
+					return nil
+				})
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
 }
 
 // record writes a code and its holder's identity into the issue log of the code's day, and returns when both are durable.

@@ -98,21 +98,30 @@ func (i *Issuer) logDestruction(d day.Day, now time.Time) error {
 
 // destroyedDays are the days of whose destruction the audit log tells.
 func destroyedDays(audit *auditlog.Log) ([]string, error) {
+	entries, err := entriesOf(audit, auditlog.KindDestruction)
+	var days []string
+	for _, e := range entries {
+		days = append(days, e.Day)
+	}
+	return days, err
+}
+
+// entriesOf are the audit log's entries of a kind.
+func entriesOf(audit *auditlog.Log, kind string) (found []auditlog.Entry, err error) {
 	entries, _, err := audit.Snapshot()
 	if err != nil {
 		return nil, err
 	}
-	var days []string
 	for _, leaf := range auditlog.Leaves(entries) {
 		e, err := auditlog.ParseEntry(leaf)
 		if err != nil {
 			return nil, err
 		}
-		if e.Kind == auditlog.KindDestruction {
-			days = append(days, e.Day)
+		if e.Kind == kind {
+			found = append(found, e)
 		}
 	}
-	return days, nil
+	return found, nil
 }
 
 // ConfirmClock believes the clock as it stands, on an operator's word, so that days held back are destroyed.

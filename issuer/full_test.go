@@ -38,8 +38,14 @@ func TestNoCodeOnAFullDisk(t *testing.T) {
 			t.Errorf("%s: status %d, %s", path, w.Code, w.Body)
 		}
 	}
+	if h := f.Health(); h.Issuing || !strings.Contains(h.Warning, "디스크") || f.gauge(t, "kipass_issuer_issuing") != "0" {
+		t.Errorf("nobody gets a code, and the health is %+v", h)
+	}
 	f.reopen(t, durable.Disk{})
 	f.code(t, bearer)
+	if h := f.Health(); !h.Issuing {
+		t.Errorf("codes are issued, and the health is %+v", h)
+	}
 }
 
 // The issuer starts on its ballast, and says why when that is used up.

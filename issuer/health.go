@@ -21,11 +21,14 @@ type Health struct {
 func (i *Issuer) Health() Health {
 	now, held := i.opts.Now(), i.signer.held.Load()
 	k, ok := held.in(now)
-	h := Health{Issuing: ok, KeyEnds: held.end().UTC()}
+	full := i.room()
+	h := Health{Issuing: ok && full == nil, KeyEnds: held.end().UTC()}
 	switch {
 	case !ok:
 		h.Warning = "서명 키가 끝나 코드를 발급하지 않습니다: kipass-issuer keys / the signing key has ended, no code is issued: kipass-issuer keys"
 		return h
+	case full != nil:
+		h.Warning = "디스크가 가득 차 코드를 발급하지 않습니다: 공간을 비워 주세요 / no code is issued, since the disk is full: make space"
 	case !now.Before(h.KeyEnds.Add(-keyWarning)):
 		days := int(h.KeyEnds.Sub(now) / (24 * time.Hour))
 		h.Warning = fmt.Sprintf("서명 키가 %d일 뒤 끝납니다: kipass-issuer keys rotate / the signing key ends in %[1]d days: kipass-issuer keys rotate", days)
@@ -50,7 +53,7 @@ func (i *Issuer) getMetrics(w http.ResponseWriter, _ *http.Request) error {
 	if err != nil {
 		return err
 	}
-	damaged, err := i.days.damaged()
+	damaged, err := i.damaged()
 	if err != nil {
 		return err
 	}
@@ -64,7 +67,7 @@ kipass_issuer_issuing %d
 # HELP kipass_issuer_signing_key_end_seconds Last moment for which codes can be signed, in seconds since 1970.
 # TYPE kipass_issuer_signing_key_end_seconds gauge
 kipass_issuer_signing_key_end_seconds %d
-# HELP kipass_issuer_damaged_days Days whose issue log is damaged or was set aside so: not all codes of them can be opened.
+# HELP kipass_issuer_damaged_days Days whose key or issue log is damaged or missing: not all codes of them can be opened.
 # TYPE kipass_issuer_damaged_days gauge
 kipass_issuer_damaged_days %d
 `, issuing, h.KeyEnds.Unix(), len(damaged))

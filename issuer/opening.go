@@ -47,6 +47,11 @@ func (i *Issuer) Answer(question []byte) ([]byte, error) {
 			return nil, fmt.Errorf("opening codes for order %v: %w", o.ID, err)
 		}
 	}
+	if len(a.Unopened) > 0 { // damage may have been found
+		if err := i.tellDamage(); err != nil {
+			return nil, err
+		}
+	}
 	entry := entryAbout(auditlog.KindOpening, o, now)
 	entry.Count, entry.Refused = uint64(len(a.Holders)), uint64(len(a.Unopened))
 	if a.Entry, err = i.audit.Append(entry); err != nil {

@@ -121,6 +121,7 @@ func (i *Issuer) serve(ctx context.Context, c Config) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { i.DestroyLoop(ctx); return nil })
+	group.Go(func() error { i.checkLoop(ctx); return nil })
 	group.Go(func() error { i.opts.Space.Run(ctx); return nil })
 	group.Go(func() error { i.keyLoop(ctx); return nil })
 	group.Go(func() error {

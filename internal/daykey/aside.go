@@ -78,6 +78,38 @@ func (r *Ring[K]) SetAside() ([]day.Day, error) {
 	return days, nil
 }
 
+// Unreadable lists the days of which a key file, the one in use or one that was set aside, does not open, oldest first. What
+// was sealed under it is lost, unless the file is put right. The files are read anew each time.
+func (r *Ring[K]) Unreadable() ([]day.Day, error) {
+	r.mu.RLock() // keeps keys that are being destroyed, whose files are overwritten first, from looking damaged
+	defer r.mu.RUnlock()
+	files, err := r.asideFiles()
+	if err != nil {
+		return nil, err
+	}
+	for d := range r.days {
+		files[d] = append(files[d], r.path(d))
+	}
+	var days []day.Day
+	for d, paths := range files {
+		for _, path := range paths {
+			wrapped, err := os.ReadFile(path)
+			if err == nil {
+				_, err = r.open(d, wrapped)
+			}
+			if errors.Is(err, ErrDamaged) {
+				days = append(days, d)
+				break
+			}
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, fmt.Errorf("reading a day key: %w", err)
+			}
+		}
+	}
+	slices.Sort(days)
+	return days, nil
+}
+
 // asideFiles returns the paths of what was set aside, by day.
 func (r *Ring[K]) asideFiles() (map[day.Day][]string, error) {
 	entries, err := os.ReadDir(r.dir)

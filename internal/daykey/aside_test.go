@@ -37,7 +37,15 @@ func TestADamagedKeyIsSetAsideAndGoesWithItsDay(t *testing.T) {
 			if _, err := r.Keys(someDay); !errors.Is(err, ErrDamaged) {
 				t.Errorf("all keys: %v, want ErrDamaged", err)
 			}
+			unreadable := func(when string, want ...day.Day) {
+				t.Helper()
+				if got := testkit.Must(r.Unreadable())(t); !slices.Equal(got, want) {
+					t.Errorf("%s: days that do not open are %v, want %v", when, got, want)
+				}
+			}
+			unreadable("damaged", someDay)
 			fresh := made(t, r, someDay)
+			unreadable("set aside", someDay)
 			if bytes.Equal(fresh.one, old.one) {
 				t.Error("the damaged file gave its key")
 			}
@@ -54,6 +62,7 @@ func TestADamagedKeyIsSetAsideAndGoesWithItsDay(t *testing.T) {
 			// The operator puts it right from a backup: both keys serve from then on, after a restart too.
 			testkit.Check(t, os.WriteFile(filepath.Join(dir, aside), good, 0o600))
 			r = newRing(t, dir, master, durable.Disk{})
+			unreadable("put right")
 			keys := testkit.Must(r.Keys(someDay))(t)
 			if len(keys) != 2 || !bytes.Equal(keys[0].one, fresh.one) || !bytes.Equal(keys[1].one, old.one) {
 				t.Errorf("%d keys, want the one in use and the one put right", len(keys))

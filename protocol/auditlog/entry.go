@@ -18,6 +18,7 @@ const (
 	KindContacts    = "contacts"    // a contact list was written
 	KindOpened      = "opened"      // a contact list was decrypted
 	KindDestruction = "destruction" // data and keys were destroyed
+	KindDamage      = "damage"      // what is kept of a day was found damaged or missing; the note says what
 	KindSealKey     = "seal-key"    // the private half of a key that gates sealed to was destroyed
 	KindRegister    = "register"    // somebody or some key was added to a register of the party, or removed
 	// KindAcknowledged is of an operator who has looked into the alerts of a gate.
@@ -42,7 +43,7 @@ type Entry struct {
 	Alerts     []string  `json:"alerts,omitempty"` // codes of the alerts acknowledged
 	From       time.Time `json:"from,omitzero"`    // window, inclusive
 	To         time.Time `json:"to,omitzero"`      // window, exclusive
-	Day        string    `json:"day,omitempty"`    // day destroyed, or from which a sealing key was in use; 2006-01-02 in Asia/Seoul
+	Day        string    `json:"day,omitempty"`    // destroyed or damaged, or from which a sealing key was in use; 2006-01-02 in Asia/Seoul
 	Count      uint64    `json:"count"`            // scans that left, codes opened, records destroyed …
 	Refused    uint64    `json:"refused,omitempty"`
 	Digest     string    `json:"digest,omitempty"`   // SHA-256, hexadecimal: of the order, or of what was destroyed or written
