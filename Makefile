@@ -72,9 +72,11 @@ deps: ## install the Debian packages that are missing (as root): make deps, or m
 check: lint ## lint and the quick tests: no browser, no subprocess of ours, no kernel
 	$(GO) test $(TIMEOUT) $(PARALLEL) -short ./...
 
+# The weeks that lab/sim plays are left out under the race detector and follow without it.
 test: lint ## lint and all tests
 	@$(call needs,$(TEST_NEEDS))
 	$(GO) test $(TIMEOUT) $(PARALLEL) -race ./...
+	$(GO) test $(TIMEOUT) ./lab/sim
 
 test-arm: ## the gate's drivers and journal on arm64 and arm v7, emulated by qemu-user
 	@$(call needs,$(BUILD_NEEDS) $(CROSS_NEEDS) qemu-user)

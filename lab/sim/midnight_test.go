@@ -10,6 +10,7 @@ import (
 // Codes are shown on both sides of midnight. On the last day on which the visit server has a visit its issuer opens the
 // code, and the day after neither of them has anything of it.
 func TestAVisitAndItsCodeEndTogether(t *testing.T) {
+	withoutRace(t)
 	scene(t, func(w *world) {
 		g, midnight := w.gates[0], (day.Of(time.Now()) + 1).Start()
 		until := func(since time.Duration) { time.Sleep(time.Until(midnight.Add(since))) }

@@ -65,6 +65,7 @@ func TestAClockAheadDestroysNothingUndelivered(t *testing.T) {
 // A visit server that is restored from a backup day after day, while its operator gives it the time each time, keeps nothing
 // late.
 func TestAServerThatIsRestoredAgainAndAgainKeepsNothingLate(t *testing.T) {
+	withoutRace(t)
 	scene(t, func(w *world) {
 		w.crowd.visitorWho(w.gates[0], func(tk *ticket) { w.crowd.show(w.gates[0], tk, tk.text, 3*time.Second) })
 		time.Sleep(27*24*time.Hour + 12*time.Hour)
@@ -81,6 +82,7 @@ func TestAServerThatIsRestoredAgainAndAgainKeepsNothingLate(t *testing.T) {
 // A copy of a gate is found out between a backup of the visit server and its restoration: what it delivered meanwhile is not
 // lost, for the operator lets nothing go that such a server would have to ask for.
 func TestACopyStaysUntilABackupHasWhatItDelivered(t *testing.T) {
+	withoutRace(t)
 	scene(t, func(w *world) {
 		w.opts.Days = 4
 		time.Sleep(2 * soundAfter)
@@ -106,6 +108,7 @@ func TestACopyStaysUntilABackupHasWhatItDelivered(t *testing.T) {
 // agreed end what is undelivered; after a restart nothing does on the word of the one source, and that it is kept past its
 // end is an alarm, until visitors of two issuers bear the time out.
 func TestWhatAGateKeepsPastItsEndIsAnAlarm(t *testing.T) {
+	withoutRace(t)
 	for name, restart := range map[string]bool{"it has run": false, "it was restarted": true} {
 		t.Run(name, func(t *testing.T) {
 			scene(t, func(w *world) { keepForAMonth(t, w, restart) })

@@ -42,6 +42,14 @@ func play(t *testing.T, opts Options) Report {
 	return r
 }
 
+// withoutRace skips what plays many days: under the race detector they take minutes, and show nothing that few do not.
+func withoutRace(t *testing.T) {
+	t.Helper()
+	if testkit.Race {
+		t.Skip("it takes minutes under the race detector: make test plays it without")
+	}
+}
+
 // TestSeed plays one seed, given by a flag.
 func TestSeed(t *testing.T) {
 	if *seedFlag == 0 {
@@ -63,6 +71,9 @@ func TestSeed(t *testing.T) {
 func TestSeeds(t *testing.T) {
 	for _, opts := range []Options{{Seed: 1, Days: 5}, {Seed: 2, Days: 31}, {Seed: 3, Days: 5, Gates: 2}, {Seed: 20, Days: 2}} {
 		t.Run(fmt.Sprint(opts.Seed), func(t *testing.T) {
+			if opts.Days > 10 {
+				withoutRace(t)
+			}
 			if r := play(t, opts); r.Green == 0 || r.Stored == 0 || r.Complete == 0 || opts.Days > 10 && r.Destroyed == 0 {
 				t.Errorf("nothing much happened: %+v", r)
 			}
@@ -73,6 +84,7 @@ func TestSeeds(t *testing.T) {
 // TestNothingSoundsWhileNothingIsWrong plays weeks in which nothing is done to anybody: beside a gate's first moments before
 // it is enrolled, and three old screenshots in a row, there is nothing to alarm anybody about.
 func TestNothingSoundsWhileNothingIsWrong(t *testing.T) {
+	withoutRace(t)
 	r := play(t, Options{Seed: 6, Days: 31, Calm: true})
 	for code, n := range r.Alarms {
 		if code != string(health.NotEnrolled) && code != string(health.AllRefused) {
@@ -86,6 +98,7 @@ func TestNothingSoundsWhileNothingIsWrong(t *testing.T) {
 
 // TestASeedIsOneRun plays a seed twice, and everything happens again at the same moment.
 func TestASeedIsOneRun(t *testing.T) {
+	withoutRace(t)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // one order of goroutines
 	var first, second strings.Builder
 	run(t, Options{Seed: 5, Days: 4, Trace: &first})
@@ -103,6 +116,7 @@ func TestASeedIsOneRun(t *testing.T) {
 
 // TestEveryPromiseCanBreak breaks one part after the other, and sees the run tell which promise does not hold.
 func TestEveryPromiseCanBreak(t *testing.T) {
+	withoutRace(t)
 	for broken, c := range map[Sabotage]struct {
 		days int
 		says string
