@@ -56,7 +56,7 @@ func (s *Station) heartbeat() wire.Heartbeat {
 	h := wire.Heartbeat{
 		Version: s.opts.Version, Backlog: stats.Backlog, Quarantine: stats.Quarantined,
 		Clock: s.clock.Read().State.String(), FreeDisk: stats.FreeDisk,
-		SealKey: s.sealKey(), Journal: stats.Journal, Settled: stats.Head - stats.Backlog,
+		SealKey: s.sealKey(), Journal: stats.Journal, Settled: stats.Tail.Seq, Chain: stats.Tail.Chain,
 	}
 	if !stats.Oldest.IsZero() {
 		h.Oldest = stats.Oldest.UnixMilli()

@@ -49,7 +49,7 @@ func (s *Server) ingest(ctx context.Context, c caller, b wire.Batch) (taken, err
 	if behind(s.now(), before.journal.Placed) {
 		return taken{}, notYet("the server's clock is far behind the visits it has; send again later")
 	}
-	next := before.journal.compare(seg)
+	next := before.journal.compare(seg, b.Oldest)
 	if next.alert == AlertGap && b.Oldest < seg.Records[0].Seq {
 		resend := s.askAgain(t, seg.Journal, before.journal.Last, seg.Records[0].Seq-1)
 		return taken{settled: visit.Settlement{Journal: seg.Journal}, resend: resend}, nil
@@ -121,6 +121,9 @@ func (in *intake) progress(
 	if next.alert != "" {
 		alerts = append(alerts, next.alert)
 	}
+	if next.unproven && fresh > 0 && fresh == in.offered {
+		after.gate.lack(before.gate.Added, in.received, 0)
+	}
 	if next.missing > 0 || in.lost {
 		missing := next.missing
 		if in.lost {
@@ -140,9 +143,9 @@ func (in *intake) progress(
 	return after, alerts
 }
 
-// askAgain asks a gate for records that it has seen settled, up to settled, and the server does not hold.
-func (s *Server) askAgain(t terminalName, id visit.JournalID, last, settled uint64) *wire.Resend {
+// askAgain asks a gate for records that it has seen settled, after a sequence up to settled, and the server may not hold.
+func (s *Server) askAgain(t terminalName, id visit.JournalID, after, settled uint64) *wire.Resend {
 	s.log.Warn("a gate is ahead of what is held of its journal, and is asked to send again",
-		"facility", t.facility, "gate", t.gate, "count", settled-last)
-	return &wire.Resend{Journal: id, After: last}
+		"facility", t.facility, "gate", t.gate, "count", settled-after)
+	return &wire.Resend{Journal: id, After: after}
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -122,7 +123,7 @@ func TestContinuityOfSegments(t *testing.T) {
 			return JournalRow{}
 		}
 		c := chainOf(id, all[:last])
-		return JournalRow{Last: uint64(last), Chain: c[:]}
+		return JournalRow{Last: uint64(last), Chain: c[:], Held: []heldEnd{{uint64(last), c[:]}}}
 	}
 	for _, c := range []struct {
 		rule string
@@ -131,7 +132,7 @@ func TestContinuityOfSegments(t *testing.T) {
 		want continuity
 	}{
 		{"first of a new journal", known(truth, 0), cut(truth, 1, 3), continuity{}},
-		{"continuation", known(truth, 10), cut(truth, 11, 20), continuity{}},
+		{"continuation", known(truth, 10), cut(truth, 11, 20), continuity{known: 10}},
 		{"the same again", known(truth, 10), cut(truth, 1, 10), continuity{known: 10}},
 		{"a later cut that overlaps", known(truth, 10), cut(truth, 5, 15), continuity{known: 10}},
 		{"a shorter cut of what is known cannot be told", known(truth, 10), cut(truth, 1, 5), continuity{unsure: true}},
@@ -143,9 +144,62 @@ func TestContinuityOfSegments(t *testing.T) {
 		{"another history up to what is known", known(truth, 10), cut(other, 6, 10), continuity{alert: AlertRollback}},
 		{"another history beyond what is known", known(truth, 10), cut(other, 6, 12), continuity{alert: AlertFork}},
 	} {
-		if got := c.row.compare(c.seg); got != c.want {
+		got := c.row.compare(c.seg, 1)
+		if got.head != c.seg.Head() {
+			t.Errorf("%s: the chain leads to %x", c.rule, got.head)
+		}
+		if got.head, got.held = c.want.head, nil; !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %+v, want %+v", c.rule, got, c.want)
 		}
+	}
+}
+
+// Of each device the register knows up to where nothing lacks that it could still send.
+func TestWhatIsHeldOfEachDevice(t *testing.T) {
+	id := visit.JournalID{1}
+	truth := line(1, 20, 'a')
+	other := append(line(1, 5, 'a'), line(6, 20, 'b')...)
+	type branch []visit.Sealed
+	end := func(all branch, at int) heldEnd {
+		c := chainOf(id, all[:at])
+		return heldEnd{uint64(at), c[:]}
+	}
+	two := []heldEnd{end(other, 10), end(truth, 7)}
+	for _, c := range []struct {
+		rule     string
+		held     []heldEnd
+		all      branch
+		from, to int
+		oldest   uint64
+		want     []heldEnd
+		known    uint64
+		unproven bool
+	}{
+		{"a continuation", []heldEnd{end(truth, 5)}, truth, 6, 8, 1, []heldEnd{end(truth, 8)}, 5, false},
+		{"a retry", []heldEnd{end(truth, 5)}, truth, 3, 5, 1, []heldEnd{end(truth, 5)}, 5, false},
+		{"a shorter retry says nothing yet", []heldEnd{end(truth, 5)}, truth, 1, 3, 1, []heldEnd{end(truth, 5), end(truth, 3)}, 0, false},
+		{"of two, the one that is continued", two, truth, 8, 9, 3, []heldEnd{end(other, 10), end(truth, 9)}, 7, false},
+		{"of two, the other", two, other, 9, 12, 3, []heldEnd{end(truth, 7), end(other, 12)}, 10, false},
+		{"all of both", two, other, 1, 12, 1, []heldEnd{end(truth, 7), end(other, 12)}, 10, false},
+		{"what goes on from nothing that is held is none", two, truth, 9, 12, 3, two, 0, false},
+		{"unless the gate can send nothing earlier", two, truth, 9, 12, 9, append(two[:2:2], end(truth, 12)), 0, true},
+		{"the beginning needs no proof", two, line(1, 3, 'c'), 1, 3, 1, append(two[:2:2], end(line(1, 3, 'c'), 3)), 0, false},
+	} {
+		row := JournalRow{Last: 10, Chain: end(other, 10).Chain, Held: c.held}
+		seg := visit.Segment{Journal: id, Prev: chainOf(id, c.all[:c.from-1]), Records: c.all[c.from-1 : c.to]}
+		got := row.compare(seg, c.oldest)
+		if !reflect.DeepEqual(got.held, c.want) || got.known != c.known || got.unproven != c.unproven {
+			t.Errorf("%s: known %d, unproven %v, held %v; want %d, %v, %v",
+				c.rule, got.known, got.unproven, got.held, c.known, c.unproven, c.want)
+		}
+	}
+	var row JournalRow
+	for i := range byte(2 * maxHeld) { // whoever has a copy of the gate's key may make up histories
+		seg := visit.Segment{Journal: id, Prev: visit.Genesis(id), Records: line(1, 1, 'a'+i)}
+		row = row.advance(seg, row.compare(seg, 1), nil, 1, 0)
+	}
+	if n := len(row.Held); n != maxHeld {
+		t.Errorf("%d ends are held, want %d", n, maxHeld)
 	}
 }
 
@@ -156,17 +210,17 @@ func TestJournalRowNeverGoesBack(t *testing.T) {
 	row := JournalRow{Last: 10, Chain: chain[:], Stored: 8, Refused: 2,
 		Recent: []visit.Refusal{{Seq: 3, Reason: "malformed"}, {Seq: 9, Reason: "malformed"}}}
 	seg := visit.Segment{Journal: id, Prev: visit.Genesis(id), Records: truth[:5]}
-	next := row.advance(seg, row.compare(seg), []visit.Refusal{{Seq: 3, Reason: "malformed"}}, 0, 4)
+	next := row.advance(seg, row.compare(seg, 1), []visit.Refusal{{Seq: 3, Reason: "malformed"}}, 0, 4)
 	if next.Last != 10 || visit.Chain(next.Chain) != chain || next.Refused != 2 || len(next.Recent) != 2 {
 		t.Errorf("after a shorter retry: %+v", next)
 	}
 	seg.Records = truth
-	next = next.advance(seg, next.compare(seg), next.Recent, 10, 0)
+	next = next.advance(seg, next.compare(seg, 1), next.Recent, 10, 0)
 	if next.Last != 20 || visit.Chain(next.Chain) != chainOf(id, truth) || next.Stored != 18 || next.Refused != 2 {
 		t.Errorf("after all: %+v", next)
 	}
 	seg = visit.Segment{Journal: id, Prev: chainOf(id, truth), Records: line(21, 22, 'a')}
-	if next = next.advance(seg, next.compare(seg), nil, 2, 0); len(next.Recent) != 0 {
+	if next = next.advance(seg, next.compare(seg, 1), nil, 2, 0); len(next.Recent) != 0 {
 		t.Errorf("refusals long settled are still kept: %+v", next.Recent)
 	}
 }
@@ -183,7 +237,7 @@ func TestRefusalsThatAreRememberedAreFew(t *testing.T) {
 		for _, r := range seg.Records {
 			refused = append(refused, visit.Refusal{Seq: r.Seq, Reason: "malformed"})
 		}
-		row = row.advance(seg, row.compare(seg), refused, 0, 0)
+		row = row.advance(seg, row.compare(seg, 1), refused, 0, 0)
 		if got := row.Recent; len(got) != wire.MaxRecords || got[len(got)-1].Seq != batches*wire.MaxRecords {
 			t.Fatalf("after batch %d: %d are remembered, the last of record %d", n, len(got), got[len(got)-1].Seq)
 		}

@@ -1,6 +1,7 @@
 package visitserver
 
 import (
+	"bytes"
 	"slices"
 	"time"
 
@@ -15,10 +16,23 @@ const (
 	AlertRollback = "rollback" // an older state of the journal has come back and gone on differently
 )
 
+// maxHeld is how many ends of one journal the register knows. A device whose end is forgotten for those of others sends again
+// what it keeps.
+const maxHeld = 8
+
+// heldEnd is a record of a journal up to which nothing lacks that its gate could still send, with the chain value after it.
+type heldEnd struct {
+	Seq   uint64 `json:"seq"`
+	Chain []byte `json:"chain"`
+}
+
 // JournalRow is what the server knows of one journal of a gate.
 type JournalRow struct {
-	Last     uint64         `json:"last"`   // highest sequence taken
-	Chain    []byte         `json:"chain"`  // chain value after it
+	Last  uint64 `json:"last"`  // highest sequence taken
+	Chain []byte `json:"chain"` // chain value after it
+	// Held are the ends of what is held, the newest last: one for each device if the gate was copied. They write different
+	// records under the same sequences, and Last is of one of them.
+	Held     []heldEnd      `json:"held,omitempty"`
 	Stored   uint64         `json:"stored"` // visits stored from it
 	Again    uint64         `json:"again"`  // records that were visits stored already
 	Refused  uint64         `json:"refused"`
@@ -38,37 +52,72 @@ type continuity struct {
 	known   uint64 // records up to here are the very ones taken before
 	unsure  bool   // records up to the row's Last may be a retry or a roll-back; which, their storing will show
 	missing uint64
+	// unproven says that the gate can send nothing earlier, and that nothing shows whether all of that is held.
+	unproven bool
+	head     visit.Chain // after the segment
+	held     []heldEnd   // once it is taken
 }
 
-// compare holds a well-formed, non-empty segment against the row of its journal, which is zero for a new one.
-func (j JournalRow) compare(s visit.Segment) continuity {
+// compare holds a well-formed, non-empty segment against the row of its journal, which is zero for a new one. oldest is what
+// the gate can still send.
+func (j JournalRow) compare(s visit.Segment, oldest uint64) continuity {
 	first, through := s.Records[0].Seq, s.Through()
+	last, atLast := visit.Genesis(s.Journal), visit.Chain{}
+	if j.Last > 0 {
+		last = visit.Chain(j.Chain)
+	}
+	c := continuity{head: s.Prev, held: slices.Clone(j.Held)}
+	for seq := first - 1; ; seq++ {
+		if seq == j.Last {
+			atLast = c.head
+		}
+		if n := len(c.held); n > 0 {
+			c.held = slices.DeleteFunc(c.held, func(e heldEnd) bool { return e.is(seq, c.head) })
+			if len(c.held) < n {
+				c.known = seq
+			}
+		}
+		if seq == through {
+			break
+		}
+		c.head = c.head.Next(s.Records[seq-first+1])
+	}
+	if c.known > 0 || oldest >= first {
+		c.held = append(c.held, heldEnd{Seq: through, Chain: c.head[:]})
+		c.held = c.held[max(0, len(c.held)-maxHeld):]
+	}
 	switch {
 	case first > j.Last+1:
-		return continuity{alert: AlertGap, missing: first - j.Last - 1}
-	case first == j.Last+1:
-		want := visit.Genesis(s.Journal)
-		if j.Last > 0 {
-			want = visit.Chain(j.Chain)
-		}
-		if s.Prev != want {
-			return continuity{alert: AlertFork}
-		}
-		return continuity{}
+		c.alert, c.missing = AlertGap, first-j.Last-1
+		return c
 	case through < j.Last:
-		return continuity{unsure: true}
+		c.unsure = true
+	case atLast == last:
+	case first <= j.Last && through == j.Last:
+		c.alert = AlertRollback
+	default:
+		c.alert = AlertFork
 	}
-	chain := s.Prev
-	for _, r := range s.Records[:j.Last-first+1] {
-		chain = chain.Next(r)
-	}
+	c.unproven = c.known == 0 && first > 1 && oldest >= first
+	return c
+}
+
+func (e heldEnd) is(seq uint64, chain visit.Chain) bool {
+	return e.Seq == seq && bytes.Equal(e.Chain, chain[:])
+}
+
+// lacks reports whether the gate of a heartbeat has seen more settled than is held, and after which sequence it has to send
+// again. One that has something to deliver may be a step behind what is held.
+func (j JournalRow) lacks(h wire.Heartbeat) (after uint64, lacks bool) {
 	switch {
-	case chain == visit.Chain(j.Chain):
-		return continuity{known: j.Last}
-	case through == j.Last:
-		return continuity{alert: AlertRollback}
+	case h.Journal == (visit.JournalID{}) || h.Settled == 0:
+		return 0, false
+	case slices.ContainsFunc(j.Held, func(e heldEnd) bool { return e.is(h.Settled, h.Chain) }):
+		return 0, false
+	case h.Settled > j.Last:
+		return j.Last, true
 	}
-	return continuity{alert: AlertFork}
+	return 0, h.Backlog == 0
 }
 
 // advance returns the row after the segment was taken. refused are all refusals among its records, fresh and again what
@@ -99,9 +148,9 @@ func (j JournalRow) advance(s visit.Segment, c continuity, refused []visit.Refus
 			next.Alerts[a] += n
 		}
 	}
+	next.Held = c.held
 	if through >= j.Last {
-		head := s.Head()
-		next.Last, next.Chain = through, head[:]
+		next.Last, next.Chain = through, c.head[:]
 	}
 	return next
 }

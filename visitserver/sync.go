@@ -147,7 +147,7 @@ func (s *Server) keepHeartbeat(ctx context.Context, c caller, h wire.Heartbeat) 
 	var old HeartbeatRow
 	_ = json.Unmarshal(raw, &old) // one that is damaged, or missing, says nothing
 	now := s.certain()
-	behind := h.Journal != (visit.JournalID{}) && h.Settled > held.journal.Last
+	from, behind := held.journal.lacks(h)
 	var e edit
 	if alert := held.gate.show(c, now); alert != "" {
 		if err := s.raise(ctx, &e, t, alert); err != nil {
@@ -173,7 +173,7 @@ func (s *Server) keepHeartbeat(ctx context.Context, c caller, h wire.Heartbeat) 
 	if err := e.apply(ctx, s.store); err != nil || !behind {
 		return nil, err
 	}
-	return s.askAgain(t, h.Journal, held.journal.Last, h.Settled), nil
+	return s.askAgain(t, h.Journal, from, h.Settled), nil
 }
 
 func checkHeartbeat(h wire.Heartbeat) error {

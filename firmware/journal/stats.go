@@ -12,6 +12,7 @@ import (
 type Stats struct {
 	Journal     visit.JournalID
 	Head        uint64    // newest sequence, 0 for none
+	Tail        Position  // of the newest record that was settled
 	Backlog     uint64    // undelivered records
 	Quarantined uint64    // records the server refused for good, kept
 	Destroyed   uint64    // undelivered or quarantined records destroyed at the end of their retention
@@ -53,7 +54,7 @@ func (j *Journal) Stats() Stats {
 	j.mu.Lock()
 	st, live := j.state, j.live
 	s := Stats{
-		Journal: st.id, Head: st.head.Seq, Backlog: st.backlog(), Quarantined: st.quarantined(), Kept: st.kept(),
+		Journal: st.id, Head: st.head.Seq, Tail: st.tail, Backlog: st.backlog(), Quarantined: st.quarantined(), Kept: st.kept(),
 		Destroyed: st.destroyed + st.purged, Oldest: oldest, Damage: j.damage, Failed: j.failed,
 		OldestKept: j.kept.oldest, Term: j.kept.term, Ending: j.ending,
 	}

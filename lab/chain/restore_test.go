@@ -128,7 +128,8 @@ func (d *delivering) Provision(p wire.Provision) error {
 func (d *delivering) heartbeat() wire.Heartbeat {
 	st := d.Stats()
 	return wire.Heartbeat{
-		Version: "test", Clock: visit.ClockSynced.String(), Backlog: st.Backlog, Journal: st.Journal, Settled: st.Head - st.Backlog,
+		Version: "test", Clock: visit.ClockSynced.String(), Backlog: st.Backlog, Journal: st.Journal,
+		Settled: st.Tail.Seq, Chain: st.Tail.Chain,
 	}
 }
 

@@ -71,7 +71,7 @@ type Receipt struct {
 // backup, or has lost its row of the journal.
 type Resend struct {
 	Journal visit.JournalID `cbor:"1,keyasint"`
-	After   uint64          `cbor:"2,keyasint"` // the last sequence the server holds
+	After   uint64          `cbor:"2,keyasint"` // the server holds all up to this sequence, or does not know what it holds
 }
 
 // MaxGather bounds what a server may ask for as gathering time.
@@ -90,6 +90,7 @@ type Heartbeat struct {
 	Journal visit.JournalID `cbor:"8,keyasint"`  // the journal in use, zero for none
 	Settled uint64          `cbor:"9,keyasint"`  // the last of its sequences that was settled
 	SealKey visit.SealKeyID `cbor:"10,keyasint"` // the key that the next visit would be sealed to, zero for none
+	Chain   visit.Chain     `cbor:"11,keyasint"` // chain value after Settled, zero without a journal
 }
 
 // EnrolRequest asks for a terminal certificate with the one-time code the facility's owner was given.

@@ -68,6 +68,7 @@ func messageCases() []messageCase {
 		{"a heartbeat", wire.TypeHeartbeat, wire.Heartbeat{
 			Version: "1.0", Backlog: 5, Oldest: 6, Clock: "synced", FreeDisk: 1 << 40, Faults: []string{"offline"},
 			Journal: visit.JournalID{1, 2, 3}, Settled: 20, SealKey: visit.SealKeyID{1, 2, 3, 4, 5, 6, 7, 8},
+			Chain: visit.Genesis(visit.JournalID{1, 2, 3}),
 		}},
 		{"a receipt that asks for earlier records", wire.TypeReceipt, resend(receipt(0), 4)},
 		{"a request to enrol", wire.TypeEnrol, wire.EnrolRequest{Code: "ABCD", CSR: []byte{0x30, 0x00}}},
