@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"mime"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -57,12 +56,6 @@ func tooLarge(err error) bool {
 	var r *refusal
 	return errors.Is(err, errTooLarge) || hasCode(err, wire.CodeTooLarge) || hasCode(err, wire.CodeBadRequest) ||
 		errors.As(err, &r) && r.status == http.StatusRequestEntityTooLarge
-}
-
-// rejectedByTLS reports whether the other side ended the handshake, as it does for a certificate it does not accept.
-func rejectedByTLS(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "remote error"
 }
 
 // readAnswer takes an answer for the server's only if status, content type and form are exactly right.

@@ -75,7 +75,10 @@ func (d *drain) unreached(err error) {
 		d.onRevoked(true)
 	}
 	if unknown {
-		d.onUnknown()
+		unknown = d.onUnknown()
+	}
+	if hasCode(err, wire.CodeUnauthenticated) {
+		d.onExpired()
 	}
 	d.status.heard(answered(err))
 	d.status.change(func(st *Status, errs *[concerns]string) {

@@ -41,9 +41,10 @@ type drainOptions struct {
 	trust     func() uint64         // version of the trust list that the gate goes by
 	onReceipt func(wire.Receipt)
 	onRevoked func(bool)
-	onUnknown func()
-	renewed   <-chan struct{} // the gate has enrolled anew; nil for never
-	draw      func() float64  // from 0 to 1, for jitter
+	onUnknown func() (lost bool) // the server does not know the gate; lost says that it has to be enrolled again
+	onExpired func()             // the gate's certificate has run out
+	renewed   <-chan struct{}    // the gate has enrolled anew; nil for never
+	draw      func() float64     // from 0 to 1, for jitter
 	log       *slog.Logger
 }
 

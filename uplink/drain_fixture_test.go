@@ -91,7 +91,7 @@ func inBubble(t *testing.T, records int, draw func() float64, span time.Duration
 			source: b.journal, server: b.server, status: &b.status, draw: draw, log: slog.New(slog.NewTextHandler(&b.log, nil)),
 			trust:     func() uint64 { return trustHeld },
 			onReceipt: func(wire.Receipt) {}, onRevoked: func(r bool) { b.revoked = append(b.revoked, r) },
-			onUnknown: func() {},
+			onUnknown: func() bool { return true }, onExpired: func() {},
 			heartbeat: func() wire.Heartbeat {
 				b.server.mu.Lock()
 				defer b.server.mu.Unlock()

@@ -39,10 +39,9 @@ func (u *Uplink) Enrol(ctx context.Context, code string) (wire.Enrolment, error)
 	if err := checkProvision(e.Provision); err != nil {
 		return wire.Enrolment{}, fmt.Errorf("enrolling: %w", err)
 	}
-	if err := id.store(fileTerminal, key, e.Certificate); err != nil {
+	if err := id.enrol(key, e.Certificate); err != nil {
 		return wire.Enrolment{}, fmt.Errorf("enrolling: %w", err)
 	}
-	u.client.close() // the next connection is made with the new certificate
 	// Before the provision, with which visitors can be served: a gate that can and is not enrolled has lost its certificate.
 	u.status.change(func(s *Status, errs *[concerns]string) { s.Enrolled, errs[concernIdentity] = true, "" })
 	if err := u.accept(e.Provision); err != nil {
@@ -52,7 +51,7 @@ func (u *Uplink) Enrol(ctx context.Context, code string) (wire.Enrolment, error)
 	u.revoked(false)
 	u.status.change(func(s *Status, _ *[concerns]string) { s.Revoked, s.Unknown = false, false })
 	u.setEnrolled()
-	u.renewed.raise()
+	u.another()
 	u.opts.Logger.Info("enrolled", "facility", string(u.opts.Facility), "gate", string(u.opts.Gate))
 	return e, nil
 }

@@ -91,7 +91,7 @@ func (f *fixture) enrolled() *fixture {
 	f.t.Helper()
 	id := f.identity()
 	key := newKey(f.t)
-	testkit.Check(f.t, id.store(fileTerminal, key, f.server.Issue(fakevisits.Facility, fakevisits.Gate, key.Public())))
+	testkit.Check(f.t, id.enrol(key, f.server.Issue(fakevisits.Facility, fakevisits.Gate, key.Public())))
 	testkit.Check(f.t, id.keepProvision(f.server.Provision()))
 	f.trust = 1
 	return f

@@ -18,7 +18,7 @@ import (
 // Files of the identity folder. Key and certificate share one file, so that one rename swaps both.
 const (
 	fileTerminal  = "terminal.pem"   // the identity in use
-	fileRenewed   = "renewed.pem"    // a renewed identity the server has not yet been seen to accept
+	filePrevious  = "previous.pem"   // the identity before the last renewal: a restored server may know no other
 	filePending   = "pending.pem"    // the key of a request whose answer has not come yet
 	fileProvision = "provision.cbor" // the newest provision the gate has accepted
 	fileRevoked   = "revoked"        // there while the server says that this terminal is revoked
@@ -32,7 +32,7 @@ type Identity struct {
 
 	mu        sync.Mutex
 	terminal  *tls.Certificate // nil when not enrolled
-	renewed   *tls.Certificate // durable but unproven; nil mostly
+	previous  *tls.Certificate // nil until the first renewal
 	provision *wire.Provision
 	revoked   bool
 	damage    error // what was set aside while opening
@@ -49,7 +49,7 @@ func OpenIdentity(dir string) (*Identity, error) {
 	if err := id.load(fileTerminal, func(b []byte) (err error) { id.terminal, err = parseTerminal(b); return }); err != nil {
 		return nil, err
 	}
-	if err := id.load(fileRenewed, func(b []byte) (err error) { id.renewed, err = parseTerminal(b); return }); err != nil {
+	if err := id.load(filePrevious, func(b []byte) (err error) { id.previous, err = parseTerminal(b); return }); err != nil {
 		return nil, err
 	}
 	if err := id.load(fileProvision, func(b []byte) error {
@@ -65,9 +65,9 @@ func OpenIdentity(dir string) (*Identity, error) {
 	}); err != nil {
 		return nil, err
 	}
-	if id.terminal == nil && id.renewed != nil { // the old one was damaged, the renewed one is as good
-		id.terminal, id.renewed = id.renewed, nil
-		if err := f.move(fileRenewed, fileTerminal); err != nil {
+	if id.terminal == nil && id.previous != nil { // it was damaged; until its end, the one before is as good
+		id.terminal, id.previous = id.previous, nil
+		if err := f.move(filePrevious, fileTerminal); err != nil {
 			return nil, err
 		}
 	}
@@ -116,12 +116,6 @@ func (id *Identity) certificate() *tls.Certificate {
 	id.mu.Lock()
 	defer id.mu.Unlock()
 	return id.terminal
-}
-
-func (id *Identity) unproven() *tls.Certificate {
-	id.mu.Lock()
-	defer id.mu.Unlock()
-	return id.renewed
 }
 
 // isRevoked reports what the server said last, across restarts.
@@ -191,8 +185,30 @@ func (id *Identity) pendingKey() (*ecdsa.PrivateKey, error) {
 	return key, nil
 }
 
-// store keeps key and certificate under the name, durably, and ends the pending request.
-func (id *Identity) store(name string, key *ecdsa.PrivateKey, der []byte) error {
+// enrol takes key and certificate into use, durably, and ends the pending request. What there was before is of the past.
+func (id *Identity) enrol(key *ecdsa.PrivateKey, der []byte) error {
+	return id.take(key, der, func() error {
+		id.previous = nil
+		return id.folder.remove(filePrevious)
+	})
+}
+
+// renew takes key and certificate into use in place of those there are, which stay for fallBack, and ends the pending
+// request.
+func (id *Identity) renew(key *ecdsa.PrivateKey, der []byte) error {
+	return id.take(key, der, func() error {
+		b, err := id.folder.read(fileTerminal)
+		if err != nil {
+			return err
+		}
+		id.previous = id.terminal
+		return id.folder.write(filePrevious, b)
+	})
+}
+
+// take does so after it has dealt with those before. A crash in between leaves an identity that works, and the request
+// pending.
+func (id *Identity) take(key *ecdsa.PrivateKey, der []byte, before func() error) error {
 	b, err := keyfile.Encode(key)
 	if err != nil {
 		return err
@@ -204,35 +220,31 @@ func (id *Identity) store(name string, key *ecdsa.PrivateKey, der []byte) error 
 	}
 	id.mu.Lock()
 	defer id.mu.Unlock()
-	if err := id.folder.write(name, b); err != nil {
+	if err := before(); err != nil {
 		return err
 	}
-	if name == fileTerminal { // what was being renewed is of the past
-		id.terminal, id.renewed = c, nil
-		if err := id.folder.remove(fileRenewed); err != nil {
-			return err
-		}
-	} else {
-		id.renewed = c
+	if err := id.folder.write(fileTerminal, b); err != nil {
+		return err
 	}
+	id.terminal = c
 	return id.folder.remove(filePending)
 }
 
-// adopt makes the renewed identity the one in use.
-func (id *Identity) adopt() error {
+// fallBack takes the identity before the last renewal into use, and keeps the other in its place; false if there is none. A
+// crash in between may lose the other.
+func (id *Identity) fallBack() (bool, error) {
 	id.mu.Lock()
 	defer id.mu.Unlock()
-	if err := id.folder.move(fileRenewed, fileTerminal); err != nil {
-		return err
+	if id.previous == nil {
+		return false, nil
 	}
-	id.terminal, id.renewed = id.renewed, nil
-	return nil
-}
-
-// discard forgets a renewed identity the server does not accept; the old one stays.
-func (id *Identity) discard() error {
-	id.mu.Lock()
-	defer id.mu.Unlock()
-	id.renewed = nil
-	return id.folder.remove(fileRenewed)
+	newer, err := id.folder.read(fileTerminal)
+	if err != nil {
+		return false, err
+	}
+	if err := id.folder.move(filePrevious, fileTerminal); err != nil {
+		return false, err
+	}
+	id.terminal, id.previous = id.previous, id.terminal
+	return true, id.folder.write(filePrevious, newer)
 }

@@ -2,7 +2,6 @@ package uplink
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"time"
 
@@ -14,47 +13,63 @@ const (
 	maxEarly   = time.Hour // a certificate that begins later than that from now was made by a clock that was ahead, and is renewed
 )
 
-// keepRenewed renews the certificate when two thirds of its life are over, or if its time has not come. The renewed identity is durable before it is
-// tried, and replaces the one in use only after the server has answered to it; until then, and after a crash anywhere in
-// between, the old one works.
+// keepRenewed renews the certificate when two thirds of its life are over, if its time has not come, or if the server says
+// that it has run out, which is right whatever the gate's clock says. The renewed identity is used at once; the one before
+// stays, for a server that does not know the renewed one.
 func (u *Uplink) keepRenewed(ctx context.Context) {
 	retry := newRetry(u.opts.Logger, "renewing the certificate")
 	retry.first, retry.longest = time.Minute, time.Hour
+	due := false
 	for {
-		wait, err := u.renewStep(ctx)
+		wait, err := u.renewStep(ctx, due)
 		if ctx.Err() != nil {
 			return
 		}
+		var runsOut <-chan struct{} = u.runOut
 		if err != nil {
 			// Whatever else fails is told of the server or the certificate's end; this needs a person.
 			if text := retry.fail(err); hasCode(err, wire.CodeSuperseded) {
 				u.status.say(concernRenewal, text)
 			}
 			wait = retry.next(u.opts.Network.Draw())
+			if answered(err) { // the server says the same again
+				runsOut = nil
+			}
 		} else {
 			retry.succeed()
 			u.status.say(concernRenewal, "")
 		}
-		if !pause(ctx, nil, wait) {
+		due = !pause(ctx, runsOut, wait)
+		if ctx.Err() != nil {
 			return
 		}
 	}
 }
 
-// renewStep proves a renewed identity, or asks for one when it is time, and returns how long there is nothing to do.
-func (u *Uplink) renewStep(ctx context.Context) (time.Duration, error) {
-	if c := u.opts.Identity.unproven(); c != nil {
-		return 0, u.prove(ctx, c)
-	}
+// renewStep asks for another certificate when it is time, or due already, and returns how long there is nothing to do.
+func (u *Uplink) renewStep(ctx context.Context, due bool) (time.Duration, error) {
 	leaf := u.opts.Identity.certificate().Leaf
 	now, known := u.opts.Time()
-	if due := renewIn(leaf, now, known); due > 0 {
-		return min(due, renewCheck), nil
+	if left := renewIn(leaf, now, known); left > 0 && !due {
+		return min(left, renewCheck), nil
 	}
 	err := u.renew(ctx)
-	if err != nil && known && now.After(leaf.NotAfter) {
+	if err == nil || ctx.Err() != nil {
+		return 0, err
+	}
+	switch ended := known && now.After(leaf.NotAfter); {
+	case hasCode(err, wire.CodeRevoked):
+		u.revoked(true)
+		u.status.change(func(s *Status, _ *[concerns]string) { s.Revoked = true })
+	case hasCode(err, wire.CodeUnknown), hasCode(err, wire.CodeUnauthenticated):
+		if u.unknown() {
+			u.status.change(func(s *Status, _ *[concerns]string) { s.Unknown = true })
+		}
+	case ended:
 		err = fmt.Errorf("the certificate expired at %s: %w", leaf.NotAfter.Format(time.RFC3339), err)
-		u.lapsed.raise()
+		if hasCode(err, wire.CodeSuperseded) {
+			u.lapsed.raise()
+		}
 	}
 	return 0, err
 }
@@ -78,31 +93,11 @@ func (u *Uplink) renew(ctx context.Context) error {
 	if err := checkIssued(e.Certificate, key, u.opts.Facility, u.opts.Gate); err != nil {
 		return err
 	}
-	return id.store(fileRenewed, key, e.Certificate)
-}
-
-// prove sends a heartbeat under the renewed identity and takes it into use when the server answers.
-func (u *Uplink) prove(ctx context.Context, c *tls.Certificate) error {
-	trial := newClient(u.opts, func() *tls.Certificate { return c }, u.dated)
-	defer trial.close()
-	h := u.opts.Heartbeat()
-	r, err := trial.SendHeartbeat(ctx, h)
-	if err == nil {
-		err = r.AnswersHeartbeat(h)
-	}
-	if rejectedByTLS(err) {
-		if e := u.opts.Identity.discard(); e != nil {
-			return e
-		}
-		return fmt.Errorf("renewed certificate is not taken and was discarded: %w", err)
-	}
-	if err != nil {
-		return fmt.Errorf("trying the renewed certificate: %w", err)
-	}
-	if err := u.opts.Identity.adopt(); err != nil {
+	if err := id.renew(key, e.Certificate); err != nil {
 		return err
 	}
-	u.client.close()
-	u.opts.Logger.Info("certificate renewed", "until", c.Leaf.NotAfter)
+	u.fellBack.Store(false)
+	u.another()
+	u.opts.Logger.Info("certificate renewed", "until", id.certificate().Leaf.NotAfter)
 	return nil
 }

@@ -39,6 +39,8 @@ type Uplink struct {
 	enrolled  chan struct{} // closed by enrolOnce, once there is an identity
 	enrolOnce sync.Once
 	lapsed    signal            // the server no longer takes the identity
+	runOut    signal            // the server says that the certificate has run out
+	fellBack  atomic.Bool       // to the identity before the last renewal, and the server has not taken that yet
 	taken     signal            // the server has taken the identity
 	renewed   signal            // there is another identity than before
 	receipts  chan wire.Receipt // newest one that shows something to fetch; buffered
@@ -52,7 +54,7 @@ func New(opts Options) (*Uplink, error) {
 	opts = opts.withDefaults()
 	u := &Uplink{
 		opts:     opts,
-		enrolled: make(chan struct{}), lapsed: newSignal(), taken: newSignal(), renewed: newSignal(),
+		enrolled: make(chan struct{}), lapsed: newSignal(), runOut: newSignal(), taken: newSignal(), renewed: newSignal(),
 		receipts: make(chan wire.Receipt, 1),
 	}
 	u.status.clock, u.status.notify = opts.Time, opts.OnStatus
@@ -87,7 +89,7 @@ func (u *Uplink) Run(ctx context.Context) error {
 	}
 	d := newDrain(drainOptions{
 		source: u.opts.Source, server: u.client, status: &u.status, heartbeat: u.opts.Heartbeat, trust: u.trust, log: u.opts.Logger,
-		onReceipt: u.offer, onRevoked: u.revoked, onUnknown: u.lapsed.raise, renewed: u.renewed, draw: u.opts.Network.Draw,
+		onReceipt: u.offer, onRevoked: u.revoked, onUnknown: u.unknown, onExpired: u.runOut.raise, renewed: u.renewed, draw: u.opts.Network.Draw,
 	})
 	var g errgroup.Group
 	g.Go(func() error { u.keepEnrolled(ctx); return nil })
@@ -118,8 +120,33 @@ func (u *Uplink) revoked(r bool) {
 	if r {
 		u.lapsed.raise()
 	} else {
+		u.fellBack.Store(false)
 		u.taken.raise()
 	}
+}
+
+// unknown acts on it that the server does not know the identity. One that was restored from a backup may know the identity
+// before the last renewal. It returns whether the gate has to be enrolled again.
+func (u *Uplink) unknown() bool {
+	if u.fellBack.CompareAndSwap(false, true) {
+		fell, err := u.opts.Identity.fallBack()
+		if err != nil {
+			u.opts.Logger.Error("going back to the certificate before the last renewal", "error", err)
+		}
+		if fell {
+			u.opts.Logger.Warn("the visit server does not know this terminal's certificate; the one before it is tried")
+			u.another()
+			return false
+		}
+	}
+	u.lapsed.raise()
+	return true
+}
+
+// another has the drain go on at once under another identity.
+func (u *Uplink) another() {
+	u.client.close() // the next connection is made with it
+	u.renewed.raise()
 }
 
 // dated takes note of whether the device's date keeps the server away.

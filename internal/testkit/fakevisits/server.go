@@ -98,7 +98,7 @@ func (s *Server) Serve(l net.Listener, host string) {
 		Handler: http.HandlerFunc(s.serve),
 		TLSConfig: &tls.Config{
 			MinVersion: tls.VersionTLS13, GetCertificate: own.Get,
-			ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: s.Pool,
+			ClientAuth: tls.RequestClientCert, // judged in serve
 		},
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0),
 		ConnState: func(_ net.Conn, state http.ConnState) {
@@ -122,8 +122,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return // the gate went away
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	if r.URL.Path != wire.PathEnrol && r.URL.Path != wire.PathTime && len(r.TLS.VerifiedChains) == 0 {
-		s.Refuse(w, http.StatusUnauthorized, wire.CodeUnauthenticated, "no certificate")
+	if r.URL.Path != wire.PathEnrol && r.URL.Path != wire.PathTime && !s.genuine(r) {
+		s.Refuse(w, http.StatusUnauthorized, wire.CodeUnauthenticated, "no certificate, or one that has run out")
 		return
 	}
 	s.mu.Lock()
@@ -135,6 +135,21 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if fault == nil || !fault(w, r, body) {
 		s.Handle(w, r)
 	}
+}
+
+// genuine reports whether a request comes with a terminal's certificate. To renew it, it may have run out.
+func (s *Server) genuine(r *http.Request) bool {
+	if len(r.TLS.PeerCertificates) == 0 {
+		return false
+	}
+	leaf, at := r.TLS.PeerCertificates[0], time.Now()
+	if r.URL.Path == wire.PathRenew && at.After(leaf.NotAfter) {
+		at = leaf.NotAfter
+	}
+	_, err := leaf.Verify(x509.VerifyOptions{
+		Roots: s.Pool, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, CurrentTime: at,
+	})
+	return err == nil
 }
 
 // SetFault sets the fault; nil ends it.
