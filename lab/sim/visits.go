@@ -111,7 +111,6 @@ func (v *visitParty) start() error {
 	db, err := embedded.Open(storePath, embedded.Options{
 		Cache: 1 << 20, FS: v.files, Logger: v.w.log, Tune: func(o *pebble.Options) {
 			o.MemTableSize = 256 << 10
-			o.Experimental.CompactionScheduler = pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest()
 		},
 	})
 	if err != nil {

@@ -17,14 +17,21 @@ import (
 	"github.com/kipass/kipass/visitserver/store"
 )
 
-// damaged reports whether an error of opening or reading a database is of its content: it would be the same next time.
+// damaged reports whether an error of opening or reading a database is of its content: it would be the same next time. Pebble
+// marks few of its errors as such, so that all are but those of the machine and of who asks.
 func damaged(err error) bool {
-	return err != nil && (pebble.IsCorruptionError(err) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, fs.ErrExist) ||
-		strings.Contains(err.Error(), wrongSize))
+	var machine syscall.Errno
+	switch {
+	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),
+		errors.Is(err, pebble.ErrNotFound), errors.Is(err, store.ErrRetired), errors.Is(err, store.ErrConflict):
+		return false
+	case pebble.IsCorruptionError(err), errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrExist):
+		return true
+	case errors.As(err, &machine):
+		return machine == syscall.ENOTDIR || machine == syscall.EISDIR || machine == syscall.EIO // a sector that cannot be read
+	}
+	return true
 }
-
-// wrongSize is what Pebble says of a table that was cut short or has grown. It marks no error with it.
-const wrongSize = "object size mismatch"
 
 // markDamage makes an error of a day's content wrap store.ErrDamaged.
 func markDamage(err error) error {

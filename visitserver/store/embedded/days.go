@@ -21,7 +21,7 @@ func (s *Store) Counts(ctx context.Context, f visit.Facility, d day.Day) (counts
 		counts = append(counts, c)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("reading counts of %s on %v: %w", f, d, err)
+		return nil, fmt.Errorf("reading counts of %s on %v: %w", f, d, markDamage(err))
 	}
 	return counts, nil
 }

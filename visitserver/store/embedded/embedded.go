@@ -38,7 +38,9 @@ const (
 	defaultCache = 64 << 20
 	memTable     = 32 << 20
 	openFiles    = 1024
-	stripes      = 256
+	// maxUncompacted is of how many layers of a memtable each the newest of a database may consist.
+	maxUncompacted = 1000
+	stripes        = 256
 )
 
 // Store implements store.Store. One process at a time may hold a folder.
@@ -49,6 +51,7 @@ type Store struct {
 	cache    *pebble.Cache
 	files    *pebble.FileCache
 	register *pebble.DB
+	spoilt   atomic.Bool // damage was met in the register
 
 	swap     sync.Mutex      // orders the register's conditional changes; guards the fields below, up to seed
 	freed    *sync.Cond      // on swap: a value is reserved no longer
@@ -77,6 +80,7 @@ type dayState struct {
 	retired bool
 	written bool        // whether to have a filter is decided
 	told    atomic.Bool // that look-ups meet damage
+	spoilt  atomic.Bool // damage was met in db
 	filter  atomic.Pointer[filter]
 }
 
@@ -106,7 +110,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	s.cache = pebble.NewCache(opts.Cache)
 	s.files = pebble.NewFileCache(4, openFiles)
 	var err error
-	if s.register, err = s.openDB(filepath.Join(dir, "register")); err != nil {
+	if s.register, err = s.openDB(filepath.Join(dir, "register"), &s.spoilt); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	retired, err := s.Retired(context.Background())
@@ -144,21 +148,33 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// options are the same for every database; lab/bench sets its bare Pebble up in the same way.
-func (s *Store) options(disk *fullDisk) *pebble.Options {
+// options are the same for every database; lab/bench sets its bare Pebble up in the same way. Where damage is met in the
+// database, spoilt is set.
+func (s *Store) options(disk *fullDisk, spoilt *atomic.Bool) *pebble.Options {
 	opts := &pebble.Options{
 		FS:                 patientFS{s.fs, disk},
 		FormatMajorVersion: pebble.FormatNewest,
 		Cache:              s.cache,
 		FileCache:          s.files,
 		MemTableSize:       memTable,
-		Logger:             dbLogger{s},
+		// Pebble stops all writes while so many tables wait to be compacted: in a damaged database, for ever.
+		L0StopWritesThreshold: maxUncompacted,
+		Logger:                dbLogger{s},
 		EventListener: &pebble.EventListener{
-			BackgroundError: func(err error) { s.background(disk, err) },
+			BackgroundError: func(err error) {
+				if damaged(err) {
+					spoilt.Store(true)
+				}
+				s.background(disk, err)
+			},
 			// Pebble's own answer to a damaged block is to end the program. Whoever reads it gets the error anyway.
-			DataCorruption: func(pebble.DataCorruptionInfo) {},
+			DataCorruption: func(pebble.DataCorruptionInfo) { spoilt.Store(true) },
 		},
+		// Pebble would look at a damaged table again and again, without a pause. What it wants to know is of use where much is
+		// deleted, which happens to whole days here.
+		DisableTableStats: true,
 	}
+	opts.Experimental.CompactionScheduler = newCompactions(spoilt)
 	// Values are ciphertext: compressing them costs time and saves nothing.
 	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
 	for i := range opts.Levels {
@@ -235,12 +251,12 @@ func (s *Store) openDay(d day.Day, p *dayState, create bool) error {
 				return nil
 			}
 		}
-		db, err := s.openDB(path)
+		db, err := s.openDB(path, &p.spoilt)
 		if create && damaged(err) {
 			if err := s.setAside(d, err); err != nil {
 				return err
 			}
-			db, err = s.openDB(path)
+			db, err = s.openDB(path, &p.spoilt)
 		}
 		if err != nil {
 			return err
