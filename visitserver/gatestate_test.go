@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -154,19 +153,25 @@ func TestADamagedDayIsToldInTheAnswerBesideWhatIsLeft(t *testing.T) {
 	ask("once the day is written to again", noon.Add(24*time.Hour), 5, fx.day.String())
 }
 
-// A day whose database does not open holds up no inquiry: the visits of other days are told, and that some are missing.
+// A day that is damaged, or has lost visits, holds up no inquiry: the visits of other days are told, and that some are missing.
 func TestADamagedDatabaseIsToldInTheAnswer(t *testing.T) {
-	fx := newDamagedFixture(t)
-	manifests := testkit.Must(filepath.Glob(fx.folder.path("visits", "days", fx.day.String(), "MANIFEST-*")))(t)
-	for _, m := range manifests {
-		testkit.Check(t, os.Truncate(m, 0))
-	}
-	fx.start()
-	a := newInvestigators(fx.fixture)
-	o := a.order(fx.fixture, "cafe", noon.Add(-48*time.Hour), noon.Add(24*time.Hour))
-	answer, refused := inquire(t, fx.fixture, a, a.approved(t, o))
-	if refused != "" || len(manifests) == 0 || len(answer.Scans) != 2 || !slices.Equal(answer.Damaged, []string{fx.day.String()}) {
-		t.Errorf("%d scans, damaged %v, refused %q", len(answer.Scans), answer.Damaged, refused)
+	for rule, damage := range map[string]func(t *testing.T, fx *damagedFixture, dir string){
+		"its manifest is empty": func(t *testing.T, _ *damagedFixture, dir string) { empty(t, dir, "MANIFEST-") },
+		"its log is empty":      func(t *testing.T, _ *damagedFixture, dir string) { empty(t, dir, ".log") },
+		"it is gone":            func(t *testing.T, _ *damagedFixture, dir string) { testkit.Check(t, os.RemoveAll(dir)) },
+		"its key is gone":       func(t *testing.T, fx *damagedFixture, _ string) { testkit.Check(t, os.Remove(fx.keyPath())) },
+	} {
+		t.Run(rule, func(t *testing.T) {
+			fx := newDamagedFixture(t)
+			damage(t, fx, fx.folder.path("visits", "days", fx.day.String()))
+			fx.start()
+			a := newInvestigators(fx.fixture)
+			o := a.order(fx.fixture, "cafe", noon.Add(-48*time.Hour), noon.Add(24*time.Hour))
+			answer, refused := inquire(t, fx.fixture, a, a.approved(t, o))
+			if refused != "" || len(answer.Scans) != 2 || !slices.Equal(answer.Damaged, []string{fx.day.String()}) {
+				t.Errorf("%d scans, damaged %v, refused %q", len(answer.Scans), answer.Damaged, refused)
+			}
+		})
 	}
 }
 

@@ -18,7 +18,7 @@ type Ledger struct {
 	Gates      []GateLedger     `json:"gates"`
 	Destroyed  []Tombstone      `json:"destroyed"`
 	HeldBack   *HeldBack        `json:"held_back,omitempty"` // by the last look for days to destroy
-	SetAside   []string         `json:"set_aside,omitempty"` // days of which a damaged key or database was set aside
+	SetAside   []string         `json:"set_aside,omitempty"` // days of which a key or database is damaged or incomplete
 	Oldest     *OldestKept      `json:"oldest,omitempty"`    // of which anything is kept
 	Strays     []string         `json:"strays,omitempty"`    // what lies among the days and is none; it is never destroyed
 }
@@ -120,7 +120,7 @@ func (s *Server) strays(ctx context.Context) ([]string, error) {
 	return slices.Concat(rows, keys, seals), errors.Join(err1, err2, err3)
 }
 
-// setAside are the days of which a key or a database was found damaged.
+// setAside are the days of which a key or a database was found damaged, or a database to have lost visits.
 func (s *Server) setAside(ctx context.Context) ([]string, error) {
 	days, err := s.store.SetAside(ctx)
 	if err != nil {

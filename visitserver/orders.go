@@ -220,8 +220,7 @@ func (s *Server) scans(ctx context.Context, o order.Order, now time.Time) (scans
 	for d := max(day.Of(o.From), day.OldestKept(now)); d <= day.Of(o.To); d++ {
 		keys, err := s.keys.Keys(d)
 		switch {
-		case errors.Is(err, daykey.ErrNoKey):
-			continue
+		case errors.Is(err, daykey.ErrNoKey): // then there are no visits of the day either
 		case errors.Is(err, daykey.ErrDamaged):
 			damaged = append(damaged, d.String())
 			continue
@@ -266,8 +265,9 @@ func (s *Server) scans(ctx context.Context, o order.Order, now time.Time) (scans
 }
 
 // openRow opens a row under the key of its day that it was sealed under: a day has more than one when a damaged key was
-// replaced and then put right.
+// replaced and then put right. One whose key is gone is damaged.
 func openRow(keys []*rowcipher.Key, f visit.Facility, row store.Row) (r rowcipher.Record, err error) {
+	err = rowcipher.ErrDamaged
 	for _, key := range keys {
 		if r, err = key.Open(f, row); err == nil {
 			return r, nil

@@ -64,7 +64,8 @@ type Visits interface {
 	// rows, together or not at all. On return everything given is durable, whoever put it. Errors wrap [ErrRetired], or
 	// [ErrConflict] where a value of the register is not the expected one.
 	Put(ctx context.Context, f visit.Facility, d day.Day, rows []Row, account Account) (fresh int, err error)
-	// Window yields the rows of one facility and day with from ≤ At < to, ascending by At.
+	// Window yields the rows of one facility and day with from ≤ At < to, ascending by At. Where rows that were stored are not
+	// there any more, the error wraps [ErrDamaged].
 	Window(ctx context.Context, f visit.Facility, d day.Day, from, to time.Time) iter.Seq2[Row, error]
 	// Lookup returns the row of a visit, if it is stored. One that is damaged on the disk counts as not stored.
 	Lookup(ctx context.Context, f visit.Facility, d day.Day, b Blind) (row Row, stored bool, err error)
@@ -83,8 +84,8 @@ type Counts interface {
 
 // Days is the life of whole days.
 type Days interface {
-	// Days lists the days that have rows, ascending; those retired and not yet dropped included. What else lies among them is
-	// not looked at.
+	// Days lists the days that have rows, ascending; those retired and not yet dropped, and those whose rows are lost, included.
+	// What else lies among them is not looked at.
 	Days(ctx context.Context) ([]day.Day, error)
 	// Strays names what lies among the days and is none: something that the store has not put there and does not remove.
 	Strays(ctx context.Context) ([]string, error)
@@ -93,8 +94,9 @@ type Days interface {
 	Retire(ctx context.Context, d day.Day) (Tally, error)
 	// Retired lists the tallies of all days ever retired, ascending.
 	Retired(ctx context.Context) ([]Tally, error)
-	// SetAside lists the days, ascending, of which something damaged was set aside so that rows could be put again. What it
-	// held is not given out any more, and goes when the day is dropped.
+	// SetAside lists the days, ascending, of which something damaged or incomplete was set aside so that rows could be put
+	// again, or was met since the store was opened. What was set aside is not given out any more, and goes when the day is
+	// dropped.
 	SetAside(ctx context.Context) ([]day.Day, error)
 	// Drop removes all rows of a retired day; dropping it again does nothing.
 	Drop(ctx context.Context, d day.Day) error

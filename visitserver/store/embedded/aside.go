@@ -41,7 +41,7 @@ func markDamage(err error) error {
 	return err
 }
 
-// unreadable reports whether a look-up in a day has failed by damage. It is logged once a day of visit and run.
+// unreadable reports whether a look-up in a day has failed by damage. It is logged once a day of visit and run, and shown.
 func (s *Store) unreadable(d day.Day, err error) bool {
 	if !damaged(err) {
 		return false
@@ -52,7 +52,8 @@ func (s *Store) unreadable(d day.Day, err error) bool {
 	return true
 }
 
-// setAside moves a day's database, which does not open because of cause, out of the way. The caller holds the day's lock.
+// setAside moves a day's database, which does not open because of cause, out of the way; of one that is gone it leaves an empty
+// folder there. The caller holds the day's lock.
 func (s *Store) setAside(d day.Day, cause error) error {
 	for n := 1; ; n++ {
 		path := filepath.Join(s.asidePath(), fmt.Sprintf("%v.%d", d, n))
@@ -60,8 +61,14 @@ func (s *Store) setAside(d day.Day, cause error) error {
 			continue
 		}
 		err := s.fs.Rename(s.dayPath(d), path)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = s.fs.MkdirAll(path, 0o700)
+		}
 		if err == nil {
 			err = errors.Join(s.syncFolder(filepath.Dir(path)), s.syncFolder(filepath.Dir(s.dayPath(d))))
+		}
+		if err == nil { // from then on the folder tells
+			err = s.register.Delete(dayKey('n', d), pebble.Sync)
 		}
 		if err != nil {
 			return fmt.Errorf("setting the damaged database of %v aside: %w", d, err)
@@ -87,6 +94,13 @@ func (s *Store) SetAside(ctx context.Context) ([]day.Day, error) {
 			days = append(days, d)
 		}
 	}
+	s.mu.Lock()
+	for d, p := range s.days {
+		if p.told.Load() {
+			days = append(days, d)
+		}
+	}
+	s.mu.Unlock()
 	slices.Sort(days)
 	return slices.Compact(days), nil
 }

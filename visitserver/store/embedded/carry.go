@@ -54,13 +54,15 @@ func (s *Store) carry(b *pebble.Batch, changes []store.Change) (carriage, error)
 	return with, nil
 }
 
-// deliver puts what durable rows have carried into the register.
-func (s *Store) deliver(with carriage) error {
-	if len(with.changes) == 0 {
-		return nil
-	}
+// deliver puts what durable rows of a day have carried into the register, and how many they are.
+func (s *Store) deliver(d day.Day, fresh int, with carriage) error {
 	b := s.register.NewBatch()
 	defer b.Close()
+	if fresh > 0 {
+		if err := b.Merge(dayKey('n', d), binary.BigEndian.AppendUint64(nil, uint64(fresh)), nil); err != nil {
+			return err
+		}
+	}
 	for _, c := range with.changes {
 		key := registerKey(c.Table, c.Key)
 		order := binary.BigEndian.AppendUint64(nil, with.order)
@@ -120,7 +122,7 @@ func (s *Store) recover() error {
 	if s.generation, err = number(s.register, generationKey); err != nil {
 		return fmt.Errorf("reading the register's generation: %w", err)
 	}
-	days, err := s.markedDays()
+	days, err := s.noted('o')
 	if err != nil || len(days) == 0 {
 		return err
 	}
@@ -160,8 +162,9 @@ func (s *Store) recover() error {
 	return nil
 }
 
-func (s *Store) markedDays() (days []day.Day, err error) {
-	err = scan(context.Background(), s.register, []byte{'o'}, []byte{'o' + 1}, func(k, _ []byte) (bool, error) {
+// noted lists the days of which the register has something in a table, ascending.
+func (s *Store) noted(table byte) (days []day.Day, err error) {
+	err = scan(context.Background(), s.register, []byte{table}, []byte{table + 1}, func(k, _ []byte) (bool, error) {
 		if len(k) != 5 {
 			return false, fmt.Errorf("key of %d bytes is damaged", len(k))
 		}
@@ -169,7 +172,7 @@ func (s *Store) markedDays() (days []day.Day, err error) {
 		return true, nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("listing the days that carry something: %w", err)
+		return nil, fmt.Errorf("listing days in the register: %w", err)
 	}
 	return days, nil
 }

@@ -37,7 +37,7 @@ var damages = map[string]func(b []byte, rng *rand.Rand) []byte{
 		return turned(b, 1, func() int { return rng.IntN(len(b)) }, rng)
 	},
 	"a bit of a name": func(b []byte, _ *rand.Rand) []byte {
-		return bytes.ReplaceAll(b, []byte("concatenate"), []byte("concaten`te"))
+		return bytes.ReplaceAll(b, []byte("kipass.sum"), []byte("kipass.stm"))
 	},
 	"many bits": func(b []byte, rng *rand.Rand) []byte {
 		return turned(b, 20, func() int { return rng.IntN(len(b)) }, rng)

@@ -99,7 +99,8 @@ func (s *Store) Retire(ctx context.Context, d day.Day) (store.Tally, error) {
 		return store.Tally{}, fmt.Errorf("summing %v up: %w", d, err)
 	}
 	tally.Uncounted = tally.Uncounted || opened != nil
-	if err := errors.Join(b.Set(dayKey('d', d), tallyValue(tally), nil), b.Commit(pebble.Sync)); err != nil {
+	err = errors.Join(b.Set(dayKey('d', d), tallyValue(tally), nil), b.Delete(dayKey('n', d), nil), b.Commit(pebble.Sync))
+	if err != nil {
 		return store.Tally{}, fmt.Errorf("retiring %v: %w", d, err)
 	}
 	p.retired = true
@@ -183,5 +184,6 @@ func (s *Store) Drop(ctx context.Context, d day.Day) error {
 	if err := errors.Join(s.fs.RemoveAll(s.dayPath(d)), s.dropAside(d)); err != nil {
 		return fmt.Errorf("dropping %v: %w", d, err)
 	}
+	p.told.Store(false)
 	return s.syncFolder(filepath.Join(s.dir, "days"))
 }

@@ -110,7 +110,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	s.cache = pebble.NewCache(opts.Cache)
 	s.files = pebble.NewFileCache(4, openFiles)
 	var err error
-	if s.register, err = s.openDB(filepath.Join(dir, "register"), &s.spoilt); err != nil {
+	if s.register, err = s.openDB(filepath.Join(dir, "register"), &s.spoilt, 0); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	retired, err := s.Retired(context.Background())
@@ -157,6 +157,7 @@ func (s *Store) options(disk *fullDisk, spoilt *atomic.Bool) *pebble.Options {
 		Cache:              s.cache,
 		FileCache:          s.files,
 		MemTableSize:       memTable,
+		Merger:             sums,
 		// Pebble stops all writes while so many tables wait to be compacted: in a damaged database, for ever.
 		L0StopWritesThreshold: maxUncompacted,
 		Logger:                dbLogger{s},
@@ -208,8 +209,11 @@ func (s *Store) has(d day.Day) bool {
 	if known {
 		return true
 	}
-	_, err := s.fs.Stat(s.dayPath(d))
-	return !errors.Is(err, fs.ErrNotExist)
+	if _, err := s.fs.Stat(s.dayPath(d)); !errors.Is(err, fs.ErrNotExist) {
+		return true
+	}
+	n, err := s.leastOf(d)
+	return n > 0 || err != nil
 }
 
 // use calls f with the day's database, which stays open and unretired meanwhile. If the day has no rows or is retired, it
@@ -245,23 +249,9 @@ func (s *Store) openDay(d day.Day, p *dayState, create bool) error {
 		return nil
 	}
 	if p.db == nil {
-		path := s.dayPath(d)
-		if !create {
-			if _, err := s.fs.Stat(path); errors.Is(err, fs.ErrNotExist) {
-				return nil
-			}
-		}
-		db, err := s.openDB(path, &p.spoilt)
-		if create && damaged(err) {
-			if err := s.setAside(d, err); err != nil {
-				return err
-			}
-			db, err = s.openDB(path, &p.spoilt)
-		}
-		if err != nil {
+		if err := s.begin(d, p, create); err != nil {
 			return err
 		}
-		p.db = db
 	}
 	if !create || p.written {
 		return nil
@@ -277,10 +267,55 @@ func (s *Store) openDay(d day.Day, p *dayState, create bool) error {
 	return nil
 }
 
+// begin opens a day's database if there is one; where create is true it makes one, also in place of a damaged one. The caller
+// holds the day's lock.
+func (s *Store) begin(d day.Day, p *dayState, create bool) error {
+	least, err := s.leastOf(d)
+	if err != nil {
+		return err
+	}
+	var db *pebble.DB
+	path := s.dayPath(d)
+	_, absent := s.fs.Stat(path)
+	switch {
+	case !errors.Is(absent, fs.ErrNotExist):
+		db, err = s.openDB(path, &p.spoilt, least)
+	case least > 0:
+		err = missing(least)
+	}
+	if create && damaged(err) {
+		if err := s.setAside(d, err); err != nil {
+			return err
+		}
+		least, err = 0, nil
+		p.spoilt.Store(false)
+	}
+	if create && err == nil && db == nil {
+		db, err = s.openDB(path, &p.spoilt, 0)
+	}
+	if db == nil {
+		return err
+	}
+	p.db = db
+	if err := s.noteVisits(d, db, least); !s.unreadable(d, err) {
+		return err
+	}
+	return nil
+}
+
 // Days implements store.Days.
 func (s *Store) Days(ctx context.Context) ([]day.Day, error) {
 	days, _, err := s.listDays(ctx)
-	return days, err
+	if err != nil {
+		return nil, err
+	}
+	noted, err := s.noted('n') // also those whose folder is gone
+	if err != nil {
+		return nil, err
+	}
+	days = append(days, noted...)
+	slices.Sort(days)
+	return slices.Compact(days), nil
 }
 
 // Strays implements store.Days.

@@ -63,9 +63,9 @@ type opening struct {
 	disk *fullDisk
 }
 
-// openDB opens a database, making it if need be. On a full disk it returns an error wrapping syscall.ENOSPC and goes on
-// opening.
-func (s *Store) openDB(path string, spoilt *atomic.Bool) (*pebble.DB, error) {
+// openDB opens a database, making it if need be, which must hold that many visits at least. On a full disk it returns an error
+// wrapping syscall.ENOSPC and goes on opening.
+func (s *Store) openDB(path string, spoilt *atomic.Bool, least uint64) (*pebble.DB, error) {
 	if err := s.makeFolder(path); err != nil {
 		return nil, err
 	}
@@ -74,7 +74,7 @@ func (s *Store) openDB(path string, spoilt *atomic.Bool) (*pebble.DB, error) {
 	if o == nil {
 		o = &opening{done: make(chan struct{}), disk: newFullDisk()}
 		s.opening[path] = o
-		go s.finish(path, o, spoilt)
+		go s.finish(path, o, spoilt, least)
 	}
 	s.mu.Unlock()
 	select {
@@ -92,8 +92,10 @@ func (s *Store) openDB(path string, spoilt *atomic.Bool) (*pebble.DB, error) {
 }
 
 // finish opens a database for whoever waits, or closes it again if the store was closed meanwhile.
-func (s *Store) finish(path string, o *opening, spoilt *atomic.Bool) {
-	o.db, o.err = pebble.Open(path, s.options(o.disk, spoilt))
+func (s *Store) finish(path string, o *opening, spoilt *atomic.Bool, least uint64) {
+	if o.err = s.verify(path, least); o.err == nil {
+		o.db, o.err = pebble.Open(path, s.options(o.disk, spoilt))
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	close(o.done)

@@ -15,7 +15,7 @@ import (
 //
 //	'v' facility 0 time(8) blind(16) → gate length(1) gate, ciphertext    place and window
 //	'x' blind(16) facility           → time(8)                            identity, and lookup by code
-//	'c' facility 0 gate 0 hour(1)    → count(8)
+//	'c' facility 0 gate 0 hour(1)    → count(8), merged: see sums
 //	'r' table 0 key                  → generation(8) order(8) held(1) value  of the register, carried here: see carry
 //
 // Keys of the register's database:
@@ -23,6 +23,7 @@ import (
 //	'r' table 0 key                            → value
 //	'c' day(4) facility 0 gate 0 hour(1)       → count(8), of retired days
 //	'd' day(4)                                 → visits(8) digest(32) uncounted(1), of retired days
+//	'n' day(4)                                 → visits(8), merged, that the day's database holds at least; until it is retired
 //	'o' day(4)                                 → nothing: the day may carry values of the register
 //	's' table 0 key                            → order(8), of a value that was carried in this generation
 //	'g'                                        → generation(8), of what days carry

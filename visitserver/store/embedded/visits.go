@@ -51,7 +51,7 @@ func (s *Store) Put(
 		if err := b.SyncWait(); err != nil {
 			return err
 		}
-		return s.deliver(with)
+		return s.deliver(d, fresh, with)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("storing visits of %s: %w", f, err)
@@ -153,8 +153,10 @@ func (s *Store) addRows(
 		}
 		counts[store.Count{Gate: r.Gate, Hour: int(r.At.Sub(d.Start()) / time.Hour)}]++
 	}
-	if err := s.addCounts(db, b, f, d, counts); err != nil {
-		return nil, 0, err
+	for c, n := range counts {
+		if err := b.Merge(countKey([]byte{'c'}, f, c.Gate, c.Hour), binary.BigEndian.AppendUint64(nil, n), nil); err != nil {
+			return nil, 0, err
+		}
 	}
 	return isNew, fresh, nil
 }
@@ -197,20 +199,6 @@ func (s *Store) filterKeys(filter *filter, f visit.Facility, rows []store.Row) (
 		maybe[i] = filter.has(keys[i])
 	}
 	return keys, maybe
-}
-
-func (s *Store) addCounts(db *pebble.DB, b *pebble.Batch, f visit.Facility, d day.Day, counts map[store.Count]uint64) error {
-	for c, n := range counts {
-		key := countKey([]byte{'c'}, f, c.Gate, c.Hour)
-		old, err := number(db, key)
-		if err != nil && !s.unreadable(d, err) {
-			return err
-		}
-		if err := b.Set(key, binary.BigEndian.AppendUint64(nil, old+n), nil); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Lookup implements store.Visits.
@@ -273,6 +261,7 @@ func (s *Store) Window(ctx context.Context, f visit.Facility, d day.Day, from, t
 			})
 		})
 		if err != nil && !stopped {
+			s.unreadable(d, err)
 			yield(store.Row{}, fmt.Errorf("reading visits of %s on %v: %w", f, d, markDamage(err)))
 		}
 	}
