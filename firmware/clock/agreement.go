@@ -1,7 +1,7 @@
 package clock
 
 import (
-	"maps"
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -31,10 +31,16 @@ func (v vote) beyond(t time.Time) time.Duration {
 
 // agreement is what the most sources have in common: where all of them can put the zero.
 type agreement struct {
-	vote
+	from, to time.Time
 	sources  []string
 	disputed bool // as many others agree on something else
 }
+
+// beyond returns how far t lies after what is agreed upon, negative for before it, 0 for within.
+func (a agreement) beyond(t time.Time) time.Duration { return vote{from: a.from, to: a.to}.beyond(t) }
+
+// names says who agrees.
+func (a agreement) names() string { return strings.Join(a.sources, ", ") }
 
 // holds reports whether at least two sources agree, and no more on anything else: one alone is only its own word.
 func (a agreement) holds() bool { return len(a.sources) >= 2 && !a.disputed }
@@ -46,30 +52,46 @@ func (a agreement) middle() time.Time { return a.from.Add(a.to.Sub(a.from) / 2) 
 // RFC 5905 section 11.2.1); the earliest of several.
 func agree(votes []vote) agreement {
 	a := largest(votes)
-	rest := slices.DeleteFunc(slices.Clone(votes), func(v vote) bool { return slices.Contains(a.sources, v.source) })
-	a.disputed = len(largest(rest).sources) == len(a.sources)
+	rest := slices.DeleteFunc(slices.Clone(votes), func(v vote) bool { return v.beyond(a.from) == 0 })
+	_, others := densest(rest)
+	a.disputed = others == len(a.sources)
 	return a
 }
 
-// largest tries each beginning of a vote: where the most are in common, one of them begins.
+// largest returns what the most votes have in common, the zero value for no votes.
 func largest(votes []vote) (best agreement) {
-	for _, begin := range votes {
-		a := agreement{vote: begin}
-		for _, v := range votes {
-			if v.beyond(begin.from) != 0 {
-				continue
-			}
-			a.sources = append(a.sources, v.source)
-			if v.to.Before(a.to) {
-				a.to = v.to
-			}
+	begin, n := densest(votes)
+	if n == 0 {
+		return agreement{}
+	}
+	best = agreement{from: begin.from, to: begin.to, sources: make([]string, 0, n)}
+	for _, v := range votes {
+		if v.beyond(begin.from) != 0 {
+			continue
 		}
-		if d := len(a.sources) - len(best.sources); d > 0 || d == 0 && a.from.Before(best.from) {
-			best = a
+		best.sources = append(best.sources, v.source)
+		if v.to.Before(best.to) {
+			best.to = v.to
 		}
 	}
-	best.source = strings.Join(best.sources, ", ")
 	return best
+}
+
+// densest tries each beginning of a vote, for where the most are in common one of them begins. It returns the vote that
+// begins there, and how many are in common. A gate asks every second or so: nothing is allocated here.
+func densest(votes []vote) (begin vote, most int) {
+	for _, v := range votes {
+		n := 0
+		for _, other := range votes {
+			if other.beyond(v.from) == 0 {
+				n++
+			}
+		}
+		if n > most || n == most && v.from.Before(begin.from) {
+			begin, most = v, n
+		}
+	}
+	return begin, most
 }
 
 // against returns what the most of those agree on who do not agree with a clock that puts the zero there, give or take
@@ -90,7 +112,8 @@ func against(votes []vote, zero time.Time, skew time.Duration) (others agreement
 // to its life later. Somebody may show an old code, or one made ahead, so a single one proves nothing: an issuer has a vote
 // while its two newest codes agree. Whatever it says, it is one vote.
 type witness struct {
-	codes [2]struct { // the newest first
+	issuer string
+	codes  [2]struct { // the newest first
 		iat  time.Time
 		zero time.Time
 	}
@@ -108,7 +131,7 @@ func (w *witness) hear(iat time.Time, mono time.Duration) {
 }
 
 // vote returns where the issuer puts the zero; ok is false if it is silent.
-func (w *witness) vote(issuer string, mono time.Duration) (v vote, ok bool) {
+func (w *witness) vote(mono time.Duration) (v vote, ok bool) {
 	first, second := w.codes[0].zero, w.codes[1].zero
 	if w.codes[1].iat.IsZero() || mono-w.heard > remembered {
 		return vote{}, false
@@ -116,23 +139,28 @@ func (w *witness) vote(issuer string, mono time.Duration) (v vote, ok bool) {
 	if first.After(second) {
 		first, second = second, first
 	}
-	v = vote{source: issuer, from: second.Add(-margin), to: first.Add(token.Lifetime + margin)}
+	v = vote{source: w.issuer, from: second.Add(-margin), to: first.Add(token.Lifetime + margin)}
 	return v, !v.to.Before(v.from)
 }
 
 // votes are all that is said of the time at mono by sources that do not depend on each other.
 func (c *Clock) votes(kernel anchor, mono time.Duration) []vote {
-	var votes []vote
+	votes := make([]vote, 0, 2+len(c.witnesses))
 	for _, a := range []anchor{kernel, c.server} {
 		if a.source != "" && mono-a.seen <= remembered {
 			reach := margin + a.extra + a.drift(mono)
 			votes = append(votes, vote{source: a.source, from: a.zero().Add(-reach), to: a.zero().Add(reach)})
 		}
 	}
-	for _, issuer := range slices.Sorted(maps.Keys(c.witnesses)) {
-		if v, ok := c.witnesses[issuer].vote(issuer, mono); ok {
+	for _, w := range c.witnesses {
+		if v, ok := w.vote(mono); ok {
 			votes = append(votes, v)
 		}
 	}
 	return votes
+}
+
+// findWitness returns where among the witnesses an issuer's stands, or would.
+func (c *Clock) findWitness(issuer string) (at int, found bool) {
+	return slices.BinarySearchFunc(c.witnesses, issuer, func(w *witness, name string) int { return cmp.Compare(w.issuer, name) })
 }

@@ -28,6 +28,7 @@
 package clock
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -126,7 +127,7 @@ type Clock struct {
 	wall      time.Time     // wall clock at the last look
 	mono      time.Duration // monotonic clock at the last look
 	server    anchor        // what the server said last, believed or not
-	witnesses map[string]*witness
+	witnesses []*witness    // ordered by issuer
 	known     known
 }
 
@@ -168,7 +169,7 @@ func New(opts Options) *Clock {
 	if opts.Steps == nil {
 		opts.Steps = notifySteps
 	}
-	c := &Clock{opts: opts, witnesses: map[string]*witness{}}
+	c := &Clock{opts: opts}
 	c.wall, c.mono = c.look()
 	if !opts.Floor.IsZero() {
 		c.known = known{zero: opts.Floor.Round(0).Add(-c.mono), mono: c.mono}
@@ -218,13 +219,12 @@ func (c *Clock) ServerTime(t time.Time, rtt time.Duration) {
 func (c *Clock) Evidence(issuer string, iat time.Time, ago time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	w := c.witnesses[issuer]
-	if w == nil {
-		w = &witness{}
-		c.witnesses[issuer] = w
+	at, found := c.findWitness(issuer)
+	if !found {
+		c.witnesses = slices.Insert(c.witnesses, at, &witness{issuer: issuer})
 	}
 	_, mono := c.look()
-	w.hear(iat, mono-ago)
+	c.witnesses[at].hear(iat, mono-ago)
 	c.read()
 	if c.opts.OnEvidence != nil && !c.known.zero.IsZero() {
 		c.opts.OnEvidence(c.known.at(c.mono))
@@ -243,12 +243,12 @@ func (c *Clock) MayBeFresh(issuer string, iat time.Time) bool {
 	if c.known.at(mono).Add(-c.known.drift(mono)).After(latest) {
 		return false
 	}
-	if w := c.witnesses[issuer]; w != nil {
-		if v, ok := w.vote(issuer, mono); ok && v.from.Add(mono).After(latest) {
-			return false
-		}
+	at, found := c.findWitness(issuer)
+	if !found {
+		return true
 	}
-	return true
+	v, ok := c.witnesses[at].vote(mono)
+	return !ok || !v.from.Add(mono).After(latest)
 }
 
 // Read judges the clock now.

@@ -108,12 +108,12 @@ func TestWitness(t *testing.T) {
 			at:    21 + 12*3600,
 		},
 	} {
-		var w witness
+		w := witness{issuer: "naver"}
 		second := func(n int) time.Duration { return time.Duration(n) * time.Second }
 		for _, code := range c.codes {
 			w.hear(noon.Add(second(code.iat)), second(code.read))
 		}
-		v, ok := w.vote("naver", second(c.at))
+		v, ok := w.vote(second(c.at))
 		if ok != c.ok || ok && (!v.from.Equal(noon.Add(second(c.from)-margin)) || !v.to.Equal(noon.Add(second(c.to)+margin))) {
 			t.Errorf("%s: %v %v to %v, want %v %d to %d", rule, ok, v.from.Sub(noon), v.to.Sub(noon), c.ok, c.from, c.to)
 		}

@@ -14,7 +14,7 @@ func (c *Clock) judgeKernel(kernel anchor, votes []vote) (believed bool, doubt s
 	others, with := against(votes, zero, c.opts.Skew)
 	if len(others.sources) >= 2 && len(others.sources) >= with {
 		off := others.beyond(zero)
-		return off.Abs() <= reach || len(others.sources) == with, contradiction(SourceKernel, off, others.source)
+		return off.Abs() <= reach || len(others.sources) == with, contradiction(SourceKernel, off, others.names())
 	}
 	if with >= 2 {
 		return true, ""
@@ -67,7 +67,7 @@ func (c *Clock) doubt(a anchor, mono time.Duration) string {
 	zero, skew := a.zero(), c.opts.Skew+a.extra+a.drift(mono)
 	others, with := against(c.votes(anchor{}, mono), zero, skew)
 	if len(others.sources) >= 2 && len(others.sources) >= with {
-		return contradiction(a.source, others.beyond(zero), others.source)
+		return contradiction(a.source, others.beyond(zero), others.names())
 	}
 	if with >= 2 {
 		return ""
