@@ -104,6 +104,22 @@ func TestACopyStaysUntilABackupHasWhatItDelivered(t *testing.T) {
 	})
 }
 
+// A gate is revoked with visits that it has not delivered, and nothing else happens before the end: an operator has it enrolled
+// anew, and it delivers them.
+func TestAGateThatIsRevokedAtTheEndDelivers(t *testing.T) {
+	scene(t, func(w *world) {
+		g := w.gates[0]
+		time.Sleep(2 * soundAfter)
+		g.weather.change(func(c *conditions) { c.down = true })
+		w.notice()
+		w.crowd.visitorWho(g, func(tk *ticket) { w.crowd.show(g, tk, tk.text, 3*time.Second) })
+		if w.revoke(g); !g.revoked || g.journal.Stats().Backlog != 1 {
+			t.Fatal("the gate is not revoked, or has delivered")
+		}
+		w.must(errors.Join(w.settle(), w.recovered(), w.takeStock()))
+	})
+}
+
 // A gate that has been without network and visitors for a month has one source of time. That and the running time since others
 // agreed end what is undelivered; after a restart nothing does on the word of the one source, and that it is kept past its
 // end is an alarm, until visitors of two issuers bear the time out.
