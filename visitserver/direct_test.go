@@ -66,7 +66,7 @@ func (d *directFixture) age(t testing.TB) {
 	t.Helper()
 	var row TerminalRow
 	raw := testkit.Must(load(t.Context(), d.store, tableTerminal, "cafe/door", &row))(t)
-	row.Issued = noon.Add(-renewalAfter)
+	row.Issued = noon.Add(-terminalLife / 2)
 	var e edit
 	e.put(tableTerminal, "cafe/door", raw, row)
 	testkit.Check(t, e.apply(t.Context(), d.store))

@@ -95,7 +95,7 @@ func (s *Server) enrolTerminal(ctx context.Context, req wire.EnrolRequest) (wire
 	if t.raw == nil || t.row.Revoked != nil || t.row.Code != key {
 		return wire.Enrolment{}, badCode.With("")
 	}
-	cert, err := issue(s.id.Terminal, t.name, csr, s.earliest())
+	cert, err := issue(s.id.Terminal, t.name, csr, s.earliest(), s.life)
 	if err != nil {
 		return wire.Enrolment{}, err
 	}

@@ -237,7 +237,7 @@ func TestForeignCertificatesAreNoTerminals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, err := issue(foreign, terminalName{"cafe", "door"}, csr, noon)
+	cert, err := issue(foreign, terminalName{"cafe", "door"}, csr, noon, terminalLife)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -341,7 +341,7 @@ func TestWhatARestoredRegisterDoesNotKnowIsUnknownAndNotRevoked(t *testing.T) {
 	fx.stop()
 	testkit.Check(t, os.CopyFS(backup, os.DirFS(fx.folder.Visits())))
 	fx.start()
-	fx.clock.Add(renewalAfter)
+	fx.clock.Add(terminalLife / 2)
 	enrolling, added := fx.gate("cafe", "enrolling"), fx.gate("cafe", "added")
 	key, csr := newKeyAndCSR(t)
 	e := testkit.Must(renew(fx, renewing, csr))(t)

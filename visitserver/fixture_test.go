@@ -39,6 +39,7 @@ type fixture struct {
 	clock      *testkit.Clock
 	elapsed    func() time.Duration // running time; nil: by clock
 	wake       chan time.Time
+	life       time.Duration // of certificates; 0: the default
 	log        *testkit.Buffer
 	addr       string
 	stop       func()
@@ -66,6 +67,7 @@ func (fx *fixture) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := Config{
 		Folder: fx.folder, Logger: slog.New(slog.NewTextHandler(fx.log, nil)), Now: fx.clock.Now, Elapsed: fx.elapsed, Wake: fx.wake,
+		TerminalLife: fx.life,
 	}
 	ready, done := make(chan string, 1), make(chan error, 1)
 	go func() {

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	terminalLife    = 365 * 24 * time.Hour
+	terminalLife    = 365 * 24 * time.Hour // by default
 	masterKeySize   = 32
 	maxHosts        = 64
 	commonAuthority = "kipass visit server"
@@ -51,11 +51,11 @@ func NewIdentity(hosts []string, now time.Time) (*Identity, error) {
 	return id, nil
 }
 
-// issue signs a terminal's certificate. The request's subject and extensions are ignored: only its key counts.
-func issue(a authority.CA, t terminalName, csr *x509.CertificateRequest, now time.Time) (*x509.Certificate, error) {
+// issue signs a terminal's certificate, good for life. The request's subject and extensions are ignored: only its key counts.
+func issue(a authority.CA, t terminalName, csr *x509.CertificateRequest, now time.Time, life time.Duration) (*x509.Certificate, error) {
 	uri := wire.TerminalURI(t.facility, t.gate)
 	return a.Sign(&x509.Certificate{
-		Subject: pkix.Name{CommonName: t.String()}, NotBefore: now.Add(-authority.Backdate), NotAfter: now.Add(terminalLife),
+		Subject: pkix.Name{CommonName: t.String()}, NotBefore: now.Add(-authority.Backdate), NotAfter: now.Add(life),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 		URIs: []*url.URL{uri},
 	}, csr.PublicKey)

@@ -23,8 +23,6 @@ const (
 
 const (
 	tableRenewal = "renewal" // by facility/gate
-	// renewalAfter is how old the newest certificate must be for the next: a gate asks at two thirds of its life.
-	renewalAfter = terminalLife / 2
 	// issuedSlack is by how much the newest certificate may be of a later time. One that is of a later time yet was made by a
 	// clock that was ahead, and is renewed.
 	issuedSlack = time.Hour
@@ -62,7 +60,7 @@ func (r TerminalRow) holds(serial string) bool {
 }
 
 // renew answers a request for the certificate that follows the newest one. Only the newest can be renewed, and not before
-// renewalAfter unless its time has not come; no renewal ends a certificate. So a copy of a gate's key can neither shut the gate out nor multiply, and
+// half of its life is over – a gate asks at two thirds – unless its time has not come; no renewal ends a certificate. So a copy of a gate's key can neither shut the gate out nor multiply, and
 // of two that renew the second is seen.
 func (s *Server) renew(w http.ResponseWriter, r *http.Request, t caller, own *turn) error {
 	end, err := own.begin(r.Context())
@@ -115,10 +113,10 @@ func (s *Server) renewTerminal(ctx context.Context, t caller, csr *x509.Certific
 	case t.serial != t.row.newest():
 		refusal := superseded.With("another certificate has followed this one: is there a copy of this terminal?")
 		return wire.Enrolment{}, errors.Join(refusal, s.alarm(ctx, t.name, AlertRenewal))
-	case earliest.Before(t.row.Issued.Add(renewalAfter)) && !latest.Before(t.row.Issued.Add(-issuedSlack)):
+	case earliest.Before(t.row.Issued.Add(s.life/2)) && !latest.Before(t.row.Issued.Add(-issuedSlack)):
 		return wire.Enrolment{}, httpserver.Busy.With("the terminal's certificate is too young to be renewed")
 	}
-	cert, err := issue(s.id.Terminal, t.name, csr, earliest)
+	cert, err := issue(s.id.Terminal, t.name, csr, earliest, s.life)
 	if err != nil {
 		return wire.Enrolment{}, err
 	}

@@ -135,6 +135,27 @@ func TestARenewalWhoseAnswerWasLostIsAnsweredTheSame(t *testing.T) {
 	}
 }
 
+func TestCertificatesLiveAsLongAsConfigured(t *testing.T) {
+	const life = 48 * time.Hour
+	fx := newFixture(t)
+	fx.stop()
+	fx.life = life
+	fx.start()
+	fx.facility("cafe")
+	g := fx.gate("cafe", "door")
+	for n := range 2 {
+		if end := testkit.Must(x509.ParseCertificate(g.cert.Certificate[0]))(t).NotAfter; !end.Equal(fx.clock.Now().Add(life)) {
+			t.Errorf("certificate %d ends at %v, it is %v", n, end, fx.clock.Now())
+		}
+		fx.clock.Add(life/2 - time.Hour)
+		if _, err := renewedBy(t, g); problem(err) != wire.CodeBusy {
+			t.Errorf("certificate %d is renewed before half of its life: %v", n, err)
+		}
+		fx.clock.Add(2 * time.Hour)
+		g = testkit.Must(renewedBy(t, g))(t)
+	}
+}
+
 // A server's clock is ahead by more than a certificate's life while what is known says otherwise, and is set right.
 func TestCertificatesGoByTheTimeThatIsKnown(t *testing.T) {
 	const wrong = terminalLife + 24*time.Hour

@@ -36,8 +36,10 @@ type Config struct {
 	Ready    func()               // called once, when requests are taken; default: nothing
 	// Heartbeat is the time between two heartbeats asked of each gate, default 5 min.
 	Heartbeat time.Duration
-	Disk      durable.Disk // of keys and clock; default: the machine's own
-	Space     Space        // tells when no more is to be stored; default: there is always space
+	// TerminalLife is how long a gate's certificate is good, default 365 days.
+	TerminalLife time.Duration
+	Disk         durable.Disk // of keys and clock; default: the machine's own
+	Space        Space        // tells when no more is to be stored; default: there is always space
 	// Serve serves the public interface until ctx ends in place of TLS over Public, for simulations; nil: TLS.
 	Serve func(ctx context.Context, public http.Handler) error
 }
@@ -115,7 +117,7 @@ func open(ctx context.Context, c Config, clock guard.Options, parts *closers) (*
 	}
 	return New(ctx, Parts{
 		Store: c.Store, Keys: keys, SealKeys: seals, Guard: guard, Identity: c.Secrets.identity, Audit: audit, Logger: c.Logger, Now: c.Now,
-		Heartbeat: c.Heartbeat, Space: c.Space,
+		Heartbeat: c.Heartbeat, Space: c.Space, TerminalLife: c.TerminalLife,
 	})
 }
 

@@ -37,6 +37,8 @@ type Parts struct {
 	// Heartbeat is the time between two heartbeats asked of each gate, default 5 min.
 	Heartbeat time.Duration
 	Space     Space // default: there is always space
+	// TerminalLife is how long a gate's certificate is good, default 365 days.
+	TerminalLife time.Duration
 }
 
 const (
@@ -59,6 +61,7 @@ type Server struct {
 	log       *slog.Logger
 	now       func() time.Time
 	heartbeat time.Duration // asked of each gate
+	life      time.Duration // of a gate's certificate
 	space     Space         // nil: there is always space
 
 	gates     stripes
@@ -101,6 +104,7 @@ func New(ctx context.Context, p Parts) (*Server, error) {
 	s.overdue.Every, s.overdue.Now = alarmEvery, s.now
 	s.space = p.Space
 	s.heartbeat = cmp.Or(p.Heartbeat, heartbeatPeriod)
+	s.life = cmp.Or(p.TerminalLife, terminalLife)
 	list, err := s.trustList(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("visit server: %w", err)

@@ -82,9 +82,10 @@ func (w *world) reinstate(g *gateParty) {
 	g.off(time.Minute, false)
 }
 
-// copyGate copies a gate's whole disk into another device, which works elsewhere under the same name for a while.
+// copyGate copies a gate's whole disk into another device, which works elsewhere under the same name for a while. Only one of
+// the two can renew its certificate: that the other runs out before anybody looks is no fault.
 func (w *world) copyGate(g *gateParty) {
-	if w.copied() || g.revoked || g.cancel == nil || g.current.Before(g.changed) || !g.connected() {
+	if w.life > 0 || w.copied() || g.revoked || g.cancel == nil || g.current.Before(g.changed) || !g.connected() {
 		return
 	}
 	w.copies++

@@ -16,6 +16,7 @@
 //   - Visit server and issuers are restored from backups, an hour to a day old (backup.go).
 //   - Stray files lie in every folder of every party; keys and data of a day are damaged (files.go).
 //   - Trust lists are renewed, signing keys and sealing keys rotated; signing keys are stolen and revoked (keys.go).
+//   - Certificates of gates run out within days, and have to be renewed through all of it (certificates.go).
 //   - A gate's disk is lost, a gate is copied and both work on, a gate's certificate is revoked (copies.go).
 //
 // # What is promised all the same
@@ -28,6 +29,7 @@
 //     tell of is told in time, for as long as it lasts (troubles.go, alarms.go, metrics.go).
 //   - A code of a key that is revoked, and a gate that is, show no green once the gate can have heard of it. What a lost disk
 //     had not delivered is told as missing; of two devices with one identity somebody is told, and neither loses anything.
+//   - A gate that reaches its server has a certificate that is good, and is not taken for two.
 //   - What lies among days and is none stops nothing and is shown.
 //   - Nothing is destroyed early. Nothing is kept late: all disks are read as a thief would who has them all, with every key
 //     that any of them holds (dead.go, carve.go).

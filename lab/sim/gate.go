@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -59,6 +60,7 @@ type gateParty struct {
 	heard    *timeline     // faults on the board
 	troubles *timeline     // what is wrong with it
 	refusals refusals
+	leaf     *x509.Certificate // its certificate when it was last looked at
 
 	cancel context.CancelFunc // nil while the gate is off
 	ended  chan error
@@ -126,8 +128,7 @@ func (g *gateParty) start() error {
 	network := uplink.Network{Dial: g.weather.dial(g.w.net), Draw: g.draw}
 	if !g.w.opts.TLS {
 		network.Transport = func(certificate func() *tls.Certificate) http.RoundTripper {
-			deaf := g.w.opts.Sabotage == deafGates
-			return &link{weather: &g.weather, handler: &g.w.visits.handler, certificate: certificate, deaf: deaf}
+			return &link{weather: &g.weather, handler: &g.w.visits.handler, certificate: certificate, sabotage: g.w.opts.Sabotage}
 		}
 	}
 	s, err := station.New(station.Options{

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/kipass/kipass/protocol/wire"
 	"github.com/kipass/kipass/visitserver"
 )
 
@@ -51,7 +52,7 @@ type link struct {
 	weather     *weather
 	handler     *atomic.Pointer[http.Handler] // nil while the other party is off
 	certificate func() *tls.Certificate
-	deaf        bool // a server that asks for visits again is not heard
+	sabotage    Sabotage
 
 	mu   sync.Mutex
 	conn conn
@@ -111,12 +112,12 @@ func (l *link) RoundTrip(req *http.Request) (*http.Response, error) {
 		if l.handler.Load() != h { // its power was cut before the answer had left
 			return nil, io.ErrUnexpectedEOF
 		}
-		if l.deaf {
+		if l.sabotage == deafGates {
 			w.Body = bytes.NewBuffer(deafen(w.Body.Bytes()))
 		}
 		answer = w.Result()
 	}
-	if on.lost > 0 {
+	if on.lost > 0 || l.sabotage == lostRenewals && req.URL.Path == wire.PathRenew {
 		return nil, io.ErrUnexpectedEOF
 	}
 	if err := pass(req.Context(), on.delay); err != nil {

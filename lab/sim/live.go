@@ -118,6 +118,7 @@ func (w *world) plan() {
 // inspect holds the system to its promises, in the quiet of the night.
 func (w *world) inspect() {
 	w.lifetimes()
+	w.certificates()
 	w.warnings()
 	if err := w.tombstones(); err != nil {
 		w.violated("the visit server's ledger: %v", err)
@@ -218,6 +219,7 @@ func (w *world) settle() error {
 	}
 	end := time.Now()
 	time.Sleep(3 * lookSeldom) // until every gate has said that it has delivered what came before
+	w.certificates()
 	w.whoWasThere(day.Of(end).Start().AddDate(0, 0, -13), end)
 	return nil
 }

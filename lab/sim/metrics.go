@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kipass/kipass/internal/guard"
+	"github.com/kipass/kipass/visitserver"
 )
 
 // What servers alarm their operators with, they tell in metrics (Prometheus' text format).
@@ -95,6 +96,9 @@ func (w *world) warnings() {
 		if strings.HasPrefix(name, "kipass_visits_alerts{") && n > 0 && !w.suspicious() {
 			w.violated("the visit server has an alert without a cause: %s", name)
 		}
+		if w.copies == 0 && n > 0 && (name == alertMetric(visitserver.AlertRenewal) || name == alertMetric(visitserver.AlertCertificates)) {
+			w.violated("the visit server takes one gate for two: %s", name)
+		}
 	}
 	for _, i := range w.issuers {
 		if i.metrics()["kipass_issuer_issuing"] != 1 {
@@ -102,6 +106,8 @@ func (w *world) warnings() {
 		}
 	}
 }
+
+func alertMetric(alert string) string { return fmt.Sprintf("kipass_visits_alerts{alert=%q}", alert) }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 

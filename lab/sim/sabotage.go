@@ -32,6 +32,7 @@ const (
 	sparedKey      Sabotage = "a copy of a day's key lies in another folder under another name"
 	chattyIssuer   Sabotage = "an issuer writes down in the clear who its holders are"
 	deafGates      Sabotage = "the gates do not hear a restored server ask for what it lacks"
+	lostRenewals   Sabotage = "the gates do not hear that their certificates are renewed"
 	mutedAlarm     Sabotage = "nobody is told that a gate is offline"
 	mutedDoubt     Sabotage = "the server does not tell that its clock is in doubt"
 	falseAlert     Sabotage = "the server accuses a gate of a gap"

@@ -164,3 +164,30 @@ func keepForAMonth(t *testing.T, w *world, restart bool) {
 	time.Sleep(time.Hour)
 	wants("once others bear the time out", 6, false)
 }
+
+// A gate that is without a network for weeks seals to the key it has, while its server takes one after the other into use.
+// What it brings at last, longer after than keys are kept, is taken and opened.
+func TestAGateThatWasAwayForWeeksSealsToAKeyThatIsKept(t *testing.T) {
+	scene(t, func(w *world) {
+		g := w.gates[0]
+		time.Sleep(time.Hour)
+		g.weather.change(func(c *conditions) { c.down = true })
+		w.notice()
+		const away, visited = 34, 24 // days
+		for n := range away {
+			if n >= away-visited {
+				w.crowd.visitorWho(g, func(tk *ticket) { w.crowd.show(g, tk, tk.text, 3*time.Second) })
+			}
+			w.rotateSealKey()
+			time.Sleep(24 * time.Hour)
+		}
+		g.weather.change(func(c *conditions) { c.down = false })
+		w.must(errors.Join(w.settle(), w.takeStock()))
+		if w.report.Stored != visited {
+			t.Errorf("%d of %d visits are stored", w.report.Stored, visited)
+		}
+		if w.report.Contacts == 0 {
+			t.Error("nobody is found")
+		}
+	})
+}

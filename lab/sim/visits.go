@@ -136,7 +136,7 @@ func (v *visitParty) start() error {
 	config := visitserver.Config{
 		Folder: v.folder, Secrets: secrets, Store: &cutStore{db, v}, Public: public, Operator: operator, Logger: v.w.log,
 		Now: v.clock.now, Elapsed: v.clock.running, Ready: func() { close(ready) }, Heartbeat: lookSeldom,
-		Wake: wake.C,
+		Wake: wake.C, TerminalLife: v.w.life,
 	}
 	if !v.w.opts.TLS {
 		config.Serve = func(ctx context.Context, public http.Handler) error {

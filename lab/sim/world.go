@@ -35,6 +35,7 @@ type Report struct {
 	Complete             int            // inquiries whose list called itself complete
 	Faults, Alarms       map[string]int // what went wrong, and what gates told of it
 	Destroyed            int            // days destroyed at the visit server
+	Certificates         int            // that gates have had
 	Starts               int            // of gates and visit server
 	Broken               []string       // promises, in words
 }
@@ -63,6 +64,7 @@ type world struct {
 	troubles  *timeline
 	unsound   time.Time // when something all gates depend on was last wrong
 	agenda    agenda
+	life      time.Duration // of gates' certificates; 0: longer than any run
 }
 
 // facility is the one place of the world.
@@ -95,6 +97,7 @@ func newWorld(t *testing.T, opts Options) (w *world, clean func()) {
 		w.opts.TLS, w.opts.Gates, w.opts.Days = true, 3, min(w.opts.Days, 10)
 	}
 	w.opts.Gates = max(1, w.opts.Gates)
+	w.life = certificateLife(w.opts)
 	w.report.Days = w.opts.Days
 	w.dir, clean = folder(t)
 	return w, clean
