@@ -24,6 +24,9 @@ func (i *Issuer) Health() Health {
 	full := i.room()
 	h := Health{Issuing: ok && full == nil, KeyEnds: held.end().UTC()}
 	switch {
+	case !ok && now.Before(h.KeyEnds):
+		h.Warning = "시계로는 서명 키가 아직 시작되지 않아 코드를 발급하지 않습니다: 시계를 확인해 주세요 / by the clock no signing key has begun, no code is issued: check the clock"
+		return h
 	case !ok:
 		h.Warning = "서명 키가 끝나 코드를 발급하지 않습니다: kipass-issuer keys / the signing key has ended, no code is issued: kipass-issuer keys"
 		return h

@@ -102,6 +102,10 @@ func TestAKeyThatIsKnownToOthersIsReplacedAtOnce(t *testing.T) {
 func TestNoCodeIsIssuedUnderAnEndedKey(t *testing.T) {
 	f := newFixture(t)
 	first := testkit.Must(f.operator().Keys())(t)[0]
+	f.clock.Set(first.NotBefore.Add(-time.Second))
+	if h := f.Health(); h.Issuing || !strings.Contains(h.Warning, "시계") || strings.Contains(h.Warning, "끝나") {
+		t.Errorf("before it begins: health = %+v", h)
+	}
 	f.clock.Set(first.NotAfter)
 	bearer := f.register(t, testName)
 	if got := f.signedBy(t, bearer); got != first.ID() {
