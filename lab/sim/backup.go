@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"time"
 
@@ -127,7 +128,7 @@ func (w *world) forgive(g *gateParty, since time.Time) {
 // restoreIssuer lets an issuer lose all that came after a backup.
 func (w *world) restoreIssuer() {
 	i := w.issuers[w.rng.IntN(len(w.issuers))]
-	dir, at := w.path(fmt.Sprintf("backup-%s-%d", i.name, len(w.lost))), time.Now()
+	dir, at, spoilt := w.path(fmt.Sprintf("backup-%s-%d", i.name, len(w.lost))), time.Now(), maps.Clone(i.spoilt)
 	if _, err := os.Stat(dir); err == nil { // one at a time
 		return
 	}
@@ -141,6 +142,7 @@ func (w *world) restoreIssuer() {
 		w.trace("issuer %s is restored as it was %v ago", i.name, time.Since(at))
 		i.close()
 		w.check("issuer "+i.name+" from a backup", errors.Join(os.RemoveAll(i.dir), os.CopyFS(i.dir, os.DirFS(dir)), os.RemoveAll(dir), i.open(w)))
+		i.spoilt, i.spoiltAt, i.restoredAt = spoilt, time.Now(), time.Now()
 		w.lost = append(w.lost, span{at, time.Now(), "codes of issuer " + i.name})
 		w.askOf(at, time.Now())
 	})

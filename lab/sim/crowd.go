@@ -97,6 +97,13 @@ func (c *crowd) fetch(h *holder) (*ticket, error) {
 	}
 }
 
+// denied holds an issuer that gives a holder no code to having a reason.
+func (c *crowd) denied(h *holder, err error) {
+	if c.w.issues(h.issuer) {
+		c.w.violated("issuer %s gives no code: %v", h.issuer.name, err)
+	}
+}
+
 // visitor lets somebody come to a gate and behave in one of the ways people do.
 func (c *crowd) visitor(g *gateParty) {
 	rng := c.w.rng
@@ -107,7 +114,7 @@ func (c *crowd) visitor(g *gateParty) {
 	}
 	t, err := c.fetch(h)
 	if err != nil {
-		c.w.violated("issuer %s gives no code: %v", h.issuer.name, err)
+		c.denied(h, err)
 		return
 	}
 	time.Sleep(time.Duration(1000+rng.IntN(8000)) * time.Millisecond)
@@ -146,9 +153,10 @@ func (c *crowd) visitor(g *gateParty) {
 
 // visitorWho lets somebody come with a code and do something of their own with it.
 func (c *crowd) visitorWho(g *gateParty, do func(*ticket)) {
-	t, err := c.fetch(c.holders[c.w.rng.IntN(len(c.holders))])
+	h := c.holders[c.w.rng.IntN(len(c.holders))]
+	t, err := c.fetch(h)
 	if err != nil {
-		c.w.violated("an issuer gives no code: %v", err)
+		c.denied(h, err)
 		return
 	}
 	time.Sleep(2 * time.Second)

@@ -17,6 +17,7 @@
 //   - Stray files lie in every folder of every party; keys and data of a day are damaged (files.go).
 //   - Trust lists are renewed, signing keys and sealing keys rotated; signing keys are stolen and revoked (keys.go).
 //   - Certificates of gates run out within days, and have to be renewed through all of it (certificates.go).
+//   - In every tenth run signing keys come to their end, and the disks of issuers are full now and then (issuers.go).
 //   - A gate's disk is lost, a gate is copied and both work on, a gate's certificate is revoked (copies.go).
 //
 // # What is promised all the same
@@ -26,7 +27,8 @@
 //   - Every green is stored exactly once – what a restored server lacks comes back from its gates –, and an inquiry finds
 //     everybody who was there and nobody else, or says that it is not complete. Once all has been well for a day it is complete.
 //   - Every fault that a gate shows, and every alarm of the servers, has a cause; every trouble that a gate or a server has to
-//     tell of is told in time, for as long as it lasts (troubles.go, alarms.go, metrics.go).
+//     tell of is told in time, for as long as it lasts (troubles.go, alarms.go, metrics.go); so is what an issuer has to tell: that
+//     it issues no codes, that its keys end, damaged days, doubts about its clock, what is overdue (issuers.go).
 //   - A code of a key that is revoked, and a gate that is, show no green once the gate can have heard of it. What a lost disk
 //     had not delivered is told as missing; of two devices with one identity somebody is told, and neither loses anything.
 //   - A gate that reaches its server has a certificate that is good, and is not taken for two.

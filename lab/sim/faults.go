@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"math/rand/v2"
 	"slices"
 	"time"
 )
@@ -13,8 +14,10 @@ type fault struct {
 }
 
 // between draws a time.
-func (w *world) between(least, most time.Duration) time.Duration {
-	return least + time.Duration(w.rng.Int64N(int64(most-least)))
+func (w *world) between(least, most time.Duration) time.Duration { return between(w.rng, least, most) }
+
+func between(r *rand.Rand, least, most time.Duration) time.Duration {
+	return least + time.Duration(r.Int64N(int64(most-least)))
 }
 
 // faults is everything that goes wrong.
@@ -135,6 +138,7 @@ func (w *world) calm() {
 	w.visits.clock.set(0, true)
 	for _, i := range w.issuers {
 		i.clock.set(0, true)
+		i.space.full.Store(false)
 	}
 	w.visits.mu.Lock()
 	defer w.visits.mu.Unlock()

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -116,23 +117,25 @@ func (w *world) damage() {
 		if which == 3 {
 			path = filepath.Join(i.dir, "days", d.String()+".db")
 		}
-		if w.spoil("issuer "+i.name, d, path) {
+		if before, after := w.spoil("issuer "+i.name, d, path); before != nil {
+			i.spoil(d, which == 2 && !bytes.Equal(before, after) || which == 3 && loses(before, after))
 			w.lost = append(w.lost, span{d.Start(), (d + 1).Start(), "codes of issuer " + i.name})
 		}
 		w.check("issuer "+i.name+" on a damaged day", i.open(w))
 	}
 }
 
-// spoil turns some bits of a file, or cuts it short; false if there is none.
-func (w *world) spoil(what string, d day.Day, path string) bool {
-	content, err := os.ReadFile(path)
+// spoil turns some bits of a file, or cuts it short, and returns what it held and what it holds; nil if there is none.
+func (w *world) spoil(what string, d day.Day, path string) (before, after []byte) {
+	before, err := os.ReadFile(path)
 	if err != nil {
-		return false
+		return nil, nil
 	}
 	w.trace("%s of %v is damaged", what, d)
-	w.check("damage", os.WriteFile(path, w.mangle(content), 0o600))
+	after = w.mangle(slices.Clone(before))
+	w.check("damage", os.WriteFile(path, after, 0o600))
 	w.damaged[d] = true
-	return true
+	return before, after
 }
 
 func (w *world) mangle(content []byte) []byte {

@@ -49,6 +49,7 @@ func (w *world) live() error {
 	for n := range w.opts.Days {
 		w.at(w.begun.Add(time.Duration(n)*24*time.Hour+time.Minute), w.plan)
 	}
+	w.planIssuers()
 	end := w.begun.Add(time.Duration(w.opts.Days) * 24 * time.Hour)
 	for w.agenda.Len() > 0 {
 		e := heap.Pop(&w.agenda).(event)
@@ -105,6 +106,8 @@ func (w *world) plan() {
 	w.after(18*time.Hour, w.inspect)
 	w.sabotaged(forgetfulGate, func() { w.after(5*time.Hour, func() { w.killBetween(w.gates[0]) }) })
 	w.sabotaged(mutedDoubt, func() { w.visits.clock.set(3*24*time.Hour, true) })
+	w.sabotaged(mutedIssuerDoubt, func() { w.issuers[0].clock.set(3*24*time.Hour, true) })
+	w.sabotaged(mutedSpace, func() { w.issuers[0].space.full.Store(true) })
 	w.sabotaged(mutedAlarm, func() { w.gates[0].weather.change(func(c *conditions) { c.down = true }) })
 	w.sabotaged(falseAlarm, func() { w.gates[0].board.Set(health.ReaderGarbled, "front", "sabotage") })
 	w.sabotaged(silentList, func() {
@@ -120,6 +123,9 @@ func (w *world) inspect() {
 	w.lifetimes()
 	w.certificates()
 	w.warnings()
+	for _, i := range w.issuers {
+		w.issuerWarnings(i)
+	}
 	if err := w.tombstones(); err != nil {
 		w.violated("the visit server's ledger: %v", err)
 	}
@@ -211,6 +217,9 @@ func (w *world) settle() error {
 			break
 		}
 		time.Sleep(time.Hour)
+	}
+	for _, i := range w.issuers {
+		w.renew(i)
 	}
 	w.answered()
 	w.lifetimes()

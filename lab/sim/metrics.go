@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,12 +51,6 @@ func (v *visitParty) metrics() (map[string]float64, error) {
 	return readMetrics(string(text)), err
 }
 
-func (i *issuerParty) metrics() map[string]float64 {
-	rec := httptest.NewRecorder()
-	(*i.handler.Load()).ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-	return readMetrics(rec.Body.String())
-}
-
 // lately reports whether one of these troubles is there, or was not long ago.
 func (w *world) lately(within time.Duration, troubles ...string) bool {
 	now := stretch{time.Now(), time.Now()}
@@ -98,11 +91,6 @@ func (w *world) warnings() {
 		}
 		if w.copies == 0 && n > 0 && (name == alertMetric(visitserver.AlertRenewal) || name == alertMetric(visitserver.AlertCertificates)) {
 			w.violated("the visit server takes one gate for two: %s", name)
-		}
-	}
-	for _, i := range w.issuers {
-		if i.metrics()["kipass_issuer_issuing"] != 1 {
-			w.violated("issuer %s says that it issues no codes", i.name)
 		}
 	}
 }

@@ -22,21 +22,27 @@ import (
 
 // issuerParty is one issuer of codes.
 type issuerParty struct {
-	name    string
-	dir     string
-	about   token.Issuer    // as the trust list says it
-	revoked map[string]bool // keys, by their names
-	rekeyed time.Time       // when keys were last revoked
-	clock   *wallClock
-	service *issuer.Issuer
-	handler atomic.Pointer[http.Handler]
-	stop    context.CancelFunc
-	ended   sync.WaitGroup
+	name       string
+	dir        string
+	about      token.Issuer    // as the trust list says it
+	revoked    map[string]bool // keys, by their names
+	rekeyed    time.Time       // when keys were last revoked
+	clock      *wallClock
+	space      issuerSpace
+	spoilt     map[day.Day]bool // days of which something was damaged; true: something of it is lost for certain
+	spoiltAt   time.Time        // when that last changed
+	restoredAt time.Time        // when it last lost what came after a backup
+	service    *issuer.Issuer
+	handler    atomic.Pointer[http.Handler]
+	stop       context.CancelFunc
+	ended      sync.WaitGroup
 }
 
 func newIssuer(w *world, name string) (*issuerParty, error) {
-	i := &issuerParty{name: name, dir: w.path("issuer-" + name), revoked: map[string]bool{}, clock: newWallClock()}
-	if err := issuer.Init(i.dir, "", issuer.About{Name: name, Hosts: []string{name}}, time.Now()); err != nil {
+	i := &issuerParty{
+		name: name, dir: w.path("issuer-" + name), revoked: map[string]bool{}, clock: newWallClock(), spoilt: map[day.Day]bool{},
+	}
+	if err := issuer.Init(i.dir, "", issuer.About{Name: name, Hosts: []string{name}}, time.Now().Add(-w.opts.KeyAge)); err != nil {
 		return nil, err
 	}
 	registers := issuer.Registers{Dir: i.dir, Now: i.clock.now}
@@ -60,7 +66,9 @@ func newIssuer(w *world, name string) (*issuerParty, error) {
 
 // open starts the issuer on what its folder holds.
 func (i *issuerParty) open(w *world) (err error) {
-	i.service, err = issuer.Open(i.dir, "", issuer.Options{Registrar: issuer.OpenRegistration{}, Now: i.clock.now, Logger: w.log})
+	i.service, err = issuer.Open(i.dir, "", issuer.Options{
+		Registrar: issuer.OpenRegistration{}, Now: i.clock.now, Elapsed: i.clock.running, Logger: w.log, Space: &i.space,
+	})
 	if err != nil {
 		return err
 	}
@@ -69,14 +77,20 @@ func (i *issuerParty) open(w *world) (err error) {
 	ctx, stop := context.WithCancel(context.Background())
 	i.stop = stop
 	i.ended.Go(func() {
-		for tick := time.NewTicker(lookSeldom); ; {
+		tick := time.NewTicker(lookSeldom)
+		for n := 0; ; n++ {
+			if n%checkSeldom == 0 && w.opts.Sabotage != blindIssuers {
+				if err := i.service.CheckDays(); err != nil {
+					w.log.Error("days cannot be checked for damage", "error", err)
+				}
+			}
 			select {
 			case <-tick.C:
 			case <-ctx.Done():
 				tick.Stop()
 				return
 			}
-			if w.opts.Sabotage == lazyIssuers {
+			if w.opts.Sabotage == lazyIssuers || w.opts.Sabotage == mutedOverdue {
 				continue
 			}
 			if err := i.service.Destroy(); err != nil {

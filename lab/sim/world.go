@@ -17,13 +17,14 @@ import (
 // Options of a run.
 type Options struct {
 	Seed     uint64
-	Days     int       // of the run; 0: drawn, 3 to 60
-	Gates    int       // of one facility; 0: one
-	TLS      bool      // gates reach the server over mutual TLS on a network in memory, not directly
-	Calm     bool      // nothing goes wrong
-	Sabotage Sabotage  // something is broken on purpose, for trying whether it is seen
-	Trace    io.Writer // what happens, a line an event; nil: nowhere
-	Log      io.Writer // what the programs log; nil: nowhere
+	Days     int           // of the run; 0: drawn, 3 to 60
+	Gates    int           // of one facility; 0: one
+	TLS      bool          // gates reach the server over mutual TLS on a network in memory, not directly
+	Calm     bool          // nothing goes wrong
+	KeyAge   time.Duration // of the issuers' signing keys at the beginning; drawn where issuers have troubles
+	Sabotage Sabotage      // something is broken on purpose, for trying whether it is seen
+	Trace    io.Writer     // what happens, a line an event; nil: nowhere
+	Log      io.Writer     // what the programs log; nil: nowhere
 }
 
 // Report counts what a run was made of.
@@ -98,6 +99,10 @@ func newWorld(t *testing.T, opts Options) (w *world, clean func()) {
 	}
 	w.opts.Gates = max(1, w.opts.Gates)
 	w.life = certificateLife(w.opts)
+	w.sabotaged(mutedEnd, func() { w.opts.KeyAge = keyLife - keyWarning/2 })
+	if w.issuersInTrouble() && w.opts.KeyAge == 0 {
+		w.opts.KeyAge = keyLife - between(w.issuing(0), time.Hour, time.Duration(w.opts.Days)*24*time.Hour)
+	}
 	w.report.Days = w.opts.Days
 	w.dir, clean = folder(t)
 	return w, clean
