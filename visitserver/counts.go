@@ -2,12 +2,14 @@ package visitserver
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 
 	"github.com/kipass/kipass/internal/httpserver"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/visit"
+	"github.com/kipass/kipass/visitserver/store"
 )
 
 // DayCounts is what a facility's manager sees of a day.
@@ -16,6 +18,7 @@ type DayCounts struct {
 	Day      string         `json:"day"`
 	Total    uint64         `json:"total"`
 	Hours    []HourCount    `json:"hours"`
+	Damaged  bool           `json:"damaged,omitempty"` // the day is damaged: visits may be missing
 }
 
 // HourCount is the visits a gate took in an hour, without zeros.
@@ -53,10 +56,11 @@ func (s *Server) counts(w http.ResponseWriter, r *http.Request) error {
 // DayCounts returns a facility's counts of a day.
 func (s *Server) DayCounts(ctx context.Context, f visit.Facility, d day.Day) (DayCounts, error) {
 	counts, err := s.store.Counts(ctx, f, d)
-	if err != nil {
+	damaged := errors.Is(err, store.ErrDamaged)
+	if err != nil && !damaged {
 		return DayCounts{}, err
 	}
-	out := DayCounts{Facility: f, Day: d.String(), Hours: []HourCount{}}
+	out := DayCounts{Facility: f, Day: d.String(), Hours: []HourCount{}, Damaged: damaged}
 	for _, c := range counts {
 		out.Total += c.N
 		out.Hours = append(out.Hours, HourCount{Gate: c.Gate, Hour: c.Hour, Visits: c.N})

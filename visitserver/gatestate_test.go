@@ -153,25 +153,48 @@ func TestADamagedDayIsToldInTheAnswerBesideWhatIsLeft(t *testing.T) {
 	ask("once the day is written to again", noon.Add(24*time.Hour), 5, fx.day.String())
 }
 
-// A day that is damaged, or has lost visits, holds up no inquiry: the visits of other days are told, and that some are missing.
+// A day that is damaged, or has lost visits, holds up no inquiry and no count: what can be read of it is told, and that some
+// may be missing.
 func TestADamagedDatabaseIsToldInTheAnswer(t *testing.T) {
-	for rule, damage := range map[string]func(t *testing.T, fx *damagedFixture, dir string){
-		"its manifest is empty": func(t *testing.T, _ *damagedFixture, dir string) { empty(t, dir, "MANIFEST-") },
-		"its log is empty":      func(t *testing.T, _ *damagedFixture, dir string) { empty(t, dir, ".log") },
-		"it is gone":            func(t *testing.T, _ *damagedFixture, dir string) { testkit.Check(t, os.RemoveAll(dir)) },
-		"its key is gone":       func(t *testing.T, fx *damagedFixture, _ string) { testkit.Check(t, os.Remove(fx.keyPath())) },
+	for rule, c := range map[string]struct {
+		damage func(t *testing.T, fx *damagedFixture, dir string)
+		left   int // of the visit of that day and those of two others
+	}{
+		"its manifest is empty": {func(t *testing.T, _ *damagedFixture, dir string) { empty(t, dir, "MANIFEST-") }, 3},
+		"its log is empty":      {func(t *testing.T, _ *damagedFixture, dir string) { empty(t, dir, ".log") }, 2},
+		"it is gone":            {func(t *testing.T, _ *damagedFixture, dir string) { testkit.Check(t, os.RemoveAll(dir)) }, 2},
 	} {
 		t.Run(rule, func(t *testing.T) {
 			fx := newDamagedFixture(t)
-			damage(t, fx, fx.folder.path("visits", "days", fx.day.String()))
+			c.damage(t, fx, fx.folder.path("visits", "days", fx.day.String()))
 			fx.start()
-			a := newInvestigators(fx.fixture)
-			o := a.order(fx.fixture, "cafe", noon.Add(-48*time.Hour), noon.Add(24*time.Hour))
-			answer, refused := inquire(t, fx.fixture, a, a.approved(t, o))
-			if refused != "" || len(answer.Scans) != 2 || !slices.Equal(answer.Damaged, []string{fx.day.String()}) {
-				t.Errorf("%d scans, damaged %v, refused %q", len(answer.Scans), answer.Damaged, refused)
+			fx.toldAsDamaged(t, c.left)
+			token := managerToken(fx.fixture, "cafe")
+			status, counts := readCounts(t, fx.fixture, "cafe", token, fx.day.String())
+			if status != http.StatusOK || !counts.Damaged || int(counts.Total) != c.left-2 {
+				t.Errorf("counts are answered %d, %+v", status, counts)
+			}
+			if _, counts = readCounts(t, fx.fixture, "cafe", token, (fx.day + 1).String()); counts.Damaged || counts.Total != 1 {
+				t.Errorf("the next day's counts are %+v", counts)
 			}
 		})
+	}
+	t.Run("its key is gone", func(t *testing.T) {
+		fx := newDamagedFixture(t)
+		testkit.Check(t, os.Remove(fx.keyPath()))
+		fx.start()
+		fx.toldAsDamaged(t, 2)
+	})
+}
+
+// toldAsDamaged has an order over all three days answered.
+func (fx *damagedFixture) toldAsDamaged(t *testing.T, scans int) {
+	t.Helper()
+	a := newInvestigators(fx.fixture)
+	o := a.order(fx.fixture, "cafe", noon.Add(-48*time.Hour), noon.Add(24*time.Hour))
+	answer, refused := inquire(t, fx.fixture, a, a.approved(t, o))
+	if refused != "" || len(answer.Scans) != scans || !slices.Equal(answer.Damaged, []string{fx.day.String()}) {
+		t.Errorf("%d scans, damaged %v, refused %q", len(answer.Scans), answer.Damaged, refused)
 	}
 }
 

@@ -64,8 +64,8 @@ type Visits interface {
 	// rows, together or not at all. On return everything given is durable, whoever put it. Errors wrap [ErrRetired], or
 	// [ErrConflict] where a value of the register is not the expected one.
 	Put(ctx context.Context, f visit.Facility, d day.Day, rows []Row, account Account) (fresh int, err error)
-	// Window yields the rows of one facility and day with from ≤ At < to, ascending by At. Where rows that were stored are not
-	// there any more, the error wraps [ErrDamaged].
+	// Window yields the rows of one facility and day with from ≤ At < to, ascending by At. Where rows that were stored may not
+	// be there any more, those that can be read come first, and the error behind them wraps [ErrDamaged].
 	Window(ctx context.Context, f visit.Facility, d day.Day, from, to time.Time) iter.Seq2[Row, error]
 	// Lookup returns the row of a visit, if it is stored. One that is damaged on the disk counts as not stored.
 	Lookup(ctx context.Context, f visit.Facility, d day.Day, b Blind) (row Row, stored bool, err error)
@@ -76,7 +76,8 @@ type Visits interface {
 
 // Counts answers how many visits there were. Counts outlive the rows they count.
 type Counts interface {
-	// Counts returns the counts of a facility on a day, ascending by gate and hour, without zeros.
+	// Counts returns the counts of a facility on a day, ascending by gate and hour, without zeros. Of a damaged day it returns
+	// what can be read, and an error that wraps [ErrDamaged].
 	Counts(ctx context.Context, f visit.Facility, d day.Day) ([]Count, error)
 	// Stored returns how many visits of a facility were ever stored, over all days.
 	Stored(ctx context.Context, f visit.Facility) (uint64, error)
@@ -95,8 +96,7 @@ type Days interface {
 	// Retired lists the tallies of all days ever retired, ascending.
 	Retired(ctx context.Context) ([]Tally, error)
 	// SetAside lists the days, ascending, of which something damaged or incomplete was set aside so that rows could be put
-	// again, or was met since the store was opened. What was set aside is not given out any more, and goes when the day is
-	// dropped.
+	// again, or was met since the store was opened. What was set aside goes when the day is dropped.
 	SetAside(ctx context.Context) ([]day.Day, error)
 	// Drop removes all rows of a retired day; dropping it again does nothing.
 	Drop(ctx context.Context, d day.Day) error

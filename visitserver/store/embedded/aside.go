@@ -119,18 +119,14 @@ func dayAside(name string) (d day.Day, ok bool) {
 
 // dropAside removes what was set aside of a day.
 func (s *Store) dropAside(d day.Day) error {
-	folder := s.asidePath()
-	names, err := s.fs.List(folder)
+	folders, err := s.foldersAside(d)
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
-		if of, ok := dayAside(name); !ok || of != d {
-			continue
-		}
-		if err := s.fs.RemoveAll(filepath.Join(folder, name)); err != nil {
+	for _, folder := range folders {
+		if err := s.fs.RemoveAll(folder); err != nil {
 			return err
 		}
 	}
-	return s.syncFolder(folder)
+	return s.syncFolder(s.asidePath())
 }

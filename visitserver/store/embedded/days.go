@@ -20,8 +20,19 @@ func (s *Store) Counts(ctx context.Context, f visit.Facility, d day.Day) (counts
 	err = s.eachCount(ctx, d, countPrefix(nil, f), func(_ visit.Facility, c store.Count) {
 		counts = append(counts, c)
 	})
+	if err == nil {
+		var aside []string
+		if aside, err = s.asideOf(d); err == nil && len(aside) > 0 {
+			err = errAside
+		}
+	}
+	if s.unreadable(d, err) {
+		var failed error
+		counts, failed = s.countRows(ctx, f, d)
+		err = errors.Join(markDamage(err), failed)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("reading counts of %s on %v: %w", f, d, markDamage(err))
+		return counts, fmt.Errorf("reading counts of %s on %v: %w", f, d, err)
 	}
 	return counts, nil
 }
@@ -98,7 +109,11 @@ func (s *Store) Retire(ctx context.Context, d day.Day) (store.Tally, error) {
 	if err != nil {
 		return store.Tally{}, fmt.Errorf("summing %v up: %w", d, err)
 	}
-	tally.Uncounted = tally.Uncounted || opened != nil
+	aside, err := s.asideOf(d)
+	if err != nil {
+		return store.Tally{}, err
+	}
+	tally.Uncounted = tally.Uncounted || opened != nil || len(aside) > 0
 	err = errors.Join(b.Set(dayKey('d', d), tallyValue(tally), nil), b.Delete(dayKey('n', d), nil), b.Commit(pebble.Sync))
 	if err != nil {
 		return store.Tally{}, fmt.Errorf("retiring %v: %w", d, err)

@@ -1,7 +1,8 @@
 // Package embedded keeps the visit server's data in Pebble (github.com/cockroachdb/pebble/v2) under one folder: one
 // database per day of visit in days/2006-01-02, so that a day goes by removing its folder, and one for the register and
 // the counts of retired days in register. A day's database that does not open for damage is moved to aside/2006-01-02.N
-// when rows are put into it again, and a fresh one begun. It needs no service to run and is meant for one machine.
+// when rows are put into it again, and a fresh one begun; its rows are given out as far as they can be read. It needs no service
+// to run and is meant for one machine.
 package embedded
 
 import (

@@ -245,27 +245,50 @@ func indexed(db *pebble.DB, f visit.Facility, b store.Blind, at []byte) (store.R
 // Window implements store.Visits.
 func (s *Store) Window(ctx context.Context, f visit.Facility, d day.Day, from, to time.Time) iter.Seq2[store.Row, error] {
 	return func(yield func(store.Row, error) bool) {
-		stopped := false
+		if !from.Before(to) {
+			return
+		}
+		prefix := rowPrefix(nil, f)
+		lower, upper := timeKey(prefix, from), timeKey(prefix, to)
+		next, stopped := bytes.Clone(lower), false // next is behind the row yielded last
 		err := s.use(d, false, func(db *pebble.DB) error {
-			if db == nil || !from.Before(to) {
+			aside, err := s.asideOf(d)
+			switch {
+			case err != nil:
+				return err
+			case len(aside) > 0:
+				return errAside
+			case db == nil:
 				return nil
 			}
-			prefix := rowPrefix(nil, f)
-			return scan(ctx, db, timeKey(prefix, from), timeKey(prefix, to), func(k, v []byte) (bool, error) {
+			return scan(ctx, db, lower, upper, func(k, v []byte) (bool, error) {
 				r, err := readRow(k, v)
 				if err != nil {
 					return false, err
 				}
+				next = append(append(next[:0], k...), 0)
 				stopped = !yield(r, nil)
 				return !stopped, nil
 			})
 		})
-		if err != nil && !stopped {
-			s.unreadable(d, err)
-			yield(store.Row{}, fmt.Errorf("reading visits of %s on %v: %w", f, d, markDamage(err)))
+		if stopped || err == nil {
+			return
 		}
+		if s.unreadable(d, err) {
+			rows, failed := s.remains(ctx, d, next, upper)
+			for _, r := range rows {
+				if !yield(r, nil) {
+					return
+				}
+			}
+			err = errors.Join(markDamage(err), failed)
+		}
+		yield(store.Row{}, fmt.Errorf("reading visits of %s on %v: %w", f, d, err))
 	}
 }
+
+// errAside is of a day of which something was set aside.
+var errAside = errors.New("a database of the day was set aside")
 
 func timeKey(prefix []byte, t time.Time) []byte {
 	ms := t.UnixMilli()
