@@ -70,11 +70,8 @@ func (w *world) live() error {
 
 // tend starts again what has lost its power.
 func (w *world) tend() error {
-	if cut, err := w.visits.afterCut(); cut {
-		w.trace("the visit server lost its power and is started again")
-		if err != nil {
-			return fmt.Errorf("visit server after a power cut: %w", err)
-		}
+	if _, err := w.tendVisits(); err != nil {
+		return err
 	}
 	for _, g := range w.gates {
 		if !g.disk.isDead() {
@@ -86,6 +83,17 @@ func (w *world) tend() error {
 		}
 	}
 	return nil
+}
+
+// tendVisits starts the visit server again if it has lost its power, and tells whether it had.
+func (w *world) tendVisits() (cut bool, err error) {
+	if cut, err = w.visits.afterCut(); cut {
+		w.trace("the visit server lost its power and is started again")
+	}
+	if err != nil {
+		return cut, fmt.Errorf("visit server after a power cut: %w", err)
+	}
+	return cut, nil
 }
 
 // plan draws a day: who comes, what goes wrong, and when it is looked after. It is called at nine in the morning.

@@ -293,8 +293,21 @@ func (c *cutStore) Drop(ctx context.Context, d day.Day) error {
 	return c.around(func() error { return c.Store.Drop(ctx, d) })
 }
 
-// operate runs a command of the server's operator and decodes its result.
+// operate runs a command of the server's operator, who repeats it when the server lost its power meanwhile, and decodes its
+// result.
 func (v *visitParty) operate(c visitserver.AdminRequest, result any) error {
+	err := v.command(c, result)
+	if err == nil {
+		return nil
+	}
+	if cut, starting := v.w.tendVisits(); !cut || starting != nil {
+		return errors.Join(err, starting)
+	}
+	return v.command(c, result)
+}
+
+// command sends an operator's command once.
+func (v *visitParty) command(c visitserver.AdminRequest, result any) error {
 	b, err := json.Marshal(c)
 	if err != nil {
 		return err
