@@ -20,6 +20,7 @@ import (
 	"github.com/kipass/kipass/firmware/journal"
 	"github.com/kipass/kipass/internal/testkit"
 	"github.com/kipass/kipass/internal/testkit/fakevisits"
+	"github.com/kipass/kipass/protocol/token"
 	"github.com/kipass/kipass/protocol/visit"
 )
 
@@ -142,14 +143,16 @@ func (f *fixture) outcomes(outcome visit.Outcome) (n int) {
 // be refused: the disk does not answer in time, or the code has expired before the gate comes to it.
 func (f *fixture) admit() (code string) {
 	f.t.Helper()
-	refusals := func() int { return f.outcomes(visit.OutOfService) + f.outcomes(visit.Expired) }
 	for admitted := f.outcomes(visit.Admitted); f.outcomes(visit.Admitted) == admitted; {
-		refused := refusals()
+		refused, expired, made := f.outcomes(visit.OutOfService), f.outcomes(visit.Expired), time.Now()
 		code = f.scheme.code(0)
 		f.scan(code)
 		testkit.Eventually(f.t, "an outcome", func() bool {
-			return f.outcomes(visit.Admitted) > admitted || refusals() > refused
+			return f.outcomes(visit.Admitted) > admitted || f.outcomes(visit.OutOfService) > refused || f.outcomes(visit.Expired) > expired
 		})
+		if age := time.Since(made); f.outcomes(visit.Expired) > expired && age < token.Lifetime-time.Second { // iat is in seconds
+			f.t.Fatalf("a code is refused as expired at %v", age)
+		}
 	}
 	return code
 }
@@ -170,7 +173,7 @@ func TestRun(t *testing.T) {
 	testkit.Eventually(f.t, "not a code", func() bool { return f.shows(`kipass_gate_outcomes_total{outcome="not-a-code"} 1`) })
 	testkit.Eventually(f.t, "the server's time known", func() bool { return f.shows(`kipass_gate_clock_state{state="untrusted"} 0`) })
 	f.scan(old)
-	testkit.Eventually(f.t, "expired", func() bool { return f.outcomes(visit.Expired) > expired })
+	testkit.Eventually(f.t, "expired", func() bool { return f.outcomes(visit.Expired) == expired+1 })
 	testkit.Eventually(f.t, "delivered", func() bool { return f.server.Counts().Visits > 0 && f.shows("kipass_gate_backlog_visits 0") })
 	testkit.Check(t, f.stop())
 	for _, secret := range []string{code, code[5:40], old[5:40], fakevisits.Code, "8801062518210"} {

@@ -39,7 +39,7 @@ const (
 	defaultCache = 64 << 20
 	memTable     = 32 << 20
 	openFiles    = 1024
-	// maxUncompacted is of how many layers of a memtable each the newest of a database may consist.
+	// maxUncompacted is how many tables, each of a memtable or less, may wait to be compacted before a database takes no more.
 	maxUncompacted = 1000
 	stripes        = 256
 )
