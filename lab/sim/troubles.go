@@ -21,6 +21,7 @@ const (
 	clockMisled  = "the gate's time server is wrong, and all others are right"
 	allRefused   = "all codes were refused for a minute"
 	otherDevice  = "the gate has lately become another device, or is copied, or revoked"
+	gateRevoked  = "the gate is revoked: it reads no codes, and its server tells it no time"
 	outOfService = "a visitor was told that the gate is out of service"
 
 	serverOff      = "the visit server is off"
@@ -57,6 +58,7 @@ func (g *gateParty) troubled(now time.Time) {
 	note(diskFull, full)
 	note(otherDevice, g.revoked || g.w.copied() || !g.changed.IsZero() && now.Sub(g.changed) < 3*24*time.Hour)
 	note(diskTrouble, bad)
+	note(gateRevoked, g.revoked)
 	note(gateClock, off != 0 || !synced)
 	down, isDown := g.troubles.since(noNetwork)
 	wrong, _ := g.troubles.since(gateClock)
@@ -66,7 +68,7 @@ func (g *gateParty) troubled(now time.Time) {
 
 // othersKnowTheTime tells whether a gate could know by now from all others what time it is.
 func (g *gateParty) othersKnowTheTime(now time.Time) bool {
-	for _, what := range []string{serverOff, serverClock, issuerClock, noNetwork, poorNetwork, gateStarts} {
+	for _, what := range []string{serverOff, serverClock, issuerClock, noNetwork, poorNetwork, gateStarts, gateRevoked} {
 		stretches := slices.Concat(g.troubles.of(what), g.w.troubles.of(what))
 		if covered(stretch{now, now}, prolonged(stretches, wordLag)) {
 			return false
