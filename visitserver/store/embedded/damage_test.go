@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"path/filepath"
@@ -82,8 +83,10 @@ func damageEachFile(t *testing.T, damage func([]byte, *rand.Rand) []byte, open b
 			return
 		}
 		path := filepath.Join(dir, names[n])
-		if _, err := disk.Stat(path); err == nil { // else the database has removed it meanwhile
-			overwritten(t, disk, path, damage(readFile(t, disk, path), rng), open)
+		if open {
+			overwrite(t, disk, path, func(b []byte) []byte { return damage(b, rng) })
+		} else {
+			writeFile(t, disk, path, damage(readFile(t, disk, path), rng))
 		}
 		if !open {
 			s = testkit.Must(Open("/visits", Options{FS: disk, Cache: 1, Tune: small}))(t)
@@ -100,17 +103,22 @@ func damageEachFile(t *testing.T, damage func([]byte, *rand.Rand) []byte, open b
 	}
 }
 
-// overwritten changes a file in its place, so that whoever has it open reads the new content. It keeps its length where it is
-// open: what was cut off is zero.
-func overwritten(t *testing.T, disk *vfs.MemFS, path string, b []byte, open bool) {
+// overwrite changes a file that is in use, so that whoever has it open reads the new content. It keeps its length: what was cut
+// off is zero. One that the database has removed meanwhile stays as it is.
+func overwrite(t *testing.T, disk *vfs.MemFS, path string, change func([]byte) []byte) {
 	t.Helper()
-	if !open {
-		writeFile(t, disk, path, b)
+	f, err := disk.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
+	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
-	f := testkit.Must(disk.OpenReadWrite(path, vfs.WriteCategoryUnspecified))(t)
+	testkit.Check(t, err)
 	whole := make([]byte, testkit.Must(f.Stat())(t).Size())
-	copy(whole, b)
+	if len(whole) > 0 {
+		testkit.Must(f.ReadAt(whole, 0))(t)
+	}
+	changed := change(bytes.Clone(whole))
+	clear(whole)
+	copy(whole, changed)
 	testkit.Must(f.WriteAt(whole, 0))(t)
 	testkit.Check(t, f.Close())
 }

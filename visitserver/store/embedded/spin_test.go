@@ -16,7 +16,8 @@ import (
 )
 
 // What Pebble does in the background with a damaged table fails each time. It does so a few times only, and visits are stored
-// though nothing is compacted any more.
+// though nothing is compacted any more. A power cut has taken from the register how many visits there were, so that the damage
+// is not found before the database is in use.
 func TestADamagedTableKeepsNoProcessorBusy(t *testing.T) {
 	const maxFailures = 20
 	for rule, c := range map[string]struct {
@@ -28,6 +29,7 @@ func TestADamagedTableKeepsNoProcessorBusy(t *testing.T) {
 		"the end of one table":           {1, 0.98, 1},
 		"the beginning of many tables":   {14, 0, 0.02},
 		"all but the end of many tables": {14, 0, 0.98},
+		"the rows of many tables":        {14, 0.3, 0.6},
 	} {
 		t.Run(rule, func(t *testing.T) {
 			disk := vfs.NewMem()
@@ -46,7 +48,7 @@ func TestADamagedTableKeepsNoProcessorBusy(t *testing.T) {
 					told(err)
 				}
 			}}))(t)
-			for range 100 {
+			for range 100 { // whatever goes on in the background meanwhile
 				testkit.Must(s.Stored(t.Context(), "cafe"))(t)
 			}
 			if n, err := s.Put(t.Context(), "cafe", benchDay, someRows("door", 10_000, 3000), nil); n != 3000 || err != nil {
@@ -62,7 +64,7 @@ func TestADamagedTableKeepsNoProcessorBusy(t *testing.T) {
 	}
 }
 
-// dayOfTables makes a day of that many tables on level 0, which overlap.
+// dayOfTables makes a day of that many tables on level 0, which overlap, of which the register knows no number.
 func dayOfTables(t *testing.T, disk vfs.FS, tables int) {
 	uncompacted := func(o *pebble.Options) { o.DisableAutomaticCompactions = true }
 	s := testkit.Must(Open("/visits", Options{FS: disk, Tune: uncompacted}))(t)
@@ -70,6 +72,7 @@ func dayOfTables(t *testing.T, disk vfs.FS, tables int) {
 		testkit.Must(s.Put(t.Context(), "cafe", benchDay, someRows("door", n*300, 300), nil))(t)
 		testkit.Check(t, s.days[benchDay].db.Flush())
 	}
+	testkit.Check(t, s.register.Delete(dayKey('n', benchDay), pebble.Sync))
 	testkit.Check(t, s.Close())
 }
 
