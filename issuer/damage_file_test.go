@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/kipass/kipass/internal/durable"
 	"github.com/kipass/kipass/internal/testkit"
+	"github.com/kipass/kipass/protocol/auditlog"
 	"github.com/kipass/kipass/protocol/day"
 	"github.com/kipass/kipass/protocol/visit"
 )
@@ -117,6 +119,13 @@ func TestADamagedFileOfADayCostsThatDayAlone(t *testing.T) {
 	testkit.Check(t, os.WriteFile(path, whole[:len(whole)/2], 0o600))
 	f.reopen(t, durable.Disk{})
 	f.opened(t, asked...) // sets it aside, and there is no other
+	notes := map[string]int{}
+	for _, e := range f.logged(t, auditlog.KindDamage) {
+		notes[e.Day+": "+e.Note]++
+	}
+	if want := map[string]int{d.String() + ": " + damagedLog: 1, d.String() + ": " + damagedInPart: 1}; !maps.Equal(notes, want) {
+		t.Errorf("what orders met is in the audit log as %v, want %v", notes, want)
+	}
 	f.clock.Set(d.DestroyAt())
 	testkit.Check(t, f.ConfirmClock())
 	testkit.Check(t, f.Destroy())
